@@ -1,0 +1,190 @@
+"""Every error that leaves modelseal, as one tree on one screen.
+
+``ModelsealError`` is the root; five trunks decide the exit code:
+
+    Misuse (2)  Refused (3)  InvalidBytes (4)  Unavailable (5)  AssuranceNotReached (6)
+
+and ``InternalError`` (1) is a bug of ours. Each class has a stable ``code``; the texts for
+people live in ``modelseal.texts``, keyed by that code. Parameters are named values that the
+texts may use; they never hold a secret or a raw hardware trait.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ModelsealError(Exception):
+    """The root. ``code`` is stable, ``detail`` is one short technical English sentence.
+
+    ``message``, ``reason`` and ``next_step`` are rendered from the catalogue at access, in the
+    caller's language; ``reference`` is the eight characters by which support finds the decision.
+    """
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, detail: str = "", *, reference: str | None = None, **params: object) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.reference = reference
+        self.params: dict[str, object] = params
+
+    @property
+    def message(self) -> str:
+        """What happened, in one sentence for people."""
+        from modelseal import texts
+
+        return texts.render(self.code, self.params, self.detail).what
+
+    @property
+    def reason(self) -> str:
+        """Why it happened, in one sentence for people."""
+        from modelseal import texts
+
+        return texts.render(self.code, self.params, self.detail).why
+
+    @property
+    def next_step(self) -> str:
+        """What to do next, in one sentence for people."""
+        from modelseal import texts
+
+        return texts.render(self.code, self.params, self.detail).next_step
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.detail}" if self.detail else self.code
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.detail, self.reference, self.params)
+
+
+def _rebuild(
+    cls: type[ModelsealError], detail: str, reference: str | None, params: dict[str, object]
+) -> ModelsealError:
+    error = cls(detail, reference=reference)
+    error.params = params
+    return error
+
+
+def by_code(code: str) -> type[ModelsealError] | None:
+    """The class whose stable code is ``code``; None for a code this release does not know."""
+    pending: list[type[ModelsealError]] = [ModelsealError]
+    while pending:
+        cls = pending.pop()
+        if cls.code == code:
+            return cls
+        pending.extend(cls.__subclasses__())
+    return None
+
+
+# fmt: off
+class InternalError(ModelsealError): code = "internal_error"; exit_code = 1
+
+# -- Misuse: the caller asked for something that makes no sense (exit 2) --------------------
+class Misuse(ModelsealError): code = "misuse"; exit_code = 2
+class LicenseKeyMistyped(Misuse): code = "license_key_mistyped"
+class ConfigInvalid(Misuse): code = "config_invalid"
+class ClientAmbiguous(Misuse): code = "client_ambiguous"
+class ExtraMissing(Misuse): code = "extra_missing"
+class InputMissing(Misuse): code = "input_missing"
+class OutputExists(Misuse): code = "output_exists"
+class WorkspaceMissing(Misuse): code = "workspace_missing"
+class WorkspaceExists(Misuse): code = "workspace_exists"
+class DeskExposed(Misuse): code = "desk_exposed"
+class NotFound(Misuse): code = "not_found"
+class Conflict(Misuse): code = "conflict"
+class IdempotencyMismatch(Misuse): code = "idempotency_mismatch"
+class ReaderClosed(Misuse): code = "reader_closed"
+class SourceChanged(Misuse): code = "source_changed"
+class SourceNotSealable(Misuse): code = "source_not_sealable"
+
+# -- Refused: understood, and the answer is no (exit 3) -------------------------------------
+class Refused(ModelsealError): code = "refused"; exit_code = 3
+class NotActivated(Refused): code = "not_activated"
+class UnknownLicenseKey(Refused): code = "unknown_license_key"
+class UnknownProduct(Refused): code = "unknown_product"
+class LicenseNotYetValid(Refused): code = "license_not_yet_valid"
+class LicenseExpired(Refused): code = "license_expired"
+class LicenseSuspended(Refused): code = "license_suspended"
+class LicenseRevoked(Refused): code = "license_revoked"
+class LeaseExpired(Refused): code = "lease_expired"
+class LeaseSuperseded(Refused): code = "lease_superseded"
+class NotEntitled(Refused): code = "not_entitled"
+class KeyNotInLease(Refused): code = "key_not_in_lease"
+class TogetherMissing(Refused): code = "together_missing"
+class ReleaseTooOld(Refused): code = "release_too_old"
+class WrongDevice(Refused): code = "wrong_device"
+class DeviceChanged(Refused): code = "device_changed"
+class DeviceUnbound(Refused): code = "device_unbound"
+class DeviceRevoked(Refused): code = "device_revoked"
+class DeviceReturned(Refused): code = "device_returned"
+class NoFreeSeat(Refused): code = "no_free_seat"
+class ReplacePending(Refused): code = "replace_pending"
+class RebindsUsedUp(Refused): code = "rebinds_used_up"
+class Forked(Refused): code = "forked"
+class ClockSetBack(Refused): code = "clock_set_back"
+class EulaNotAccepted(Refused): code = "eula_not_accepted"
+class TrialUsed(Refused): code = "trial_used"
+class MeterExceeded(Refused): code = "meter_exceeded"
+class EgressRefused(Refused): code = "egress_refused"
+class AccessDenied(Refused): code = "access_denied"
+class CredentialInvalid(Refused): code = "credential_invalid"
+class PassphraseWrong(Refused): code = "passphrase_wrong"
+
+# -- InvalidBytes: corrupt, forged, wrong version, another publisher's (exit 4) --------------
+class InvalidBytes(ModelsealError): code = "invalid_bytes"; exit_code = 4
+class NotSealed(InvalidBytes): code = "not_sealed"
+class ContainerVersion(InvalidBytes): code = "container_version"
+class ContainerTruncated(InvalidBytes): code = "container_truncated"
+class ContainerMalformed(InvalidBytes): code = "container_malformed"
+class ContainerSignature(InvalidBytes): code = "container_signature"
+class WrongPublisher(InvalidBytes): code = "wrong_publisher"
+class WrongProduct(InvalidBytes): code = "wrong_product"
+class ContainerDamaged(InvalidBytes): code = "container_damaged"  # the one code once a key is used
+class TokenMalformed(InvalidBytes): code = "token_malformed"
+class TokenTooLarge(InvalidBytes): code = "token_too_large"
+class TokenType(InvalidBytes): code = "token_type"
+class TokenAlgorithm(InvalidBytes): code = "token_algorithm"
+class TokenKeyUnknown(InvalidBytes): code = "token_key_unknown"
+class TokenSignature(InvalidBytes): code = "token_signature"
+class TokenClaims(InvalidBytes): code = "token_claims"
+class TokenIssuer(InvalidBytes): code = "token_issuer"
+class TokenAudience(InvalidBytes): code = "token_audience"
+class TokenNotYetValid(InvalidBytes): code = "token_not_yet_valid"
+class TokenExpired(InvalidBytes): code = "token_expired"
+class SealedKeyInvalid(InvalidBytes): code = "sealed_key_invalid"  # HPKE opening failed
+class TrustMalformed(InvalidBytes): code = "trust_malformed"
+class TrustSignature(InvalidBytes): code = "trust_signature"
+class TrustRollback(InvalidBytes): code = "trust_rollback"
+class TrustExpired(InvalidBytes): code = "trust_expired"
+class CatalogInvalid(InvalidBytes): code = "catalog_invalid"
+class DownloadDamaged(InvalidBytes): code = "download_damaged"
+class AuditBroken(InvalidBytes): code = "audit_broken"
+class StateDamaged(InvalidBytes): code = "state_damaged"
+class BackupInvalid(InvalidBytes): code = "backup_invalid"
+class AnswerInvalid(InvalidBytes): code = "answer_invalid"
+class EvidenceInvalid(InvalidBytes): code = "evidence_invalid"
+
+# -- Unavailable: could not be done now, nothing was decided (exit 5) ------------------------
+class Unavailable(ModelsealError): code = "unavailable"; exit_code = 5
+class ServerUnreachable(Unavailable): code = "server_unreachable"
+class ServerFailed(Unavailable): code = "server_failed"
+class AnswerUnsigned(Unavailable): code = "answer_unsigned"  # proxy, captive portal, plain 4xx
+class CertificateInvalid(Unavailable): code = "certificate_invalid"
+class RateLimited(Unavailable): code = "rate_limited"
+class StorageFailed(Unavailable): code = "storage_failed"
+class StoreBehind(Unavailable): code = "store_behind"
+class DiskFull(Unavailable): code = "disk_full"
+class StateNotWritable(Unavailable): code = "state_not_writable"
+class StateNotReadable(Unavailable): code = "state_not_readable"
+class StateBusy(Unavailable): code = "state_busy"
+class KeyStoreUnavailable(Unavailable): code = "key_store_unavailable"
+class MemoryUnavailable(Unavailable): code = "memory_unavailable"
+class AddressInUse(Unavailable): code = "address_in_use"
+
+# -- AssuranceNotReached: genuine, but not enough (exit 6) -----------------------------------
+class AssuranceNotReached(ModelsealError): code = "assurance_not_reached"; exit_code = 6
+class LevelNotReached(AssuranceNotReached): code = "level_not_reached"
+class EnforcementNotReached(AssuranceNotReached): code = "enforcement_not_reached"
+class MemoryNotReached(AssuranceNotReached): code = "memory_not_reached"
+# fmt: on
