@@ -18,7 +18,7 @@ class CborInvalid(InvalidBytes):
 
 
 def encode(value: object) -> bytes:
-    """The one deterministic encoding of ``value`` (map keys in bytewise order of their encoding)."""
+    """The one deterministic encoding of ``value`` (map keys in bytewise order)."""
     return cbor2.dumps(value, canonical=True)
 
 

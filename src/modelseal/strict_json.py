@@ -76,7 +76,7 @@ def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _check_depth(text: str) -> None:
-    """Refuse deep nesting before the parser sees it; brackets inside strings count too, harmlessly."""
+    """Refuse deep nesting before the parser sees it; brackets in strings count too."""
     depth = 0
     for char in text:
         if char in "[{":

@@ -36,7 +36,7 @@ class MemoryProtection(StrEnum):
 
     NONE = "none"
     LOCKED = "locked"
-    SECRET = "secret"  # noqa: S105 - the name of a protection, no password
+    SECRET = "secret"
 
 
 class LeaseState(StrEnum):

@@ -1,0 +1,62 @@
+"""What people read, keyed by the stable code of an error: what happened, why, what to do next.
+
+Pure data and one function. The language is set once by the door that talks to the person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from string import Formatter
+
+from modelseal.texts import en, zh_cn
+
+LANGUAGES = ("en", "zh-CN")
+_CATALOGUES: dict[str, Mapping[str, tuple[str, str, str]]] = {"en": en.TEXTS, "zh-CN": zh_cn.TEXTS}
+_language = "en"
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Three sentences for a person."""
+
+    what: str
+    why: str
+    next_step: str
+
+
+def use_language(tag: str) -> None:
+    """From now on texts are in the nearest language of ``tag`` (``zh*`` or English)."""
+    global _language  # noqa: PLW0603 - one language per process, set by the door
+    _language = "zh-CN" if tag.lower().replace("_", "-").startswith("zh") else "en"
+
+
+def render(
+    code: str, params: Mapping[str, object], detail: str = "", *, language: str | None = None
+) -> Text:
+    """The text of ``code`` with ``params`` filled in; unknown codes fall back to ``detail``."""
+    catalogue = _CATALOGUES.get(language or _language, en.TEXTS)
+    what, why, next_step = catalogue.get(code) or en.TEXTS.get(code) or en.TEXTS["error"]
+    values = {"detail": detail, **params}
+    return Text(_fill(what, values), _fill(why, values), _fill(next_step, values))
+
+
+def _fill(template: str, values: Mapping[str, object]) -> str:
+    """``template`` with every ``{name}`` replaced; a clause ``[...]`` falls away with its name."""
+    parts: list[str] = []
+    for clause in template.replace("[", "\x00[").replace("]", "\x00").split("\x00"):
+        optional = clause.startswith("[")
+        text = clause[1:] if optional else clause
+        names = [name for _, name, _, _ in Formatter().parse(text) if name]
+        if optional and any(not values.get(name) for name in names):
+            continue
+        parts.append(text.format_map({name: _show(values.get(name)) for name in names}))
+    return "".join(parts).strip()
+
+
+def _show(value: object) -> str:
+    if value is None or value == "":
+        return "?"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(str(item) for item in value)
+    return str(value)
