@@ -1,0 +1,291 @@
+"""The claims of every token, as closed schemas: a member not named here is refused.
+
+Normative: ``docs/spec/tokens.md``. Registered JWT claims keep their names (RFC 7519); times are
+NumericDate, whole seconds. ``typ`` of the JOSE header is ``TYP`` of the class, so that no token
+passes for another.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import Meta, Struct
+
+Id = Annotated[str, Meta(min_length=1, max_length=128)]
+Name = Annotated[str, Meta(min_length=1, max_length=64)]
+Text = Annotated[str, Meta(max_length=512)]
+Thumbprint = Annotated[str, Meta(min_length=43, max_length=43)]
+Nonce = Annotated[str, Meta(min_length=43, max_length=43)]
+Time = Annotated[int, Meta(ge=0, le=253402300799)]
+Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+LevelNumber = Annotated[int, Meta(ge=0, le=5)]
+EnforcementName = Literal["online", "hardware", "software"]
+
+
+class _Closed(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Frozen and closed: unknown members are refused, absent optional ones are not written."""
+
+
+class Confirmation(_Closed, frozen=True):
+    """RFC 7800: the key whose possession goes with the token, by RFC 7638 thumbprint."""
+
+    jkt: Thumbprint
+
+
+class Entitlement(_Closed, frozen=True):
+    """One named capability, from which verified level on, and until when."""
+
+    id: Name
+    min_level: LevelNumber = 0
+    exp: Time | None = None
+
+
+class Eula(_Closed, frozen=True):
+    """The agreement that was accepted: SHA-256 of its bytes, base64url."""
+
+    digest: Thumbprint
+    uri: Text | None = None
+
+
+class StatusRef(_Closed, frozen=True):
+    """Where the Token Status List tells about this token."""
+
+    idx: Count
+    uri: Text
+
+
+class SealedKeys(_Closed, frozen=True):
+    """Data keys sealed to one KEM key of the request, none above ``level``.
+
+    ``ct`` opens to deterministic CBOR: a list of [file id, section, data key] (32, -, 32 bytes);
+    the bundle key stands there as [bundle digest (32 bytes), -1, key].
+    """
+
+    recipient: Thumbprint
+    suite: Name
+    level: LevelNumber
+    ct: str
+
+
+class BundleRef(_Closed, frozen=True):
+    """SHA-256 of the key bundle, base64url."""
+
+    digest: Thumbprint
+
+
+class LicenseClaims(_Closed, frozen=True):
+    """``license.jwt``: the right. ``sub`` the license, ``aud`` the product, ``iss`` the server."""
+
+    TYP: ClassVar[str] = "license+jwt"
+    USE: ClassVar[str] = "license"
+    iss: Id
+    aud: Name
+    sub: Id
+    jti: Id
+    iat: Time
+    nbf: Time
+    exp: Time
+    product: Name
+    plan: Name
+    pv: Count
+    ent: list[Entitlement]
+    cnf: Confirmation
+    lease_max_seconds: Count
+    status: StatusRef
+    eula: Eula | None = None
+
+
+class LeaseClaims(_Closed, frozen=True):
+    """``lease.jwt``: the right to run without contact. ``sub``: the device."""
+
+    TYP: ClassVar[str] = "lease+jwt"
+    USE: ClassVar[str] = "lease"
+    iss: Id
+    aud: Name
+    sub: Id
+    lic: Id
+    product: Name
+    pv: Count
+    jti: Id
+    iat: Time
+    nbf: Time
+    exp: Time
+    renew_after_at: Time
+    seq: Count
+    request_nonce: Nonce
+    cnf: Confirmation
+    ent: list[Entitlement]
+    enforcement: EnforcementName
+    keys: list[SealedKeys]
+    level: LevelNumber
+    status: StatusRef
+    prev: Id | None = None
+    bundle: BundleRef | None = None
+    bound: bool = True
+
+
+class DenialClaims(_Closed, frozen=True):
+    """``denial+jwt``: a signed refusal. Shares ``seq`` with leases; the highest ``seq`` wins.
+
+    ``code`` is a code of our error tree; ``state`` the lease state the device goes to; ``erase``
+    says whether keys and lease are erased. Before there is a device, ``sub`` is its thumbprint.
+    """
+
+    TYP: ClassVar[str] = "denial+jwt"
+    USE: ClassVar[str] = "lease"
+    iss: Id
+    aud: Name
+    sub: Id
+    product: Name
+    jti: Id
+    iat: Time
+    seq: Count
+    request_nonce: Nonce
+    cnf: Confirmation
+    code: Name
+    state: Name
+    erase: bool
+    reference: Annotated[str, Meta(min_length=8, max_length=8)]
+    lic: Id | None = None
+    prev: Id | None = None
+    params: dict[str, str | int | list[str] | list[dict[str, str | int]]] = {}
+
+
+class ReleaseClaims(_Closed, frozen=True):
+    """``release+jwt``: keys for one run under an *online* lease, or after attestation.
+
+    ``seq`` and ``lease`` name the lease in force and do not advance it.
+    """
+
+    TYP: ClassVar[str] = "release+jwt"
+    USE: ClassVar[str] = "lease"
+    iss: Id
+    aud: Name
+    sub: Id
+    lic: Id
+    product: Name
+    jti: Id
+    iat: Time
+    exp: Time
+    lease: Id
+    seq: Count
+    request_nonce: Nonce
+    cnf: Confirmation
+    keys: list[SealedKeys]
+    level: LevelNumber
+    bundle: BundleRef | None = None
+
+
+class KemKey(_Closed, frozen=True):
+    """A KEM key of the request: the JWK member ``pub`` of its suite; its id is the thumbprint."""
+
+    suite: Name
+    pub: str
+
+
+class TraitDigest(_Closed, frozen=True):
+    """A trait as the server sees it: 32 bits of HMAC under the product's salt, never the value."""
+
+    kind: Name
+    digest: Annotated[int, Meta(ge=0, le=2**32 - 1)]
+    confidence: Literal["high", "low"] = "high"
+    privileged: bool = False
+
+
+class MissingTrait(_Closed, frozen=True):
+    """A trait that was looked for and not found, and why."""
+
+    kind: Name
+    why: Name
+
+
+class ClockReading(_Closed, frozen=True):
+    """What the device's clocks say: wall time, seconds since boot, the last time seen."""
+
+    wall: Time
+    monotonic_seconds: Count
+    last_seen: Time | None = None
+
+
+class Usage(_Closed, frozen=True):
+    """One meter's count since the last lease."""
+
+    meter: Name
+    count: Count
+
+
+class SealedText(_Closed, frozen=True):
+    """A short secret sealed to the server's sealing key ``recipient``."""
+
+    recipient: Thumbprint
+    suite: Name
+    ct: str
+
+
+class KeyWish(_Closed, frozen=True):
+    """A file whose keys a key release is asked for."""
+
+    file: Thumbprint
+    sections: list[Count]
+
+
+class RequestClaims(_Closed, frozen=True):
+    """``request+jwt``: everything a device asks, signed by its signing key.
+
+    ``iss`` is the device key's thumbprint, ``aud`` the server id, ``sub`` the device id once there
+    is one. ``nonce`` is fresh per question and echoed as ``request_nonce``. ``jwk`` is the public
+    signing key; the server takes it from here only at activation and lookup, later from its store.
+    """
+
+    TYP: ClassVar[str] = "request+jwt"
+    iss: Thumbprint
+    aud: Id
+    product: Name
+    jti: Id
+    iat: Time
+    op: Literal["activate", "renew", "return", "release", "lookup", "trial"]
+    nonce: Nonce
+    jwk: dict[str, str]
+    clock: ClockReading
+    sub: Id | None = None
+    lic: Id | None = None
+    seq: Count = 0
+    prev: Id | None = None
+    kem: Annotated[list[KemKey], Meta(max_length=65)] = []
+    traits: Annotated[list[TraitDigest], Meta(max_length=64)] = []
+    missing: Annotated[list[MissingTrait], Meta(max_length=64)] = []
+    license_key: SealedText | None = None
+    replace: Id | None = None
+    label: Annotated[str, Meta(max_length=64)] | None = None
+    eula: Thumbprint | None = None
+    email: Annotated[str, Meta(max_length=254)] | None = None
+    plan: Name | None = None
+    want: Annotated[list[KeyWish], Meta(max_length=64)] = []
+    usage: Annotated[list[Usage], Meta(max_length=64)] = []
+    memory: Literal["none", "locked", "secret"] = "none"
+    enforcement: list[EnforcementName] = []
+    server_nonce: Nonce | None = None
+    evidence_digest: Thumbprint | None = None
+    lease_token: Annotated[str, Meta(max_length=16384)] | None = None
+    next_count: Annotated[int, Meta(ge=0, le=64)] = 0
+
+
+class StatusListBody(_Closed, frozen=True):
+    """Two bits per entry, zlib-deflated, base64url (Token Status List, section 4)."""
+
+    bits: Literal[2]
+    lst: str
+
+
+class StatusListClaims(_Closed, frozen=True):
+    """``statuslist+jwt``: what is revoked or suspended. ``number`` only ever grows."""
+
+    TYP: ClassVar[str] = "statuslist+jwt"
+    USE: ClassVar[str] = "status"
+    iss: Id
+    sub: Text
+    iat: Time
+    exp: Time
+    ttl: Count
+    number: Count
+    status_list: StatusListBody
