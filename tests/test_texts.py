@@ -1,0 +1,79 @@
+"""The catalogue of texts."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from string import Formatter
+
+import pytest
+
+import modelseal
+from modelseal import texts
+from modelseal.errors import ModelsealError, by_code
+from modelseal.texts import en, zh_cn
+
+
+def _all_codes() -> set[str]:
+    for module in pkgutil.walk_packages(modelseal.__path__, "modelseal."):
+        if module.name.split(".")[1] in {"crypto", "license", "container", "trust", "device"}:
+            importlib.import_module(module.name)
+    codes, pending = set(), [ModelsealError]
+    while pending:
+        cls = pending.pop()
+        if cls.__module__.startswith("modelseal"):
+            codes.add(cls.code)
+        pending.extend(cls.__subclasses__())
+    return codes
+
+
+@pytest.mark.parametrize("catalogue", [en.TEXTS, zh_cn.TEXTS], ids=["en", "zh-CN"])
+def test_every_code_of_the_error_tree_has_three_sentences_in_each_language(catalogue):
+    missing = sorted(code for code in _all_codes() if code not in catalogue)
+    assert missing == []
+    assert all(len(entry) == 3 and all(entry) for entry in catalogue.values())
+
+
+def test_no_text_stands_in_the_catalogue_for_a_code_that_does_not_exist():
+    codes = _all_codes()
+    assert sorted(set(en.TEXTS) - codes) == []
+    assert sorted(set(zh_cn.TEXTS) - codes) == []
+
+
+@pytest.mark.parametrize("language", texts.LANGUAGES)
+@pytest.mark.parametrize("code", sorted(en.TEXTS))
+def test_a_text_renders_without_parameters_and_ends_as_a_sentence(code, language):
+    text = texts.render(code, {}, language=language)
+    for part in (text.what, text.why, text.next_step):
+        assert part and part[-1] in ".。" and "[" not in part and "{" not in part
+
+
+def test_both_languages_use_the_same_parameters():
+    for code, entry in en.TEXTS.items():
+        for mine, theirs in zip(entry, zh_cn.TEXTS[code], strict=True):
+            assert _names(theirs) <= _names(" ".join(entry)) | {"detail"}, code
+            assert mine
+
+
+def test_a_clause_in_brackets_falls_away_with_its_parameter():
+    assert texts.render("not_entitled", {}).what == "The license does not include this."
+    shown = texts.render("not_entitled", {"entitlement": "face.restore"}).what
+    assert shown == "The license does not include this: it lacks face.restore."
+
+
+def test_an_unknown_code_still_gives_a_helpful_text():
+    assert "no_such" not in texts.render("no_such", {}, "odd").next_step
+    assert by_code("no_such") is None
+
+
+def test_language_follows_the_tag_and_falls_back_to_english():
+    texts.use_language("zh_CN.UTF-8")
+    try:
+        assert texts.render("not_activated", {}).what == zh_cn.TEXTS["not_activated"][0]
+    finally:
+        texts.use_language("fr")
+    assert texts.render("not_activated", {}).what == en.TEXTS["not_activated"][0]
+
+
+def _names(template: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(template) if name}
