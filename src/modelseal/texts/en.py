@@ -152,7 +152,8 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "The license does not include this[: it lacks {entitlement}].",
         "[{model} needs {entitlement}; ][the license grants {granted}; ]"
         "no key for it is on this device.",
-        "Ask your vendor for a plan that includes[ {entitlement}], then run `modelseal lease renew`.",
+        "Ask your vendor for a plan that includes[ {entitlement}],"
+        " then run `modelseal lease renew`.",
     ),
     "key_not_in_lease": (
         "The lease holds no key for this model[: {model}].",

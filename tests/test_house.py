@@ -1,0 +1,71 @@
+"""The house rules that import contracts cannot see."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import modelseal
+
+SOURCE = Path(modelseal.__file__).parent
+PURE = (
+    "admin attest/verify audit cbor.py container crypto device errors.py ids.py license "
+    "strict_json.py texts trust types.py"
+).split()
+CLOCKS = {"now", "utcnow", "today", "time", "monotonic", "perf_counter"}
+DOORS = {"open", "print", "input", "__import__", "exec", "eval", "compile"}
+
+
+def _files(room: str) -> list[Path]:
+    path = SOURCE / room
+    return [path] if path.is_file() else sorted(path.rglob("*.py"))
+
+
+@pytest.mark.parametrize("room", PURE)
+def test_a_pure_room_calls_no_clock_and_opens_nothing(room):
+    found = []
+    for file in _files(room):
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.Call):
+                target = node.func
+                if isinstance(target, ast.Name) and target.id in DOORS:
+                    found.append(f"{file.name}:{node.lineno} {target.id}()")
+                if (
+                    isinstance(target, ast.Attribute)
+                    and target.attr in CLOCKS
+                    and isinstance(target.value, ast.Name)
+                    and target.value.id in {"datetime", "date", "time"}
+                ):
+                    found.append(f"{file.name}:{node.lineno} {target.attr}()")
+    assert found == []
+
+
+def test_no_source_file_is_longer_than_the_ceiling():
+    long = {
+        str(file.relative_to(SOURCE)): lines
+        for file in SOURCE.rglob("*.py")
+        if (lines := len(file.read_text("utf-8").splitlines())) > 500
+    }
+    assert long == {}
+
+
+def test_the_import_contracts_hold():
+    run = subprocess.run(
+        [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"],
+        capture_output=True,
+        text=True,
+        cwd=SOURCE.parents[1],
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout[-4000:]
+
+
+def test_importing_modelseal_pulls_in_nothing_heavy():
+    heavy = "ssl sqlite3 torch onnxruntime numpy httpx tuf litestar sqlalchemy typer rich".split()
+    code = f"import modelseal, sys; print([m for m in {heavy!r} if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
