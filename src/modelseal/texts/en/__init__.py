@@ -1,0 +1,10 @@
+"""English texts. A clause in [brackets] falls away when a parameter in it is absent."""
+
+from modelseal.texts.en import invalid_bytes, misuse, refused, unavailable
+
+TEXTS: dict[str, tuple[str, str, str]] = {
+    **misuse.TEXTS,
+    **refused.TEXTS,
+    **invalid_bytes.TEXTS,
+    **unavailable.TEXTS,
+}

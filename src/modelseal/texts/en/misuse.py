@@ -1,0 +1,95 @@
+"""What the caller got wrong, and our own bugs."""
+
+TEXTS: dict[str, tuple[str, str, str]] = {
+    "error": (
+        "Something went wrong[: {detail}].",
+        "The reason has no text in this release.",
+        "Run `modelseal doctor` and send its report with this message to support.",
+    ),
+    "internal_error": (
+        "modelseal made a mistake[: {detail}].",
+        "This is a bug of ours, not yours; nothing was changed.",
+        "Run `modelseal doctor --bundle report.zip` and send the file to support.",
+    ),
+    "misuse": (
+        "The command makes no sense as given[: {detail}].",
+        "An argument is missing, has the wrong form or contradicts another.",
+        "Run the command with --help and correct it.",
+    ),
+    "license_key_mistyped": (
+        "The license key is mistyped[ in group {group}].",
+        "The check symbol of the group does not match, so the key was not sent anywhere.",
+        "Compare[ group {group} of] the key with your purchase confirmation and type it again.",
+    ),
+    "config_invalid": (
+        "The configuration cannot be used[: {detail}].",
+        "[The file {path} ]is missing a value, has an unknown one or does not parse.",
+        "Correct the file and try again.",
+    ),
+    "client_ambiguous": (
+        "Two activations could be meant[: {candidates}].",
+        "The environment and modelseal.toml name different ones, and choosing would be guessing.",
+        "Name one with --state, MODELSEAL_STATE or `modelseal.use(client)`.",
+    ),
+    "extra_missing": (
+        "A part of modelseal is not installed[: {extra}].",
+        "This function needs a package that is an optional extra.",
+        "Run `pip install 'modelseal[{extra}]'`.",
+    ),
+    "input_missing": (
+        "The input was not found[: {path}].",
+        "There is no file or folder of that name[ ({detail})].",
+        "Check the path and try again.",
+    ),
+    "output_exists": (
+        "The output exists already[: {path}].",
+        "modelseal does not overwrite what it did not make.",
+        "Choose another name, or remove the old file first.",
+    ),
+    "workspace_missing": (
+        "There is no workspace here[: {path}].",
+        "The folder has no trust.json with desk/ or server/ beside it.",
+        "Run `modelseal init --home DIR --product NAME`, or name the right folder with --home.",
+    ),
+    "workspace_exists": (
+        "The folder is a workspace already[: {path}].",
+        "Making it anew would destroy the keys in it.",
+        "Use the workspace as it is, or choose another folder.",
+    ),
+    "desk_exposed": (
+        "The server does not start beside the publisher's desk[ in {path}].",
+        "A server that others can reach must not hold desk/ or recovery-kit.txt: who"
+        " breaks in would have the offline keys.",
+        "Move desk/ and recovery-kit.txt to an offline place, or listen on loopback only.",
+    ),
+    "not_found": (
+        "There is nothing of that name[: {id}].",
+        "The id is unknown here[ ({detail})].",
+        "List what there is with the `list` verb of the same noun.",
+    ),
+    "conflict": (
+        "The change collides with what is there[: {detail}].",
+        "Somebody else changed it first, or it exists already.",
+        "Look at the present state with `show`, then decide again.",
+    ),
+    "idempotency_mismatch": (
+        "The same request came twice with different contents.",
+        "A request is answered once; a repetition must be identical.",
+        "Repeat the command; it makes a new request.",
+    ),
+    "reader_closed": (
+        "The sealed model is closed already.",
+        "It was read after its `with` block or `close()`.",
+        "Read everything you need before closing it.",
+    ),
+    "source_changed": (
+        "The file changed while it was being sealed[: {path}].",
+        "Sealing stopped, because half old and half new would be neither.",
+        "Wait until nobody writes the file, then seal it again.",
+    ),
+    "source_not_sealable": (
+        "The input cannot be sealed[: {path}].",
+        "[It is {detail}; ]only regular files and folders of regular files are sealed.",
+        "Name regular files, with no links out of the folder and no devices.",
+    ),
+}

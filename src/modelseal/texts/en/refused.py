@@ -1,0 +1,165 @@
+"""Refusals."""
+
+TEXTS: dict[str, tuple[str, str, str]] = {
+    "refused": (
+        "The license does not allow this[: {detail}].",
+        "The license server or the license on this device said no.",
+        "Run `modelseal status` for the reason, or ask your vendor.",
+    ),
+    "not_activated": (
+        "This device is not activated.",
+        "There is no license[ in {path}].",
+        "Run `modelseal activate KEY` with the license key from your purchase.",
+    ),
+    "unknown_license_key": (
+        "The license key is not known to this server.",
+        "It is well formed, but was never issued here, or was replaced by a newer one.",
+        "Check that the key is for this product[ ({product})], or ask your vendor for the new key.",
+    ),
+    "unknown_product": (
+        "The server does not know this product[: {product}].",
+        "The app and the server belong to different publishers or products.",
+        "Check `product` and `server` in modelseal.toml.",
+    ),
+    "license_not_yet_valid": (
+        "The license is not valid yet[; it starts at {starts_at}].",
+        "Its first day lies ahead of now.",
+        "Wait until it starts, or ask your vendor.",
+    ),
+    "license_expired": (
+        "The license has expired[ at {expires_at}].",
+        "Its time is over, so no further lease is given.",
+        "Renew the subscription with your vendor, then run `modelseal lease renew`.",
+    ),
+    "license_suspended": (
+        "The license is suspended.",
+        "[The vendor gave the reason: {why}. ]The vendor has put it on hold; it can be resumed.",
+        "Contact your vendor[ with the reference {reference}], then run `modelseal lease renew`.",
+    ),
+    "license_revoked": (
+        "The license has been revoked.",
+        "[The vendor gave the reason: {why}. ]The vendor has ended it for good.",
+        "Contact your vendor[ with the reference {reference}].",
+    ),
+    "lease_expired": (
+        "The lease on this device has ended[ at {expires_at}].",
+        "A device may work without contact only for a time, and that time is over.",
+        "Connect to the internet and run `modelseal lease renew`.",
+    ),
+    "lease_superseded": (
+        "A newer answer from the server replaces this lease.",
+        "Leases and denials are numbered, and the highest number counts.",
+        "Run `modelseal status` to see where the device stands.",
+    ),
+    "not_entitled": (
+        "The license does not include this[: it lacks {entitlement}].",
+        "[{model} needs {entitlement}; ][the license grants {granted}; ]no key for it is"
+        " on this device.",
+        "Ask your vendor for a plan that includes[ {entitlement}], then run `modelseal"
+        " lease renew`.",
+    ),
+    "key_not_in_lease": (
+        "The lease holds no key for this model[: {model}].",
+        "The model was published after the last renewal, or is not published at all.",
+        "Run `modelseal lease renew`, and `modelseal pull` if the model came that way.",
+    ),
+    "together_missing": (
+        "A model that must be present beside this one is not[: {model}].",
+        "It opens only together with authentic, licensed models that its publisher named.",
+        "Run `modelseal pull` so that all models are there.",
+    ),
+    "release_too_old": (
+        "The model file is older than its publisher allows[: release {release}, at least"
+        " {min_release}].",
+        "The publisher has withdrawn old releases.",
+        "Run `modelseal pull` to get the present one.",
+    ),
+    "wrong_device": (
+        "The license belongs to another device.",
+        "The license is bound to a device key that this computer does not have.",
+        "Run `modelseal activate KEY` on this computer; it takes a free seat.",
+    ),
+    "device_changed": (
+        "This computer is not the one that was activated[: {traits} changed or missing].",
+        "Too much of what identifies it differs, so the device key stays locked.",
+        "Run `modelseal activate KEY --replace DEVICE` (`modelseal activate KEY` names"
+        " the holders).",
+    ),
+    "device_unbound": (
+        "This computer cannot be told from others.",
+        "The plan demands a bound device, and too few hardware traits were found[: {traits}].",
+        "Run on hardware or a virtual machine with its own identity, or ask your vendor.",
+    ),
+    "device_revoked": (
+        "This device has been revoked.",
+        "[The vendor gave the reason: {why}. ]The license itself may go on elsewhere.",
+        "Contact your vendor[ with the reference {reference}].",
+    ),
+    "device_returned": (
+        "This device gave its seat back.",
+        "It was deactivated[ at {returned_at}], or another device took its seat.",
+        "Run `modelseal activate KEY` to take a seat again.",
+    ),
+    "no_free_seat": (
+        "No seat is free[: {holders}].",
+        "The license allows {seats} device(s) at a time and all are taken.",
+        "Run `modelseal deactivate` on one of them, or take its seat with `modelseal"
+        " activate KEY --replace DEVICE`.",
+    ),
+    "replace_pending": (
+        "The seat is being moved already[; it is free at {free_at}].",
+        "A seat never has more than two live leases, and the last move still runs.",
+        "Wait until the old lease ends[ at {free_at}], then try again.",
+    ),
+    "rebinds_used_up": (
+        "The seat cannot be moved again now[; {limit} moves in 90 days are used].",
+        "The plan limits how often a license moves to another computer.",
+        "Wait[ until {free_at}], deactivate the old device, or ask your vendor.",
+    ),
+    "forked": (
+        "Two copies of this activation are in use.",
+        "The same activation asked twice from different states, as after a restored"
+        " backup or a copied folder[; differing: {traits}].",
+        "Enter the license key again with `modelseal activate KEY` on the computer that stays.",
+    ),
+    "clock_set_back": (
+        "The clock of this computer is behind[; it shows {now}, at least {floor} is certain].",
+        "A signed answer of the server is newer than the clock.",
+        "Set the clock right; nothing else is needed.",
+    ),
+    "eula_not_accepted": (
+        "The license agreement has not been accepted.",
+        "The plan binds activation to an agreement[ ({uri})].",
+        "Read it, then run `modelseal activate KEY --eula accept`.",
+    ),
+    "trial_used": (
+        "The trial was used on this computer already.",
+        "The plan gives one trial per computer.",
+        "Ask your vendor for a license.",
+    ),
+    "meter_exceeded": (
+        "The license's limit is used up[: {meter}, {limit}].",
+        "The plan counts this use and the count is reached.",
+        "Wait for the next period or ask your vendor for a larger plan.",
+    ),
+    "egress_refused": (
+        "The program tried to write the protected model out[: {what}].",
+        "A copy outside the sealed file would be unprotected.",
+        "Switch the option off[ ({what})]; loading works without it.",
+    ),
+    "access_denied": (
+        "This token may not do that[: {detail}].",
+        "Its role does not include the call.",
+        "Use a token of a role that may, made by `modelseal server token create`.",
+    ),
+    "credential_invalid": (
+        "The access token is not valid.",
+        "It is missing, mistyped, expired or revoked.",
+        "Set MODELSEAL_TOKEN to a valid token, made by `modelseal server token create`.",
+    ),
+    "passphrase_wrong": (
+        "The passphrase does not open this[: {path}].",
+        "It is mistyped, or belongs to another file.",
+        "Type it again, exactly as printed.",
+    ),
+}

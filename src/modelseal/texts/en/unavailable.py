@@ -1,0 +1,99 @@
+"""What cannot be done now, and what this machine has not proved."""
+
+TEXTS: dict[str, tuple[str, str, str]] = {
+    "unavailable": (
+        "This cannot be done right now[: {detail}].",
+        "Something needed is not available; nothing was decided or changed.",
+        "Try again in a moment.",
+    ),
+    "server_unreachable": (
+        "The license server cannot be reached[: {server}].",
+        "[{detail}; ]the network, a firewall or the server is down.",
+        "Check the connection and try again; a running lease goes on meanwhile.",
+    ),
+    "server_failed": (
+        "The license server could not answer[ (status {status})].",
+        "It reported a problem of its own; nothing was decided.",
+        "Try again in a few minutes; a running lease goes on meanwhile.",
+    ),
+    "answer_unsigned": (
+        "Something other than the license server answered[ (status {status}, {saw})].",
+        "A proxy, a captive portal or another server stands in between; its answer is no decision.",
+        "Sign in to the network, or ask for direct access to[ {server}], then try again.",
+    ),
+    "certificate_invalid": (
+        "The server's certificate cannot be trusted[: {server}].",
+        "[{detail}; ]it is expired, for another name, or from an unknown authority.",
+        "Check the address and the clock; behind an inspecting proxy give its authority with --ca.",
+    ),
+    "rate_limited": (
+        "Too many requests.",
+        "The server asks to wait[ {retry_after_seconds} seconds].",
+        "Wait[ {retry_after_seconds} seconds] and try again.",
+    ),
+    "storage_failed": (
+        "The storage could not be used[: {detail}].",
+        "The database or disk reported an error; nothing was half-done.",
+        "Check the disk and the database, then try again.",
+    ),
+    "store_behind": (
+        "The server's records are older than this device's lease.",
+        "The server was probably restored from a backup; nobody is refused for that.",
+        "Try again later; the lease goes on meanwhile.",
+    ),
+    "disk_full": (
+        "The disk is full[: {path}].",
+        "There was no room to finish; what was there before is unchanged.",
+        "Free some space and try again.",
+    ),
+    "state_not_writable": (
+        "The folder cannot be written[: {path}].",
+        "This user has no right to write there, or the disk is read-only.",
+        "Run as the user who owns it, or choose another folder with --state.",
+    ),
+    "state_not_readable": (
+        "The activation cannot be read[: {path}].",
+        "It was probably made by another user, for example with sudo.",
+        "Run `modelseal activate` as the user who runs the app, or give this user the folder.",
+    ),
+    "state_busy": (
+        "Another process is using the activation[: {path}].",
+        "It has held the lock for too long.",
+        "Wait until it ends, or stop it, and try again.",
+    ),
+    "key_store_unavailable": (
+        "The key store cannot be used[: {uri}].",
+        "[{detail}; ]it is locked, absent or refuses access.",
+        "Unlock or connect it, then try again.",
+    ),
+    "memory_unavailable": (
+        "Not enough memory to open the model[: {size_bytes} bytes].",
+        "The system refused the memory.",
+        "Close other programs and try again.",
+    ),
+    "address_in_use": (
+        "The address is in use[: {address}].",
+        "Another program listens there.",
+        "Stop it, or choose another address with --listen.",
+    ),
+    "assurance_not_reached": (
+        "This machine has not proved enough[: {detail}].",
+        "The plan demands a higher level of assurance.",
+        "Run `modelseal status` to see which level was reached and what is missing.",
+    ),
+    "level_not_reached": (
+        "The assurance level is too low[: {level} reached, {needed} demanded].",
+        "The plan gives[ {entitlement}] only to machines that proved a higher level.",
+        "Use hardware that can prove it (`modelseal status` says what is missing).",
+    ),
+    "enforcement_not_reached": (
+        "The plan's enforcement is not possible here[: {needed}].",
+        "It demands keys that the hardware itself ends, and this machine has none that it proved.",
+        "Use a machine with a TPM whose maker's certificate verifies, or ask your vendor.",
+    ),
+    "memory_not_reached": (
+        "The memory protection is too low[: {reached} reached, {needed} demanded].",
+        "The model may only be opened in memory that others cannot read.",
+        "Raise the memory lock limit (ulimit -l) or use a system with secret memory.",
+    ),
+}

@@ -1,0 +1,10 @@
+"""Simplified Chinese texts. A clause in [brackets] falls away with its parameter."""
+
+from modelseal.texts.zh_cn import invalid_bytes, misuse, refused, unavailable
+
+TEXTS: dict[str, tuple[str, str, str]] = {
+    **misuse.TEXTS,
+    **refused.TEXTS,
+    **invalid_bytes.TEXTS,
+    **unavailable.TEXTS,
+}

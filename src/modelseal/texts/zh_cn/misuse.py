@@ -1,0 +1,94 @@
+"""What the caller got wrong, and our own bugs."""
+
+TEXTS: dict[str, tuple[str, str, str]] = {
+    "error": (
+        "出错了[：{detail}]。",
+        "此版本没有该原因的说明。",
+        "请运行 `modelseal doctor`，并将报告连同此消息发给技术支持。",
+    ),
+    "internal_error": (
+        "modelseal 内部出错[：{detail}]。",
+        "这是我们的缺陷，与您无关；没有任何内容被更改。",
+        "请运行 `modelseal doctor --bundle report.zip` 并将文件发给技术支持。",
+    ),
+    "misuse": (
+        "命令无法执行[：{detail}]。",
+        "某个参数缺失、格式错误或与其他参数矛盾。",
+        "请加上 --help 查看用法并改正。",
+    ),
+    "license_key_mistyped": (
+        "许可证密钥输入有误[（第 {group} 组）]。",
+        "该组的校验符不匹配，因此密钥没有发送到任何地方。",
+        "请对照购买凭证重新输入[第 {group} 组]。",
+    ),
+    "config_invalid": (
+        "配置无法使用[：{detail}]。",
+        "[文件 {path} ]缺少某个值、含有未知的值或无法解析。",
+        "请改正该文件后重试。",
+    ),
+    "client_ambiguous": (
+        "可能指两个激活[：{candidates}]。",
+        "环境变量与 modelseal.toml 指向不同的激活，我们不会猜测。",
+        "请用 --state、MODELSEAL_STATE 或 `modelseal.use(client)` 指定其一。",
+    ),
+    "extra_missing": (
+        "modelseal 的一个组件未安装[：{extra}]。",
+        "此功能需要一个可选的软件包。",
+        "请运行 `pip install 'modelseal[{extra}]'`。",
+    ),
+    "input_missing": (
+        "找不到输入[：{path}]。",
+        "没有该名称的文件或文件夹[（{detail}）]。",
+        "请检查路径后重试。",
+    ),
+    "output_exists": (
+        "输出已存在[：{path}]。",
+        "modelseal 不会覆盖不是它生成的文件。",
+        "请换一个名称，或先删除旧文件。",
+    ),
+    "workspace_missing": (
+        "这里没有工作区[：{path}]。",
+        "该文件夹中没有 trust.json 以及 desk/ 或 server/。",
+        "请运行 `modelseal init --home DIR --product NAME`，或用 --home 指定正确的文件夹。",
+    ),
+    "workspace_exists": (
+        "该文件夹已经是工作区[：{path}]。",
+        "重新创建会毁掉其中的密钥。",
+        "请直接使用它，或选择其他文件夹。",
+    ),
+    "desk_exposed": (
+        "服务器不能与发布者的 desk 放在一起启动[（{path}）]。",
+        "他人可访问的服务器不得存放 desk/ 或 recovery-kit.txt，否则入侵者会得到离线密钥。",
+        "请将 desk/ 和 recovery-kit.txt 移到离线位置，或仅监听本机回环地址。",
+    ),
+    "not_found": (
+        "没有该名称的对象[：{id}]。",
+        "这里不认识这个标识[（{detail}）]。",
+        "请用同一名词的 `list` 查看现有对象。",
+    ),
+    "conflict": (
+        "更改与现状冲突[：{detail}]。",
+        "他人已先行更改，或该对象已存在。",
+        "请用 `show` 查看现状后再决定。",
+    ),
+    "idempotency_mismatch": (
+        "同一请求两次到达，但内容不同。",
+        "一个请求只答复一次；重复时必须完全相同。",
+        "请重新运行命令，它会发出新的请求。",
+    ),
+    "reader_closed": (
+        "密封模型已经关闭。",
+        "在 `with` 块或 `close()` 之后仍在读取。",
+        "请在关闭之前读完所需内容。",
+    ),
+    "source_changed": (
+        "文件在密封过程中被更改[：{path}]。",
+        "密封已停止，因为半新半旧的内容毫无意义。",
+        "请等到没有程序写该文件后再密封。",
+    ),
+    "source_not_sealable": (
+        "该输入无法密封[：{path}]。",
+        "[它是 {detail}；]只能密封普通文件和由普通文件组成的文件夹。",
+        "请指定普通文件，不要包含设备或指向外部的链接。",
+    ),
+}
