@@ -1,0 +1,70 @@
+"""What a publisher can ask of the license server: one protocol, structs in and structs out.
+
+``AdminApi`` is implemented in process (``server.services.admin.LocalAdmin``) and over HTTPS
+(``desk.remote.RemoteAdmin``); both answer the same. Pure: no clock, file, socket or database.
+"""
+
+from modelseal.admin.api import AdminApi, Progress
+from modelseal.admin.catalog import (
+    CatalogState,
+    ModelRecord,
+    PublishedModel,
+    PublishModel,
+    PutTrust,
+    SignedMetadata,
+    TrustState,
+)
+from modelseal.admin.licenses import (
+    DeviceRecord,
+    Explanation,
+    IssuedLicense,
+    IssueLicense,
+    LicenseChange,
+    LicenseRecord,
+    LicenseState,
+    PlanDraft,
+    PlanRecord,
+    RekeyedLicense,
+    TraitShift,
+)
+from modelseal.admin.records import (
+    CheckpointRecord,
+    CustomerExport,
+    ErasedCustomer,
+    EventRecord,
+    IssuedToken,
+    Page,
+    Role,
+    TokenRecord,
+)
+
+__all__ = [
+    "AdminApi",
+    "CatalogState",
+    "CheckpointRecord",
+    "CustomerExport",
+    "DeviceRecord",
+    "ErasedCustomer",
+    "EventRecord",
+    "Explanation",
+    "IssueLicense",
+    "IssuedLicense",
+    "IssuedToken",
+    "LicenseChange",
+    "LicenseRecord",
+    "LicenseState",
+    "ModelRecord",
+    "Page",
+    "PlanDraft",
+    "PlanRecord",
+    "Progress",
+    "PublishModel",
+    "PublishedModel",
+    "PutTrust",
+    "RekeyedLicense",
+    "Role",
+    "SignedMetadata",
+    "TokenRecord",
+    "TraitShift",
+    "TrustState",
+]
