@@ -1,0 +1,10 @@
+"""Pinned trust: ``trust.json``, its verification and its way forward. Pure.
+
+``parse`` and ``update`` are what everybody calls; ``metadata`` verifies TUF documents,
+``keylist`` reads the target ``keys``; ``writing`` (imports python-tuf) signs both.
+"""
+
+from modelseal.trust.keylist import KeyList, TrustedKey, Use
+from modelseal.trust.pinned import Trust, compose, parse, update
+
+__all__ = ["KeyList", "Trust", "TrustedKey", "Use", "compose", "parse", "update"]
