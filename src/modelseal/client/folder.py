@@ -1,0 +1,175 @@
+"""A folder whose files are replaced as a whole or not at all.
+
+Every write goes to a temporary file, is flushed to the disk and renamed over the old one; the
+folder itself is flushed afterwards. A full disk, a crash or a power cut leaves the old file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from pathlib import Path
+
+from modelseal.errors import (
+    DiskFull,
+    ModelsealError,
+    StateDamaged,
+    StateNotReadable,
+    StateNotWritable,
+    StorageFailed,
+)
+
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_TEMPORARY = ".new-"
+
+
+def translate(error: OSError, path: Path, *, writing: bool) -> ModelsealError:
+    """Our error for what the operating system said about ``path``."""
+    said = os.strerror(error.errno) if error.errno else type(error).__name__
+    if error.errno in _FULL:
+        return DiskFull(said, path=str(path))
+    if error.errno in _REFUSED or error.errno == errno.ENOTDIR:
+        kind = StateNotWritable if writing else StateNotReadable
+        return kind(said, path=str(path), owner=_owner(path))
+    return StorageFailed(f"{said} ({path.name})", path=str(path))
+
+
+class Folder:
+    """Files of one folder, mode 0600 in a folder of mode 0700.
+
+    Whatever ``write`` returned from is on the disk; whatever it raised from left the old file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def create(self) -> None:
+        """The folder exists; a new one is readable by its owner only."""
+        try:
+            self.path.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        except OSError as error:
+            if isinstance(error, FileExistsError):
+                raise StateNotWritable("not a folder", path=str(self.path)) from None
+            raise translate(error, self.path, writing=True) from None
+
+    def exists(self) -> bool:
+        """Whether there is such a folder at all; ``StateNotReadable`` where one may not look."""
+        try:
+            self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError as error:
+            raise translate(error, self.path, writing=False) from None
+        return True
+
+    def read(self, name: str, max_bytes: int) -> bytes | None:
+        """The bytes of ``name``, None when there is no such file.
+
+        Raises ``StateNotReadable`` and, for a file larger than ``max_bytes``, ``StateDamaged``.
+        """
+        path = self.path / name
+        try:
+            with path.open("rb") as file:
+                data = file.read(max_bytes + 1)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except IsADirectoryError:
+            raise StateDamaged("a folder where a file belongs", path=str(path)) from None
+        except OSError as error:
+            raise translate(error, path, writing=False) from None
+        if len(data) > max_bytes:
+            raise StateDamaged(f"longer than {max_bytes} bytes", path=str(path))
+        return data
+
+    def write(self, name: str, data: bytes) -> None:
+        """``name`` holds ``data`` durably; on any error the old file is untouched.
+
+        Raises ``DiskFull``, ``StateNotWritable`` or ``StorageFailed``.
+        """
+        temporary = self.path / f"{_TEMPORARY}{secrets.token_hex(8)}"
+        try:
+            self._write_through(temporary, data)
+            temporary.replace(self.path / name)
+            self._sync()
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise translate(error, self.path / name, writing=True) from None
+
+    def remove(self, name: str) -> None:
+        """There is no ``name`` any more; absent before is fine."""
+        try:
+            (self.path / name).unlink(missing_ok=True)
+            self._sync()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise translate(error, self.path / name, writing=True) from None
+
+    def append(self, name: str, line: bytes, *, durable: bool = False) -> None:
+        """``line`` stands at the end of ``name``; on the disk already when ``durable``."""
+        path = self.path / name
+        try:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+            handle = os.open(path, flags, FILE_MODE)
+            try:
+                if os.write(handle, line) != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                if durable:
+                    os.fsync(handle)
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise translate(error, path, writing=True) from None
+
+    def size(self, name: str) -> int:
+        """Size of ``name`` in bytes, 0 when it is not there or may not be seen."""
+        try:
+            return (self.path / name).stat().st_size
+        except OSError:
+            return 0
+
+    def sweep(self) -> None:
+        """Temporary files of writers that died are gone. Only under the lock."""
+        with contextlib.suppress(OSError):
+            for path in self.path.glob(f"{_TEMPORARY}*"):
+                path.unlink(missing_ok=True)
+
+    def _write_through(self, path: Path, data: bytes) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+        handle = os.open(path, flags | getattr(os, "O_BINARY", 0), FILE_MODE)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _sync(self) -> None:
+        if os.name != "posix":  # Windows cannot open a folder to flush it
+            return
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
+        finally:
+            os.close(handle)
+
+
+def _owner(path: Path) -> str | None:
+    """The name of the user who owns the nearest existing part of ``path``, where one can tell."""
+    if os.name != "posix":
+        return None
+    for place in (path, *path.parents):
+        try:
+            return place.owner()
+        except KeyError:
+            return str(place.stat().st_uid)
+        except (OSError, NotImplementedError):
+            continue
+    return None

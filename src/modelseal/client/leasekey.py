@@ -1,0 +1,141 @@
+"""``lease.key``: the nonce and KEM private key of the current lease and of the pending request.
+
+Encrypted under the device's storage key (AES-256-GCM, fresh nonce per write), which itself lies
+trait-wrapped in ``device.key``; never in clear on a disk. ``seal`` and ``open_`` undo each other.
+Normative: ``docs/spec/state-folder.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from modelseal import cbor
+from modelseal.cbor import CborInvalid
+from modelseal.errors import StateDamaged
+
+FILE_NAME = "lease.key"
+MAX_BYTES = 64 * 1024
+MAGIC = b"\x89MSK\r\n\x1a\n"
+VERSION = 1
+_NONCE_BYTES = 12
+_KEM_BYTES = 96
+_HASH_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseSecret:
+    """What opens one lease: the nonce it echoes and the KEM private key (96 bytes)."""
+
+    nonce: str
+    kem: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A question that was, or may have been, put to the server and is not answered yet.
+
+    ``ask`` is a keyed hash of what was asked: only the same question is repeated under the same
+    nonce. ``seq`` and ``prev`` are what the device held when it asked.
+    """
+
+    op: str
+    nonce: str
+    kem: bytes = field(repr=False)
+    seq: int
+    prev: str | None
+    ask: bytes = field(repr=False)
+
+    def secret(self) -> LeaseSecret:
+        """What opens the lease that answers this question."""
+        return LeaseSecret(self.nonce, self.kem)
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseKeys:
+    """The contents of ``lease.key``."""
+
+    current: LeaseSecret | None = None
+    pending: Pending | None = None
+
+    def for_nonce(self, nonce: str) -> LeaseSecret | None:
+        """The secret of the lease that echoes ``nonce``: the current or just answered one."""
+        if self.current is not None and self.current.nonce == nonce:
+            return self.current
+        if self.pending is not None and self.pending.nonce == nonce:
+            return self.pending.secret()
+        return None
+
+
+def seal(
+    keys: LeaseKeys, storage_key: bytes, *, device: str, random: Callable[[int], bytes]
+) -> bytes:
+    """The file's bytes; ``device`` (the identity key's thumbprint) is bound to them."""
+    current, pending = keys.current, keys.pending
+    value = {
+        "current": None if current is None else [current.nonce, current.kem],
+        "pending": None
+        if pending is None
+        else [pending.op, pending.nonce, pending.kem, pending.seq, pending.prev, pending.ask],
+    }
+    nonce = random(_NONCE_BYTES)
+    sealed = AESGCM(storage_key).encrypt(nonce, cbor.encode(value), _bound(device))
+    return MAGIC + bytes([VERSION]) + nonce + sealed
+
+
+def open_(data: bytes, storage_key: bytes, *, device: str, path: str = FILE_NAME) -> LeaseKeys:
+    """The contents of ``data``; ``StateDamaged`` unless this device sealed exactly these bytes."""
+    head = len(MAGIC) + 1
+    if data[: len(MAGIC)] != MAGIC or len(data) < head + _NONCE_BYTES + 16:
+        raise StateDamaged("not a lease.key", path=path)
+    if data[len(MAGIC)] != VERSION:
+        raise StateDamaged("written by another version of modelseal", path=path)
+    nonce, sealed = data[head : head + _NONCE_BYTES], data[head + _NONCE_BYTES :]
+    try:
+        plain = AESGCM(storage_key).decrypt(nonce, sealed, _bound(device))
+        value = cbor.decode(plain, max_bytes=MAX_BYTES)
+        return LeaseKeys(_current(value["current"]), _pending(value["pending"]))
+    except (InvalidTag, CborInvalid, KeyError, TypeError, ValueError):
+        raise StateDamaged("altered, or another device's", path=path) from None
+
+
+def _bound(device: str) -> bytes:
+    return cbor.encode(["modelseal", FILE_NAME, VERSION, device])
+
+
+def _current(value: object) -> LeaseSecret | None:
+    if value is None:
+        return None
+    nonce, kem = value  # type: ignore[misc]
+    return LeaseSecret(_text(nonce), _bytes(kem, _KEM_BYTES))
+
+
+def _pending(value: object) -> Pending | None:
+    if value is None:
+        return None
+    op, nonce, kem, seq, prev, ask = value  # type: ignore[misc]
+    if isinstance(seq, bool) or not isinstance(seq, int):
+        raise TypeError("seq")
+    return Pending(
+        op=_text(op),
+        nonce=_text(nonce),
+        kem=_bytes(kem, _KEM_BYTES),
+        seq=seq,
+        prev=None if prev is None else _text(prev),
+        ask=_bytes(ask, _HASH_BYTES),
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("text")
+    return value
+
+
+def _bytes(value: object, size: int) -> bytes:
+    if not isinstance(value, bytes) or len(value) != size:
+        raise TypeError("bytes")
+    return value

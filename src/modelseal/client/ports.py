@@ -1,0 +1,58 @@
+"""What the client needs from the outside world, in one place, so that tests hand in their own.
+
+Nothing else in ``client`` asks for the time, for randomness or for the computer's traits.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modelseal.client.folder import Folder
+
+if TYPE_CHECKING:
+    from modelseal.client.transport import Transport, TransportSettings
+    from modelseal.collect import Traits
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _read_traits() -> Traits:
+    from modelseal import collect
+
+    return collect.read()
+
+
+def _open_transport(settings: TransportSettings) -> Transport:
+    from modelseal.client.transport import HttpTransport
+
+    return HttpTransport(settings)
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The client's surroundings; the defaults are the real ones.
+
+    ``now`` is aware UTC, ``monotonic`` seconds that never go back (since boot where the system
+    tells), ``random(n)`` n secret bytes, ``traits`` reads the computer, ``folder`` opens a state
+    folder, ``wait(event, seconds)`` sleeps until the event is set or the time is over.
+    """
+
+    now: Callable[[], datetime] = _now
+    monotonic: Callable[[], float] = time.monotonic
+    random: Callable[[int], bytes] = os.urandom
+    traits: Callable[[], Traits] = _read_traits
+    transport: Callable[[TransportSettings], Transport] = _open_transport
+    folder: Callable[[Path], Folder] = Folder
+    sleep: Callable[[float], None] = time.sleep
+    wait: Callable[[threading.Event, float], bool] = field(
+        default=lambda event, seconds: event.wait(seconds)
+    )
