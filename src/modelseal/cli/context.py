@@ -1,0 +1,95 @@
+"""Whom a command talks to: the workspace, its server half or another server, a device's client."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from modelseal.errors import Misuse, WorkspaceMissing
+
+if TYPE_CHECKING:
+    from modelseal.admin import AdminApi, Page
+    from modelseal.client import Client
+    from modelseal.desk.workspace import Workspace
+
+T = TypeVar("T")
+
+
+def home_of(home: Path | None) -> Path:
+    """The named workspace folder, or the current folder when it is one."""
+    if home is not None:
+        return home
+    here = Path.cwd()
+    if (here / "trust.json").is_file():
+        return here
+    raise WorkspaceMissing("no --home, no MODELSEAL_HOME and none here", path=str(here))
+
+
+def ask_passphrase(purpose: str) -> str:
+    """The passphrase for ``purpose``, from the terminal or standard input."""
+    from modelseal.cli import talk
+
+    return talk.ask_secret(purpose)
+
+
+@contextmanager
+def workspace(home: Path | None) -> Iterator[Workspace]:
+    """The workspace, closed afterwards."""
+    from modelseal.desk import workspace as workspaces
+
+    with workspaces.open(home_of(home), ask=ask_passphrase) as opened:
+        yield opened
+
+
+@contextmanager
+def admin(home: Path | None, server: str | None, ca: Path | None = None) -> Iterator[AdminApi]:
+    """The server half of the workspace in this process, or the server at ``server``."""
+    if server is None:
+        from modelseal.server.services import open_server
+        from modelseal.server.services.admin import LocalAdmin
+
+        with open_server(home_of(home)) as local:
+            yield LocalAdmin(local)
+        return
+    from modelseal.desk.remote import RemoteAdmin
+
+    token = os.environ.get("MODELSEAL_TOKEN", "")
+    if not token:
+        raise Misuse("--server needs an access token in MODELSEAL_TOKEN")
+    trust = (home_of(home) / "trust.json").read_bytes() if home or ca is None else None
+    with RemoteAdmin(server, token, trust=trust, ca=ca) as remote:
+        yield remote
+
+
+def pages(fetch: Callable[[str | None], Page[T]], *, everything: bool) -> tuple[list[T], str | None]:
+    """The items of the first page, or of all, and the cursor of what follows."""
+    page = fetch(None)
+    items = list(page.items)
+    while everything and page.next_cursor is not None:
+        page = fetch(page.next_cursor)
+        items.extend(page.items)
+    return items, page.next_cursor
+
+
+@contextmanager
+def client(
+    state: Path | None = None,
+    app: Path | None = None,
+    server: str | None = None,
+    trust: Path | None = None,
+    ca: Path | None = None,
+) -> Iterator[Client]:
+    """The device's client, closed afterwards; it renews nothing in the background."""
+    from modelseal.client import Client
+
+    with Client(app=app, state=state, server=server, trust=trust, ca=ca, background=False) as made:
+        yield made
+
+
+def stdin_is_terminal() -> bool:
+    """True when a person can be asked."""
+    return sys.stdin is not None and sys.stdin.isatty()

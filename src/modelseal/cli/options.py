@@ -1,0 +1,42 @@
+"""The options every noun shares, each defined once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Home = Annotated[
+    Path | None,
+    typer.Option("--home", envvar="MODELSEAL_HOME", help="The publisher's workspace."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
+Server = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        help="Use this server (https://…) with the token in MODELSEAL_TOKEN"
+        " instead of the workspace's own half.",
+    ),
+]
+Ca = Annotated[
+    Path | None, typer.Option("--ca", help="Trust this certificate authority (PEM) for HTTPS.")
+]
+State = Annotated[
+    Path | None,
+    typer.Option("--state", envvar="MODELSEAL_STATE", help="The device's state folder."),
+]
+App = Annotated[
+    Path | None, typer.Option("--app", help="The app's folder or its modelseal.toml.")
+]
+DeviceServer = Annotated[str | None, typer.Option("--server", help="The license server.")]
+Trust = Annotated[Path | None, typer.Option("--trust", help="The publisher's trust.json.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit log.")]
+EntitlementList = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--entitlement", help="What a license must grant: a+b means both, repeated means either."
+    ),
+]
+Everything = Annotated[bool, typer.Option("--all", help="Every page, not only the first.")]

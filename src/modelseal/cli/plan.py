@@ -1,0 +1,153 @@
+"""``modelseal plan``: what a license grants, as versioned data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from modelseal.cli import context, options, spans, talk
+from modelseal.errors import InputMissing, Misuse
+
+app = typer.Typer(no_args_is_help=True, help="What a license grants, as versioned data.")
+
+Entitlements = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--entitlement",
+        help="A capability the plan grants; repeated: each. NAME@L4 demands an assurance level.",
+    ),
+]
+Seats = Annotated[int | None, typer.Option("--seats", help="Devices at a time.")]
+Lease = Annotated[
+    str | None, typer.Option("--lease", help="How long a device works without contact (7d).")
+]
+Enforcement = Annotated[
+    str | None, typer.Option("--enforcement", help="online, hardware or software.")
+]
+Period = Annotated[
+    str | None, typer.Option("--period", help="How long a license of this plan runs (30d).")
+]
+TermsFile = Annotated[
+    Path | None,
+    typer.Option("--terms", help="All terms as a JSON file (docs/spec/tokens.md); options win."),
+]
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="The plan's name.")],
+    entitlement: Entitlements = None,
+    seats: Seats = None,
+    lease: Lease = None,
+    enforcement: Enforcement = None,
+    period: Period = None,
+    terms: TermsFile = None,
+    home: options.Home = None,
+    server: options.Server = None,
+    ca: options.Ca = None,
+    json: options.Json = False,
+) -> None:
+    """Make a plan."""
+    from modelseal.admin import PlanDraft
+
+    wanted = _terms(_base(terms), entitlement, seats, lease, enforcement, period)
+    with context.admin(home, server, ca) as api:
+        record = api.create_plan(PlanDraft(name=name, terms=wanted))
+    talk.answer(record, lambda: _tell("made", record), as_json=json)
+
+
+@app.command()
+def update(
+    name: Annotated[str, typer.Argument(help="The plan's name.")],
+    entitlement: Entitlements = None,
+    seats: Seats = None,
+    lease: Lease = None,
+    enforcement: Enforcement = None,
+    period: Period = None,
+    terms: TermsFile = None,
+    home: options.Home = None,
+    server: options.Server = None,
+    ca: options.Ca = None,
+    json: options.Json = False,
+) -> None:
+    """Make the plan's next version; licenses issued before keep theirs."""
+    from modelseal.admin import PlanDraft
+
+    with context.admin(home, server, ca) as api:
+        base = _base(terms) if terms is not None else api.show_plan(name).terms
+        wanted = _terms(base, entitlement, seats, lease, enforcement, period)
+        record = api.update_plan(name, PlanDraft(name=name, terms=wanted))
+    talk.answer(record, lambda: _tell("updated", record), as_json=json)
+
+
+@app.command("list")
+def list_(
+    home: options.Home = None,
+    server: options.Server = None,
+    ca: options.Ca = None,
+    everything: options.Everything = False,
+    json: options.Json = False,
+) -> None:
+    """The newest version of every plan."""
+    with context.admin(home, server, ca) as api:
+        items, following = context.pages(api.list_plans, everything=everything)
+    talk.answer(
+        {"items": items, "next_cursor": following},
+        lambda: talk.table(
+            "Plans",
+            ("name", "version", "entitlements", "seats", "lease", "enforcement"),
+            [
+                (
+                    plan.name,
+                    plan.version,
+                    [e.id for e in plan.terms.entitlements],
+                    plan.terms.seats,
+                    f"{plan.terms.lease.max_seconds / 86400:g} d",
+                    plan.terms.enforcement,
+                )
+                for plan in items
+            ],
+        ),
+        as_json=json,
+    )
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="The plan's name.")],
+    home: options.Home = None,
+    server: options.Server = None,
+    ca: options.Ca = None,
+    json: options.Json = False,
+) -> None:
+    """One plan with all its terms."""
+    with context.admin(home, server, ca) as api:
+        record = api.show_plan(name)
+    shown = talk.plain(record)
+    terms = shown.pop("terms")
+    talk.answer(
+        record, lambda: talk.pairs([*shown.items(), *terms.items()]), as_json=json
+    )
+
+
+def _base(path: Path | None):  # type: ignore[no-untyped-def]
+    import msgspec
+
+    from modelseal.license.plans import Plan
+
+    if path is None:
+        return None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Plan)
+    except OSError as error:
+        raise InputMissing(error.strerror or "", path=str(path)) from None
+    except msgspec.MsgspecError as error:
+        raise Misuse(f"{path}: {error}") from None
+
+
+def _tell(verb: str, record) -> None:  # type: ignore[no-untyped-def]
+    talk.write(f"{record.name}\n")
+    granted = ", ".join(e.id for e in record.terms.entitlements)
+    talk.say(f"Plan {record.name} {verb}, version {record.version}: {granted}.")
