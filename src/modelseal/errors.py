@@ -153,6 +153,7 @@ class TokenAudience(InvalidBytes): code = "token_audience"
 class TokenNotYetValid(InvalidBytes): code = "token_not_yet_valid"
 class TokenExpired(InvalidBytes): code = "token_expired"
 class SealedKeyInvalid(InvalidBytes): code = "sealed_key_invalid"  # HPKE opening failed
+class WrappedKeyInvalid(InvalidBytes): code = "wrapped_key_invalid"  # KEK
 class TrustMalformed(InvalidBytes): code = "trust_malformed"
 class TrustSignature(InvalidBytes): code = "trust_signature"
 class TrustRollback(InvalidBytes): code = "trust_rollback"

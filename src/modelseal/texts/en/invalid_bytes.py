@@ -111,6 +111,11 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "Its time is over.",
         "Run `modelseal lease renew`.",
     ),
+    "wrapped_key_invalid": (
+        "A wrapped key does not open[: {detail}].",
+        "It was wrapped by another key-encryption key, for another purpose, or was altered.",
+        "Put the matching key file back, or restore the keys from a backup.",
+    ),
     "sealed_key_invalid": (
         "The sealed keys cannot be opened.",
         "They were sealed for another device, another request or were altered.",

@@ -111,6 +111,11 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "它的期限已过。",
         "请运行 `modelseal lease renew`。",
     ),
+    "wrapped_key_invalid": (
+        "封装的密钥无法打开[：{detail}]。",
+        "它由另一把密钥加密密钥封装、用于其他用途，或已被改动。",
+        "请放回匹配的密钥文件，或从备份恢复密钥。",
+    ),
     "sealed_key_invalid": (
         "密封的密钥无法打开。",
         "它是为另一台设备或另一个请求密封的，或被更改。",
