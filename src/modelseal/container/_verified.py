@@ -1,0 +1,254 @@
+"""Opening a sealed model whose signatures hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from modelseal.container import _chunks as chunks
+from modelseal.container import _index as index_format
+from modelseal.container import _keys as keys
+from modelseal.container import _limits as limits
+from modelseal.container import _recovery as recovery
+from modelseal.container import _variants as variants
+from modelseal.container._chunks import ChunkOpener, Depth, SectionCiphers, VariantCiphers
+from modelseal.container._index import Entry, Index
+from modelseal.container._layout import SectionLayout
+from modelseal.container._leaves import LeafRange, LeafRanges, LeafTable, VariantRecord
+from modelseal.container._model import SealedModel
+from modelseal.container._source import Buffer, Progress, fill, wipe, writable
+from modelseal.crypto.hpke import KemOpener
+from modelseal.errors import ContainerDamaged, ContainerTruncated, Misuse
+
+NOBODY: Mapping[str, Buffer] = MappingProxyType({})
+NO_BUNDLE: Mapping[int, Sequence[chunks.VariantKey]] = MappingProxyType({})
+
+
+class VerifiedModel(SealedModel):
+    """A sealed model that is the publisher's; made by ``SealedModel.verify_signatures``.
+
+    Wherever a data key is asked for, bytes of 32 are meant; memory that the caller wipes will do.
+    ``together`` maps the ids of other models to the secrets in their indexes. ``bundle_keys`` are
+    a variant section's keys, one per chunk. What fails once a key is used is ``ContainerDamaged``
+    (``TogetherMissing`` when a secret is not given), and the target is zeroed.
+    """
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._leaves: LeafTable | None = None
+        self._gaps: dict[int, list[tuple[int, int]]] = {}
+
+    def check_key(self, section: int, data_key: Buffer) -> None:
+        """Returns when ``data_key`` is the section's; else ``ContainerDamaged``.
+
+        For a variant section the data key is the seed all its variant keys are made of.
+        """
+        info = self._place(section).info
+        if info.is_variant:
+            records = self.variant_records(section)
+            variants.check_seed(self.prologue_hash, section, data_key, records)
+        else:
+            keys.check_commitment(self.prologue_hash, data_key, info.commitment)
+
+    def open_index(self, data_key: Buffer, *, depth: str = Depth.FULL) -> Index:
+        """The encrypted index, read with the data key of section 0."""
+        plain = bytearray(self.sections[0].plain_bytes)
+        try:
+            self.open_section(0, data_key, memoryview(plain), depth=depth)
+            index = index_format.decode(plain, self.sections, self.prologue.chunk_bytes)
+        finally:
+            wipe(plain)
+        self._gaps = index.gaps()
+        return index
+
+    def open_section(
+        self,
+        section: int,
+        data_key: Buffer | None,
+        target: memoryview,
+        *,
+        together: Mapping[str, Buffer] = NOBODY,
+        depth: str = Depth.FULL,
+        threads: int = 1,
+        bundle_keys: Sequence[chunks.VariantKey] | None = None,
+    ) -> None:
+        """The plaintext of the section is in ``target``, which has exactly its length.
+
+        Padding between entries is checked once the index was opened.
+        """
+        place = self._place(section)
+        view = writable(target)
+        if view.nbytes != place.info.plain_bytes:
+            raise Misuse("the target has the section's plaintext length", section=section)
+        opener = self._opener(place, data_key, together, depth, bundle_keys)
+        chunks.open_whole(opener, view, threads)
+        if any(any(view[start:end]) for start, end in self._gaps.get(section, ())):
+            wipe(view)
+            raise ContainerDamaged("the padding between entries is not zero", section=section)
+
+    def read_range(
+        self,
+        section: int,
+        data_key: Buffer | None,
+        offset: int,
+        target: memoryview,
+        *,
+        together: Mapping[str, Buffer] = NOBODY,
+        depth: str = Depth.FULL,
+        bundle_keys: Sequence[chunks.VariantKey] | None = None,
+    ) -> None:
+        """``target`` holds the section's plaintext from ``offset`` on.
+
+        Only the chunks it lies in are read and decrypted. ``Misuse`` for a range outside.
+        """
+        place = self._place(section)
+        view = writable(target)
+        if offset < 0 or offset + view.nbytes > place.info.plain_bytes:
+            raise Misuse("the range lies outside the section", section=section)
+        opener = self._opener(place, data_key, together, depth, bundle_keys)
+        chunks.open_range(opener, offset, view)
+
+    def read_entry(
+        self,
+        entry: Entry,
+        data_keys: Mapping[int, Buffer],
+        target: memoryview,
+        *,
+        file_offset: int = 0,
+        together: Mapping[str, Buffer] = NOBODY,
+        depth: str = Depth.FULL,
+        bundle_keys: Mapping[int, Sequence[chunks.VariantKey]] = NO_BUNDLE,
+    ) -> None:
+        """``target`` holds the bytes of ``entry`` from ``file_offset`` on.
+
+        ``data_keys`` and ``bundle_keys`` are by section; ``Misuse`` when one that is needed is not
+        there or the range lies outside the entry.
+        """
+        view = writable(target)
+        end = file_offset + view.nbytes
+        if file_offset < 0 or end > entry.size_bytes:
+            raise Misuse("the range lies outside the entry", entry=entry.name)
+        try:
+            for extent in entry.extents:
+                low = max(file_offset, extent.file_offset)
+                high = min(end, extent.file_offset + extent.size_bytes)
+                if low < high:
+                    self.read_range(
+                        extent.section,
+                        data_keys.get(extent.section),
+                        extent.offset + low - extent.file_offset,
+                        view[low - file_offset : high - file_offset],
+                        together=together,
+                        depth=depth,
+                        bundle_keys=bundle_keys.get(extent.section),
+                    )
+        except BaseException:
+            wipe(view)
+            raise
+
+    def leaf_ranges(self) -> LeafRanges:
+        """Offset, size and hash of every stored chunk in file order; needs the front only."""
+        return LeafRanges(self._leaf_table(), self._places)
+
+    def variant_records(self, section: int) -> tuple[VariantRecord, ...]:
+        """The commitment table of a variant section, in the order of its stored chunks."""
+        if not self._place(section).info.is_variant:
+            raise Misuse("the section has no variants", section=section)
+        return self._leaf_table().records(section)
+
+    def verify_leaves(self, progress: Progress | None = None, *, allow_holes: bool = False) -> None:
+        """Returns when every stored chunk is the signed one; needs no key.
+
+        With ``allow_holes`` a stored chunk of a variant section may be absent, that is all zero.
+        Raises ``ContainerDamaged``.
+        """
+        ranges = self.leaf_ranges()
+        step = self.prologue.chunk_bytes + limits.TAG_BYTES
+        buffer = memoryview(bytearray(step))
+        done = self.front_bytes
+        for stored, (offset, size, expected) in enumerate(ranges):
+            copy = buffer[:size]
+            _fill(self, offset, copy)
+            if not ranges.holds(copy, expected):
+                hole = allow_holes and ranges.layout_of(stored).info.is_variant
+                if not hole or any(copy):
+                    raise ContainerDamaged("a stored chunk is not the signed one", chunk=stored)
+            done += size
+            if progress is not None:
+                progress(done, self.file_bytes)
+
+    def recover_keys(self, opener: KemOpener) -> dict[int, bytes]:
+        """The data keys of all sections, opened with the publisher's recovery key.
+
+        Raises ``SealedKeyInvalid`` for another key, ``ContainerDamaged`` when a recovered key
+        is not its section's.
+        """
+        found = recovery.open_entry(self.header, self.file_id, self.prologue_hash, opener)
+        for section, data_key in found.items():
+            self.check_key(section, data_key)
+        return found
+
+    def _opener(
+        self,
+        place: SectionLayout,
+        data_key: Buffer | None,
+        together: Mapping[str, Buffer],
+        depth: str,
+        bundle_keys: Sequence[chunks.VariantKey] | None,
+    ) -> ChunkOpener:
+        """Key, commitment, secrets, leaf table: in this order, then chunks may be opened."""
+        full = Depth(depth) is Depth.FULL if depth in list(Depth) else None
+        if full is None:
+            raise Misuse("the verification depth is full or tag")
+        info = place.info
+        ciphers: SectionCiphers | VariantCiphers
+        if info.is_variant:
+            records = self.variant_records(info.id)
+            picked = bundle_keys
+            if picked is None:
+                seed = _required(data_key, info.id)
+                self.check_key(info.id, seed)
+                picked = variants.first_keys(self.prologue_hash, info.id, seed, records)
+            chunks.check_count(place, picked)
+            secrets = chunks.secrets_of(place, together)
+            ciphers = VariantCiphers(self.prologue_hash, info.id, records, picked, secrets)
+        else:
+            key = _required(data_key, info.id)
+            self.check_key(info.id, key)
+            secrets = chunks.secrets_of(place, together)
+            ciphers = SectionCiphers(keys.section_cipher(self.prologue_hash, key, secrets, info.id))
+        leaves = self._leaf_table() if full else None
+        return ChunkOpener(self.source, place, ciphers, leaves)
+
+    def _leaf_table(self) -> LeafTable:
+        if self._leaves is None:
+            prologue = self.prologue
+            try:
+                self._leaves = LeafTable.load(
+                    self.source,
+                    prologue.suite,
+                    prologue.leaf_table_offset,
+                    prologue.leaf_table_bytes,
+                    self.header.leaf_hash,
+                    self._places,
+                )
+            except ContainerTruncated:
+                raise ContainerDamaged("the sealed model ends early") from None
+        return self._leaves
+
+
+def _required(data_key: Buffer | None, section: int) -> Buffer:
+    if data_key is None:
+        raise Misuse("the section's data key is needed", section=section)
+    return data_key
+
+
+def _fill(model: SealedModel, offset: int, target: memoryview) -> None:
+    try:
+        fill(model.source, offset, target)
+    except ContainerTruncated:
+        raise ContainerDamaged("the sealed model ends early") from None
+
+
+__all__ = ["LeafRange", "VerifiedModel"]
