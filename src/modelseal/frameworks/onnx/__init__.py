@@ -1,0 +1,222 @@
+"""ONNX Runtime sessions over opened memory.
+
+``InferenceSession`` keeps the path it was made from to be made again (``set_providers``); a sealed
+one keeps its ``Model`` instead, which opens the sealed file anew each time, so that no plaintext
+stays behind. The two methods that matter are wrapped, never the class replaced: subclasses defined
+before, names imported before and ``isinstance`` keep working.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import itertools
+import os
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from modelseal.errors import EgressRefused, ExtraMissing, Misuse
+
+from .skeleton import split
+
+__all__ = ["Model", "Opened", "Resolve", "make_class", "patch", "runtime"]
+
+_MODEL = "_modelseal_model"
+_numbers = itertools.count(1)
+
+# Options of execution providers that write compiled weights to a disk.
+_EGRESS_OPTIONS = frozenset({
+    "cache_dir", "trt_engine_cache_enable", "trt_timing_cache_enable", "trt_dump_subgraphs",
+    "trt_dump_ep_context_model", "nv_runtime_cache_path", "nv_dump_subgraphs",
+    "ModelCacheDirectory", "migraphx_model_cache_dir", "migraphx_save_compiled_model",
+    "qnn_context_cache_enable", "dump_json_qnn_graph",
+})  # fmt: skip
+_EGRESS_ENTRIES = ("ep.context_enable", "session.debug_layout_transformation")
+_OFF = ("", "0", "false", "none")
+
+
+class Opened(Protocol):
+    """A model's plaintext while its session is made."""
+
+    @property
+    def view(self) -> memoryview:
+        """The whole ONNX file."""
+        ...
+
+    def external(self, location: str) -> memoryview:
+        """The external data file that the model names by ``location``."""
+        ...
+
+
+class Model(Protocol):
+    """A sealed ONNX model that can be opened again and again."""
+
+    @property
+    def path(self) -> str | None:
+        """Where it lies; None when the sealed bytes were handed over."""
+        ...
+
+    def open(self) -> AbstractContextManager[Opened]:
+        """The plaintext for as long as the context lasts."""
+        ...
+
+
+Resolve = Callable[[object], Model | None]
+"""What ``InferenceSession`` was given -> the sealed model; None lets it pass untouched."""
+
+
+def runtime() -> Any:
+    """The module ``onnxruntime``; ``ExtraMissing`` when it is not installed."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise ExtraMissing("onnxruntime is not installed", extra="onnx") from None
+    return onnxruntime
+
+
+def make_class(base: type, resolve: Resolve) -> type:
+    """A subclass of ``onnxruntime.InferenceSession`` that opens what ``resolve`` resolves."""
+    _check(base)
+    init, create = _plain(base, "__init__"), _plain(base, "_create_inference_session")
+
+    def __init__(self: Any, path_or_bytes: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        _init(self, init, resolve(path_or_bytes), path_or_bytes, args, kwargs)
+
+    def _create_inference_session(self: Any, *args: Any, **kwargs: Any) -> None:
+        _create(self, create, args, kwargs)
+
+    members = {
+        "__module__": "modelseal.onnx",
+        "__doc__": "``onnxruntime.InferenceSession`` of a sealed model; same arguments.",
+        "__init__": functools.wraps(init)(__init__),
+        "_create_inference_session": _create_inference_session,
+        "__getstate__": _getstate,
+    }
+    return type("InferenceSession", (base,), members)
+
+
+def patch(base: type, resolve: Resolve) -> None:
+    """From now on ``base`` itself opens what ``resolve`` resolves; the rest passes untouched."""
+    if hasattr(base.__dict__["__init__"], "__wrapped__"):
+        return
+    _check(base)
+    init = base.__dict__["__init__"]
+    create = base.__dict__["_create_inference_session"]
+
+    @functools.wraps(init)
+    def __init__(self: Any, path_or_bytes: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        _init(self, init, resolve(path_or_bytes), path_or_bytes, args, kwargs)
+
+    @functools.wraps(create)
+    def _create_inference_session(self: Any, *args: Any, **kwargs: Any) -> None:
+        _create(self, create, args, kwargs)
+
+    for name, method in (
+        ("__init__", __init__),
+        ("_create_inference_session", _create_inference_session),
+        ("__getstate__", _getstate),
+    ):
+        setattr(base, name, method)
+
+
+def _check(base: type) -> None:
+    """Fails closed when the methods are not the ones this release knows."""
+    try:
+        first = list(inspect.signature(_plain(base, "__init__")).parameters)[1]
+        inner = inspect.signature(_plain(base, "_create_inference_session")).parameters
+    except (KeyError, IndexError, TypeError, ValueError):
+        first, inner = "", {}
+    if first != "path_or_bytes" or list(inner)[1:3] != ["providers", "provider_options"]:
+        version = getattr(runtime(), "__version__", "?")
+        raise Misuse(f"onnxruntime {version} is not one that this release can serve")
+
+
+def _plain(base: type, name: str) -> Any:
+    method = base.__dict__[name]
+    return getattr(method, "__wrapped__", method)
+
+
+def _init(
+    session: Any,
+    init: Any,
+    model: Model | None,
+    given: object,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> None:
+    session.__dict__.pop(_MODEL, None)
+    if model is None:
+        init(session, given, *args, **kwargs)
+        return
+    session.__dict__[_MODEL] = model
+    init(session, model.path or b"", *args, **kwargs)
+
+
+def _create(session: Any, create: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    model: Model | None = session.__dict__.get(_MODEL)
+    if model is None:
+        create(session, *args, **kwargs)
+        return
+    options = session._sess_options
+    refuse_egress(options, args, kwargs, model.path)
+    ort = runtime()
+    hand_over = getattr(ort.SessionOptions, "add_external_initializers_from_files_in_memory", None)
+    token = f"modelseal-{os.getpid()}-{next(_numbers)}"
+    with model.open() as opened:
+        parts = split(opened.view, token, opened.external, move=hand_over is not None)
+        if parts.files and hand_over is not None:
+            # ONNX Runtime copies the weights; the default options are shared, so never those.
+            options = ort.SessionOptions() if options is None else options
+            names, views = list(parts.files), list(parts.files.values())
+            hand_over(options, names, views, [len(view) for view in views])
+            session._sess_options = options
+        session._model_path, session._model_bytes = None, parts.model
+        try:
+            create(session, *args, **kwargs)
+        finally:
+            session._model_path, session._model_bytes = model.path, None
+
+
+def _getstate(session: Any) -> Any:
+    if _MODEL in session.__dict__:
+        raise EgressRefused("a session of a sealed model is not pickled or copied")
+    return object.__getstate__(session)
+
+
+def refuse_egress(
+    options: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], path: str | None
+) -> None:
+    """Raises ``EgressRefused`` when the session would write what it makes of the weights."""
+    if options is not None:
+        if options.optimized_model_filepath:
+            raise EgressRefused("optimized_model_filepath writes the weights to a disk", path=path)
+        if options.enable_profiling:
+            raise EgressRefused("profiling writes the graph to a disk", path=path)
+        for key in _EGRESS_ENTRIES:
+            if _entry(options, key).lower() not in _OFF:
+                raise EgressRefused(f"the setting {key} writes the weights to a disk", path=path)
+    for given in (*args, *kwargs.values()):
+        for name in _option_names(given):
+            raise EgressRefused(f"the option {name} writes the weights to a disk", path=path)
+
+
+def _entry(options: Any, key: str) -> str:
+    try:
+        return str(options.get_session_config_entry(key))
+    except Exception:  # noqa: BLE001 - the library raises when the entry is not set
+        return ""
+
+
+def _option_names(given: object) -> list[str]:
+    """The options among providers or provider options that would write to a disk."""
+    found: list[str] = []
+    for item in given if isinstance(given, (list, tuple)) else ():
+        options = item[1] if isinstance(item, tuple) and len(item) == 2 else item
+        if isinstance(options, dict):
+            found += [
+                str(name)
+                for name, value in options.items()
+                if name in _EGRESS_OPTIONS and str(value).lower() not in _OFF
+            ]
+    return found
