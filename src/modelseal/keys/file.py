@@ -4,8 +4,8 @@
     file:/etc/modelseal/kek.key        an absolute path
     file:kek.key?passphrase=ask        the key inside is protected by Argon2id of a passphrase
 
-``provider = keys.create("file:kek.key", base=folder)`` makes 32 random bytes, mode 0600. A URI never
-holds the passphrase itself.
+``provider = keys.create("file:kek.key", base=folder)`` makes 32 random bytes, mode 0600. A URI
+never holds the passphrase itself.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ class GuardedProvider:
 
     def describe(self) -> Mapping[str, object]:
         """What may be shown."""
-        return dict(call(self._inner.describe, Mapping))
+        return call(lambda: dict(self._inner.describe()), dict)
 
     def __repr__(self) -> str:
         return f"<key provider {self.uri}>"
