@@ -1,0 +1,221 @@
+"""A folder of private keys, one wrapped file each: the server's online keys, the desk's keys.
+
+``add`` and ``open_key`` undo each other. A file is CBOR behind a magic; the private bytes in it are
+bound to the context {purpose, server, use, kid}. Normative: ``docs/spec/keys.md``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from modelseal import cbor
+from modelseal.cbor import CborInvalid
+from modelseal.crypto.hpke import SUITE, KemPrivateKey
+from modelseal.crypto.signing import ALGORITHMS, SigningKey
+from modelseal.errors import (
+    InvalidBytes,
+    KeyStoreUnavailable,
+    Misuse,
+    StateDamaged,
+    TokenKeyUnknown,
+)
+from modelseal.keys import files
+from modelseal.keys.envelope import Context
+from modelseal.keys.provider import KeyProvider
+from modelseal.types import check_aware, from_numeric, to_numeric
+
+MAGIC = b"\x89MSO1\r\n\x1a"
+VERSION = 1
+SECRET_ALG = "raw"
+_PREFIX = MAGIC + bytes([VERSION])
+_MEMBERS = ["alg", "kid", "not_after", "not_before", "server", "set", "use", "wrapped"]
+
+PrivateKey = SigningKey | KemPrivateKey
+
+
+@dataclass(frozen=True, slots=True)
+class KeyEntry:
+    """What a file says about its key, without opening it."""
+
+    use: str
+    alg: str
+    kid: str
+    set: str
+    not_before: datetime
+    not_after: datetime | None
+    server: str
+    wrapped: bytes
+
+    def valid_at(self, at: datetime) -> bool:
+        """True from ``not_before`` on and before ``not_after``."""
+        return self.not_before <= at and (self.not_after is None or at < self.not_after)
+
+
+class KeyFolder:
+    """The keys of one owner in ``folder``; every private key is opened at its first use.
+
+    ``purpose`` (``online-key``, ``desk-key``) keeps a file of one folder from opening in another.
+    """
+
+    def __init__(
+        self, folder: Path, provider: KeyProvider, *, server_id: str, purpose: str
+    ) -> None:
+        self._folder = folder
+        self._provider = provider
+        self._server_id = server_id
+        self._purpose = purpose
+        self._opened: dict[tuple[str, str], PrivateKey] = {}
+
+    def add_key(
+        self,
+        use: str,
+        key: PrivateKey,
+        *,
+        not_before: datetime,
+        not_after: datetime | None = None,
+        set_name: str | None = None,
+    ) -> None:
+        """Afterwards ``key`` is kept for ``use``, in the set ``set_name``."""
+        private = key.to_bytes() if isinstance(key, KemPrivateKey) else key.to_pkcs8()
+        alg = SUITE if isinstance(key, KemPrivateKey) else key.alg
+        self.add_private(use, alg, key.kid, private, not_before, not_after, set_name or key.kid[:8])
+
+    def add_secret(self, name: str, secret: bytes, *, not_before: datetime) -> None:
+        """Afterwards the bytes ``secret`` (a pepper, a passphrase) are kept under ``name``."""
+        self.add_private("secret", SECRET_ALG, name, secret, not_before, None, name)
+
+    def add_private(
+        self,
+        use: str,
+        alg: str,
+        kid: str,
+        private: bytes,
+        not_before: datetime,
+        not_after: datetime | None,
+        set_name: str,
+    ) -> None:
+        """Like ``add_key``, for private bytes as a backup holds them."""
+        members = {
+            "use": use,
+            "alg": alg,
+            "kid": kid,
+            "set": set_name,
+            "server": self._server_id,
+            "not_before": to_numeric(not_before),
+            "not_after": None if not_after is None else to_numeric(not_after),
+            "wrapped": self._provider.wrap(private, self._context(use, kid)),
+        }
+        path = self._folder / f"{use}-{_file_name(kid)}.key"
+        files.write_new(path, _PREFIX + cbor.encode(members))
+
+    def secret(self, name: str) -> bytes:
+        """The secret kept under ``name``; ``TokenKeyUnknown`` when there is none."""
+        for entry in self.entries():
+            if entry.alg == SECRET_ALG and entry.kid == name:
+                return self.private_bytes(entry)
+        raise TokenKeyUnknown("no such secret in this folder", use=name)
+
+    def entries(self) -> list[KeyEntry]:
+        """Every key in the folder, oldest first; opens none of them."""
+        found = list(self._read_all())
+        return sorted(found, key=lambda entry: (entry.not_before, entry.set, entry.kid))
+
+    def newest_set(self, use: str, at: datetime) -> list[PrivateKey]:
+        """The newest set of keys for ``use`` that is valid at ``at``, by algorithm.
+
+        Ed25519 stands first where there is one. Raises ``TokenKeyUnknown`` when there is none.
+        """
+        moment = check_aware(at)
+        valid = [entry for entry in self.entries() if entry.use == use and entry.valid_at(moment)]
+        if not valid:
+            raise TokenKeyUnknown("no key is valid for this use now", use=use)
+        newest = max(valid, key=lambda entry: (entry.not_before, entry.set)).set
+        group = [entry for entry in valid if entry.set == newest]
+        order = (*ALGORITHMS, SUITE)
+        return [self.open_key(entry) for entry in sorted(group, key=lambda e: order.index(e.alg))]
+
+    def open_key(self, entry: KeyEntry) -> PrivateKey:
+        """The private key of ``entry``, checked against its key id."""
+        found = self._opened.get((entry.use, entry.kid))
+        if found is None:
+            found = load(entry, self.private_bytes(entry))
+            self._opened[entry.use, entry.kid] = found
+        return found
+
+    def private_bytes(self, entry: KeyEntry) -> bytes:
+        """The private bytes of ``entry``: for a backup, which encrypts them at once."""
+        return self._provider.unwrap(entry.wrapped, self._context(entry.use, entry.kid))
+
+    def check(self) -> int:
+        """How many keys there are, after opening each of them."""
+        entries = self.entries()
+        for entry in entries:
+            if entry.alg == SECRET_ALG:
+                self.private_bytes(entry)
+            else:
+                self.open_key(entry)
+        return len(entries)
+
+    def _context(self, use: str, kid: str) -> Context:
+        return {"purpose": self._purpose, "server": self._server_id, "use": use, "kid": kid}
+
+    def _read_all(self) -> Iterator[KeyEntry]:
+        try:
+            paths = sorted(path for path in self._folder.iterdir() if path.suffix == ".key")
+        except OSError as error:
+            raise files.translated(error, self._folder) from None
+        for path in paths:
+            entry = _parse(files.read_secret(path), str(path))
+            if entry.server != self._server_id:
+                raise StateDamaged("a key of another server", path=str(path))
+            yield entry
+
+
+def load(entry: KeyEntry, private: bytes) -> PrivateKey:
+    """The key in ``private``; ``KeyStoreUnavailable`` unless it is the one ``entry`` names."""
+    try:
+        key: PrivateKey = (
+            KemPrivateKey(private) if entry.alg == SUITE else SigningKey.from_pkcs8(private)
+        )
+    except InvalidBytes:
+        raise KeyStoreUnavailable("the key provider answered with no key") from None
+    if key.kid != entry.kid:
+        raise KeyStoreUnavailable("the key provider answered with another key")
+    return key
+
+
+def _file_name(kid: str) -> str:
+    return hashlib.sha256(kid.encode()).hexdigest()[:16]
+
+
+def _parse(data: bytes, where: str) -> KeyEntry:
+    if not data.startswith(_PREFIX):
+        raise StateDamaged("this is no wrapped key file of this version", path=where)
+    try:
+        members: Any = cbor.decode(data[len(_PREFIX) :], max_bytes=files.MAX_KEY_FILE_BYTES)
+    except CborInvalid as error:
+        raise StateDamaged(error.detail, path=where) from None
+    if not isinstance(members, dict) or sorted(map(str, members)) != _MEMBERS:
+        raise StateDamaged("the members of a wrapped key file are others", path=where)
+    return _entry(members, where)
+
+
+def _entry(members: dict[str, Any], where: str) -> KeyEntry:
+    texts = [members[name] for name in ("use", "alg", "kid", "set", "server")]
+    wrapped = members["wrapped"]
+    if not all(isinstance(text, str) for text in texts) or not isinstance(wrapped, bytes):
+        raise StateDamaged("a member of a wrapped key file has another type", path=where)
+    use, alg, kid, set_name, server = texts
+    if alg not in (*ALGORITHMS, SUITE, SECRET_ALG):
+        raise StateDamaged("a wrapped key file names an unknown algorithm", path=where)
+    try:
+        start = from_numeric(members["not_before"])
+        end = None if members["not_after"] is None else from_numeric(members["not_after"])
+    except Misuse:
+        raise StateDamaged("a time in a wrapped key file is none", path=where) from None
+    return KeyEntry(use, alg, kid, set_name, start, end, server, wrapped)
