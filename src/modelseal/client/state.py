@@ -1,0 +1,247 @@
+"""The state folder: its files, its lock, and the orders of writing that survive a crash anywhere.
+
+Each file is replaced as a whole. Where several belong together the order is chosen so that a
+reader between any two writes finds either the old state, or the new one, or the old one with its
+question still pending, which is answered with the same lease again. Normative:
+``docs/spec/state-folder.md``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from modelseal.client import leasekey, record
+from modelseal.client.identity import Identity
+from modelseal.client.leasekey import LeaseKeys
+from modelseal.client.lock import exclusive
+from modelseal.client.ports import Ports
+from modelseal.client.record import Record
+from modelseal.errors import ModelsealError, StateDamaged
+
+LICENSE = "license.jwt"
+LEASE = "lease.jwt"
+DENIAL = "denial.jwt"
+DEVICE_KEY = "device.key"
+BUNDLE = "lease.bundle"
+TRUST = "trust.json"
+PREVIOUS = "previous"
+CATALOG = "catalog"
+_TOKEN_BYTES = 16384
+_DEVICE_KEY_BYTES = 4 << 20
+_BUNDLE_BYTES = 1 << 20
+_TRUST_BYTES = 8 << 20
+_MOVED = (DEVICE_KEY, leasekey.FILE_NAME, LICENSE, LEASE, DENIAL, BUNDLE)
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The tokens and the record as they lay in the folder at one moment, not verified yet."""
+
+    license: str | None
+    lease: str | None
+    denial: str | None
+    record: Record | None
+    has_device_key: bool
+
+
+class StateStore:
+    """One state folder. Methods that write want the caller to hold ``locked``."""
+
+    def __init__(self, folder_path: Any, ports: Ports) -> None:
+        self.folder = ports.folder(folder_path)
+        self.path = self.folder.path
+        self._ports = ports
+
+    @contextlib.contextmanager
+    def locked(self, timeout_seconds: float) -> Iterator[None]:
+        """Exclusive use of the folder, which exists afterwards; ``StateBusy`` after the timeout."""
+        self.folder.create()
+        with exclusive(
+            self.path,
+            timeout_seconds=timeout_seconds,
+            monotonic=self._ports.monotonic,
+            sleep=self._ports.sleep,
+        ):
+            self.folder.sweep()
+            yield
+
+    # -- reading
+
+    def read(self) -> Files:
+        """What the folder holds; a folder that is not there holds nothing.
+
+        Raises ``StateNotReadable`` when this user may not look, ``StateDamaged`` for files that
+        are no text or too large.
+        """
+        if not self.folder.exists():
+            return Files(None, None, None, None, has_device_key=False)
+        noted = self.folder.read(record.FILE_NAME, record.MAX_BYTES)
+        where = str(self.path / record.FILE_NAME)
+        return Files(
+            license=self._token(LICENSE),
+            lease=self._token(LEASE),
+            denial=self._token(DENIAL),
+            record=None if noted is None else record.decode(noted, where),
+            has_device_key=self.folder.read(DEVICE_KEY, _DEVICE_KEY_BYTES) is not None,
+        )
+
+    def device_key(self) -> bytes | None:
+        """The wrapped device key."""
+        return self.folder.read(DEVICE_KEY, _DEVICE_KEY_BYTES)
+
+    def trust(self) -> bytes | None:
+        """The trust as last updated from the catalog."""
+        return self.folder.read(TRUST, _TRUST_BYTES) if self.folder.exists() else None
+
+    def bundle(self, digest: bytes) -> bytes | None:
+        """The stored key bundle when its SHA-256 is ``digest``."""
+        data = self.folder.read(BUNDLE, _BUNDLE_BYTES)
+        return data if data is not None and hashlib.sha256(data).digest() == digest else None
+
+    def lease_keys(self, identity: Identity) -> LeaseKeys:
+        """The contents of ``lease.key``, empty when there is none; ``StateDamaged``."""
+        name = leasekey.FILE_NAME
+        data = self.folder.read(name, leasekey.MAX_BYTES)
+        if data is None:
+            return LeaseKeys()
+        return leasekey.open_(
+            data, identity.storage_key, device=identity.kid, path=str(self.path / name)
+        )
+
+    # -- writing, under the lock
+
+    def write_device_key(self, wrapped: bytes) -> None:
+        """The wrapped device key is stored."""
+        self.folder.write(DEVICE_KEY, wrapped)
+
+    def write_trust(self, data: bytes) -> None:
+        """The trust is stored."""
+        self.folder.write(TRUST, data)
+
+    def write_bundle(self, data: bytes) -> None:
+        """The key bundle is stored beside the lease that names it."""
+        self.folder.write(BUNDLE, data)
+
+    def write_lease_keys(self, identity: Identity, keys: LeaseKeys) -> None:
+        """``lease.key`` holds exactly ``keys``; what it held before is no longer reachable."""
+        sealed = leasekey.seal(
+            keys, identity.storage_key, device=identity.kid, random=self._ports.random
+        )
+        self.folder.write(leasekey.FILE_NAME, sealed)
+
+    def note(self, known: Record, **changes: object) -> Record:
+        """``state.json`` is ``known`` with ``changes``; written only when something changed."""
+        new = msgspec.structs.replace(known, **changes)
+        old = self.folder.read(record.FILE_NAME, record.MAX_BYTES)
+        data = record.encode(new)
+        if old != data:
+            self.folder.write(record.FILE_NAME, data)
+        return new
+
+    def accept_lease(
+        self, identity: Identity, keys: LeaseKeys, *, lease: str, license_: str | None
+    ) -> LeaseKeys:
+        """The answered question's lease is the current one and every older key is erased.
+
+        Order: license, lease, keys, denial. Until the lease is written the question stays
+        pending; from then on either reading of ``lease.key`` opens it.
+        """
+        if license_ is not None:
+            self.folder.write(LICENSE, license_.encode("utf-8"))
+        self.folder.write(LEASE, lease.encode("utf-8"))
+        current = keys.current if keys.pending is None else keys.pending.secret()
+        new = LeaseKeys(current, None)
+        self.write_lease_keys(identity, new)
+        if self.folder.size(DENIAL):
+            self.folder.remove(DENIAL)
+        return new
+
+    def accept_denial(
+        self, identity: Identity, keys: LeaseKeys, *, denial: str, erase: bool
+    ) -> LeaseKeys:
+        """The denial is stored, the question answered, and the lease's keys erased if it says so.
+
+        Order: denial first, so that a crash in between is finished at the next start.
+        """
+        self.folder.write(DENIAL, denial.encode("utf-8"))
+        new = LeaseKeys(None if erase else keys.current, None)
+        self.write_lease_keys(identity, new)
+        if erase:
+            self.folder.remove(BUNDLE)
+            self.folder.remove(LEASE)
+        return new
+
+    def erase_keys(self, identity: Identity | None) -> None:
+        """Nothing in the folder opens the current lease; a pending question is kept."""
+        if identity is None:
+            self.folder.remove(leasekey.FILE_NAME)
+        else:
+            keys = self._lease_keys_or_none(identity)
+            self.write_lease_keys(identity, LeaseKeys(None, keys.pending))
+        self.folder.remove(BUNDLE)
+
+    def finish_erasing(self) -> None:
+        """A denial that erases is carried out wholly, whatever crashed before."""
+        for name in (leasekey.FILE_NAME, BUNDLE, LEASE):
+            self.folder.remove(name)
+
+    def set_aside(self) -> None:
+        """An activation whose device key cannot be used lies in ``previous/``, not lost."""
+        aside = self._ports.folder(self.path / PREVIOUS)
+        aside.create()
+        for name in _MOVED:
+            data = self.folder.read(name, _DEVICE_KEY_BYTES)
+            if data is not None:
+                aside.write(name, data)
+                self.folder.remove(name)
+
+    def put_back(self) -> None:
+        """What ``set_aside`` moved is in its place again."""
+        aside = self._ports.folder(self.path / PREVIOUS)
+        for name in reversed(_MOVED):
+            data = aside.read(name, _DEVICE_KEY_BYTES) if aside.exists() else None
+            if data is None:
+                self.folder.remove(name)
+            else:
+                self.folder.write(name, data)
+        self.drop_previous()
+
+    def drop_previous(self) -> None:
+        """Nothing is kept of an activation that was replaced."""
+        aside = self._ports.folder(self.path / PREVIOUS)
+        if aside.exists():
+            for name in _MOVED:
+                aside.remove(name)
+            with contextlib.suppress(OSError):
+                aside.path.rmdir()
+
+    def forget(self) -> None:
+        """The activation is gone; journal, trust and sealed models stay.
+
+        The keys go first, so that a crash in between leaves nothing that opens a model.
+        """
+        for name in (leasekey.FILE_NAME, BUNDLE, LEASE, DEVICE_KEY, LICENSE, DENIAL):
+            self.folder.remove(name)
+        self.drop_previous()
+        self.folder.remove(record.FILE_NAME)
+
+    def _lease_keys_or_none(self, identity: Identity) -> LeaseKeys:
+        try:
+            return self.lease_keys(identity)
+        except ModelsealError:
+            return LeaseKeys()
+
+    def _token(self, name: str) -> str | None:
+        data = self.folder.read(name, 4 * _TOKEN_BYTES)
+        if data is None:
+            return None
+        try:
+            return data.decode("ascii").strip()
+        except UnicodeDecodeError:
+            raise StateDamaged("no token in it", path=str(self.path / name)) from None
