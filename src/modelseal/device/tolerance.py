@@ -19,6 +19,7 @@ from modelseal.license.claims import MissingTrait, TraitDigest
 
 DEFAULT_MIN_SCORE = 0.6
 _LARGEST_DENOMINATOR = 10_000
+_NAMES = frozenset(kind.value for kind in TraitKind)
 
 
 class BindingRule(Protocol):
@@ -111,7 +112,7 @@ def merged_weights(own: Mapping[str, int]) -> dict[TraitKind, int]:
     """The default weights with a plan's own in their place; ``Misuse`` for odd ones."""
     weights = dict(WEIGHTS)
     for name, weight in own.items():
-        if name not in TraitKind or isinstance(weight, bool) or not 0 <= weight <= 100:
+        if name not in _NAMES or isinstance(weight, bool) or not 0 <= weight <= 100:
             raise Misuse("a trait weight is 0 to 100 for a known kind", trait=str(name)[:64])
         weights[TraitKind(name)] = weight
     return weights
@@ -125,12 +126,11 @@ def checked_score(score: float) -> Fraction:
 
 
 def _by_kind(digests: Iterable[TraitDigest]) -> dict[TraitKind, frozenset[int]]:
-    known = set(TraitKind)
-    kinds = {item.kind for item in digests} & {kind.value for kind in known}
-    return {
-        TraitKind(kind): frozenset(item.digest for item in digests if item.kind == kind)
-        for kind in kinds
-    }
+    found: dict[TraitKind, set[int]] = {}
+    for item in digests:
+        if item.kind in _NAMES:
+            found.setdefault(TraitKind(item.kind), set()).add(item.digest)
+    return {kind: frozenset(values) for kind, values in found.items()}
 
 
 def _comparable(

@@ -35,8 +35,8 @@ Stretch = Callable[[bytes, bytes], bytes]
 
 MAX_CANDIDATES = 4
 """Readings of one kind that are tried at unwrap (several disks, several network cards)."""
-MAX_STRETCHES = 12
-"""Argon2id runs of one unwrap; unchanged hardware needs one."""
+MAX_STRETCHES = 32
+"""Argon2id runs of one unwrap; unchanged hardware needs one, all sets of all kinds need 25."""
 MAX_TRIES = 4096
 _KEY_BYTES = 32
 _NONCE = bytes(12)  # every key here is random or salted per file and used for one message
@@ -86,10 +86,10 @@ def wrap(
     drifted: Drift = NO_DRIFT,
     stretch: Stretch = rfc_9106_low_memory,
 ) -> WrappedSecret:
-    """``secret`` (1 to 65,536 bytes) wrapped for the computer of ``readings``; ``unwrap`` undoes it.
+    """``secret`` (1 to 65,536 bytes) wrapped for the computer of ``readings``.
 
-    Of several readings of a kind the first of high confidence is enrolled. ``random(n)`` gives n
-    random bytes. ``drifted`` is carried inside, for ``rewrap``.
+    ``unwrap`` undoes it. Of several readings of a kind the first of high confidence is enrolled.
+    ``random(n)`` gives n random bytes. ``drifted`` is carried inside, for ``rewrap``.
     """
     if not 1 <= len(secret) <= _wrapped.MAX_SECRET_BYTES:
         raise Misuse("a device secret has between 1 and 65536 bytes")
@@ -166,7 +166,7 @@ def rewrap(
             weights=weights,
         )
         needed = after != opened.drift
-    if not needed or opened.copyable and not readings:
+    if not needed:
         return None
     return wrap(
         opened.secret,
