@@ -1,0 +1,96 @@
+"""``modelseal audit``: the append-only log of every act."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from modelseal.cli import context, options, talk
+
+app = typer.Typer(no_args_is_help=True, help="The append-only log of every act.")
+
+
+@app.command("list")
+def list_(
+    subject: Annotated[
+        str | None, typer.Option("--subject", help="Only events of this license, device, … id.")
+    ] = None,
+    home: options.Home = None,
+    server: options.Server = None,
+    ca: options.Ca = None,
+    everything: options.Everything = False,
+    json: options.Json = False,
+) -> None:
+    """Events in the order of the log."""
+    with context.admin(home, server, ca) as api:
+        items, following = context.pages(
+            lambda cursor: api.list_events(cursor, subject), everything=everything
+        )
+    talk.answer(
+        {"items": items, "next_cursor": following},
+        lambda: talk.table(
+            "Audit log",
+            ("#", "at", "event", "actor", "subjects", "reference"),
+            [
+                (e.index, e.at, e.kind, e.actor, list(e.subjects.values()), e.reference)
+                for e in items
+            ],
+        ),
+        as_json=json,
+    )
+
+
+@app.command()
+def export(
+    output: Annotated[Path, typer.Option("-o", "--output", help="The JSON Lines file to write.")],
+    home: options.Home = None,
+    server: options.Server = None,
+    ca: options.Ca = None,
+    json: options.Json = False,
+) -> None:
+    """The whole log with its signed checkpoint, for `audit verify` anywhere."""
+    from modelseal.cli import files
+
+    count = 0
+    with context.admin(home, server, ca) as api, files.whole(output) as out:
+        for line in api.export_events():
+            out.write(line if line.endswith(b"\n") else line + b"\n")
+            count += 1
+    talk.answer(
+        {"path": output, "lines": count},
+        lambda: talk.say(f"{count} lines are in {output}."),
+        as_json=json,
+    )
+
+
+@app.command()
+def verify(
+    path: Annotated[
+        Path | None, typer.Argument(metavar="[EXPORT]", help="An export; default: the workspace.")
+    ] = None,
+    witness: Annotated[
+        Path | None, typer.Option("--witness", help="An older checkpoint that must be contained.")
+    ] = None,
+    trust: options.Trust = None,
+    home: options.Home = None,
+    server: options.Server = None,
+    ca: options.Ca = None,
+    json: options.Json = False,
+) -> None:
+    """Prove that no event was altered, removed, moved or added; works offline on an export."""
+    from modelseal.cli import audit_check
+
+    if path is None:
+        with context.admin(home, server, ca) as api:
+            lines = list(api.export_events())
+    else:
+        lines = audit_check.read_lines(path)
+    trust_path = trust or context.home_of(home) / "trust.json"
+    proved = audit_check.verify(lines, trust_path, witness)
+    talk.answer(
+        proved,
+        lambda: talk.say(f"The log holds: {proved['size']} events, root {proved['root_hash']}."),
+        as_json=json,
+    )

@@ -1,0 +1,126 @@
+"""The verbs of every day on a device: activate, deactivate, status, pull, run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from modelseal.cli import context, options, talk
+from modelseal.errors import Misuse
+
+Key = Annotated[
+    str | None,
+    typer.Argument(metavar="KEY", help="The license key, or - to read it from standard input."),
+]
+
+
+def activate(
+    key: Key = None,
+    replace: Annotated[
+        str | None, typer.Option("--replace", help="Take over the seat of this device.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option("--label", help="A name for this device, shown to seat holders.")
+    ] = None,
+    eula: Annotated[
+        str | None,
+        typer.Option("--eula", help="Accept the agreement: `accept`, or the digest you have read."),
+    ] = None,
+    app: options.App = None,
+    server: options.DeviceServer = None,
+    trust: options.Trust = None,
+    ca: options.Ca = None,
+    state: options.State = None,
+    json: options.Json = False,
+) -> None:
+    """Enter a license key once; from then on the app works, offline too."""
+    text = talk.ask_secret("License key") if key in (None, "-") else key
+    if not text:
+        raise Misuse("no license key was given")
+    with context.client(state, app, server, trust, ca) as client:
+        accepted = client.config.eula_digest if eula == "accept" else eula
+        with talk.progress("", quiet=json) as bar:
+            client.activate(text, eula=accepted, replace=replace, label=label, on_progress=bar)
+        status = client.status()
+    talk.answer(status, lambda: _tell_status(status), as_json=json)
+
+
+def deactivate(
+    app: options.App = None,
+    server: options.DeviceServer = None,
+    trust: options.Trust = None,
+    ca: options.Ca = None,
+    state: options.State = None,
+    json: options.Json = False,
+) -> None:
+    """Give the seat back and erase keys and lease from this device."""
+    with context.client(state, app, server, trust, ca) as client:
+        returned = client.deactivate()
+    talk.answer(
+        returned,
+        lambda: talk.say(
+            "This device gave its seat back; keys and lease are erased."
+            f" The seat is free at {talk.cell(returned.seat_free_at)}."
+        ),
+        as_json=json,
+    )
+
+
+def status(
+    app: options.App = None,
+    state: options.State = None,
+    json: options.Json = False,
+) -> None:
+    """Where this device stands: license, lease, days left, level, limits."""
+    with context.client(state, app) as client:
+        found = client.status()
+    talk.answer(found, lambda: _tell_status(found), as_json=json)
+
+
+def pull(
+    to: Annotated[Path | None, typer.Option("--to", help="The folder for the models.")] = None,
+    app: options.App = None,
+    server: options.DeviceServer = None,
+    trust: options.Trust = None,
+    ca: options.Ca = None,
+    state: options.State = None,
+    json: options.Json = False,
+) -> None:
+    """Download all granted models, sealed, verified chunk by chunk; resumes where it stopped."""
+    with context.client(state, app, server, trust, ca) as client:
+        with talk.progress("", quiet=json) as bar:
+            pulled = client.pull(to=to, on_progress=bar)
+
+    def human() -> None:
+        talk.table(
+            "Models",
+            ("file", "model", "release", "size", "done"),
+            [(p.path, p.model, p.release, f"{p.size_bytes:,} B", p.outcome) for p in pulled.models],
+        )
+        if pulled.not_granted:
+            talk.say(f"Not in this license: {', '.join(pulled.not_granted)}.")
+
+    talk.answer(pulled, human, as_json=json)
+
+
+def run(
+    program: Annotated[
+        list[str] | None, typer.Argument(metavar="-- PROGRAM...", help="The program to run.")
+    ] = None,
+    app: options.App = None,
+    state: options.State = None,
+) -> int:
+    """Run a program unchanged; the sealed models it opens are unlocked in memory."""
+    from modelseal.runtime import run as runner
+
+    if not program:
+        raise Misuse("name the program behind --, for example: modelseal run -- python app.py")
+    return runner.run(program, state=state, app=app)
+
+
+def _tell_status(found) -> None:  # type: ignore[no-untyped-def]
+    shown = talk.plain(found)
+    lease = shown.pop("lease", None) or {}
+    talk.pairs([*shown.items(), *((f"lease {name}", value) for name, value in lease.items())])

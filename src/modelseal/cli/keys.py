@@ -1,0 +1,109 @@
+"""``modelseal keys``: what there is, and getting it back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from modelseal.cli import context, options, talk
+
+app = typer.Typer(no_args_is_help=True, help="The publisher's keys: list, backup, recovery.")
+
+Passphrase = Annotated[
+    str | None,
+    typer.Option(
+        "--passphrase", help="`-` reads it from standard input; default: ask, or the recovery kit."
+    ),
+]
+
+
+@app.command("list")
+def list_(home: options.Home = None, json: options.Json = False) -> None:
+    """Every key by use, algorithm, id and validity; never a private part."""
+    with context.workspace(home) as desk:
+        keys = desk.list_keys()
+    talk.answer(
+        {"items": keys},
+        lambda: talk.table(
+            "Keys",
+            ("use", "algorithm", "id", "where", "not before", "not after"),
+            [(k.use, k.alg, k.kid[:16], k.where, k.not_before, k.not_after) for k in keys],
+        ),
+        as_json=json,
+    )
+
+
+@app.command()
+def backup(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The backup to write.")],
+    passphrase: Passphrase = None,
+    home: options.Home = None,
+    json: options.Json = False,
+) -> None:
+    """All keys in one file, encrypted under the recovery passphrase."""
+    from modelseal.desk import backup as backups
+
+    with context.workspace(home) as desk:
+        made = backups.backup(desk, path, _passphrase(home, passphrase))
+    talk.answer(
+        made,
+        lambda: talk.say(
+            f"{made.keys} keys are in {path}. Keep it apart from the printed passphrase, and run:"
+            f" modelseal keys recovery-test {path}"
+        ),
+        as_json=json,
+    )
+
+
+@app.command("recovery-test")
+def recovery_test(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The backup to test.")],
+    passphrase: Passphrase = None,
+    home: options.Home = None,
+    json: options.Json = False,
+) -> None:
+    """Open the backup in memory and prove every key in it; nothing is written."""
+    from modelseal.desk import backup as backups
+
+    with context.workspace(home) as desk:
+        proved = backups.recovery_test(path, _passphrase(home, passphrase), workspace=desk)
+    talk.answer(
+        proved,
+        lambda: talk.say(f"The backup is good: {proved.keys} keys open and match trust.json."),
+        as_json=json,
+    )
+
+
+@app.command()
+def restore(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")],
+    passphrase: Passphrase = None,
+    home: options.Home = None,
+    json: options.Json = False,
+) -> None:
+    """Build the keys of a workspace anew from a backup, in an empty folder."""
+    from modelseal.desk import backup as backups
+
+    if home is None:
+        from modelseal.errors import Misuse
+
+        raise Misuse("name the new workspace with --home DIR")
+    restored = backups.restore_backup(path, _passphrase(None, passphrase), home)
+    talk.answer(
+        restored,
+        lambda: talk.say(f"{restored.keys} keys are back in {home}."),
+        as_json=json,
+    )
+
+
+def _passphrase(home: Path | None, given: str | None) -> str:
+    """From the kit while it is still there; otherwise the person is asked."""
+    if given is None and home is not None:
+        from modelseal.desk import kit
+
+        found = kit.read_passphrase(home)
+        if found is not None:
+            return found
+    return talk.ask_secret("Recovery passphrase")

@@ -1,0 +1,139 @@
+"""``modelseal model``: the catalog of sealed models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from modelseal.cli import context, options, talk
+
+app = typer.Typer(no_args_is_help=True, help="The catalog of sealed models.")
+
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Model id, record id or file id.")]
+
+
+@app.command()
+def publish(
+    paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Sealed models.")],
+    home: options.Home = None,
+    server: options.Server = None,
+    ca: options.Ca = None,
+    json: options.Json = False,
+) -> None:
+    """Give sealed models and their keys to the server; the desk signs the catalog."""
+    from modelseal.desk import publishing
+
+    published = []
+    with (
+        context.workspace(home) as desk,
+        context.admin(home, server, ca) as api,
+        talk.progress("publishing", quiet=json) as bar,
+    ):
+        for path in paths:
+            published.append(publishing.publish(desk, api, path, progress=_named(bar, path.name)))
+
+    def human() -> None:
+        for item in published:
+            talk.write(f"{item.record_id}\n")
+            word = "was published already" if item.already else "published"
+            talk.say(f"Model {item.model} release {item.release} {word}.")
+        talk.say("  Licensed devices get it by `modelseal pull`.")
+
+    talk.answer({"published": published}, human, as_json=json)
+
+
+@app.command("list")
+def list_(
+    home: options.Home = None,
+    server: options.Server = None,
+    ca: options.Ca = None,
+    everything: options.Everything = False,
+    json: options.Json = False,
+) -> None:
+    """Published models, withdrawn ones too."""
+    with context.admin(home, server, ca) as api:
+        items, following = context.pages(api.list_models, everything=everything)
+    talk.answer(
+        {"items": items, "next_cursor": following},
+        lambda: talk.table(
+            "Models",
+            ("model", "release", "file", "entitlements", "size", "published", "withdrawn"),
+            [
+                (
+                    item.model,
+                    item.release,
+                    item.name,
+                    item.entitlements,
+                    f"{item.size_bytes:,} B",
+                    item.published_at,
+                    item.withdrawn_at,
+                )
+                for item in items
+            ],
+        ),
+        as_json=json,
+    )
+
+
+@app.command()
+def show(
+    model: ModelName,
+    release: Annotated[int | None, typer.Option("--release", help="Default: the newest.")] = None,
+    home: options.Home = None,
+    server: options.Server = None,
+    ca: options.Ca = None,
+    json: options.Json = False,
+) -> None:
+    """One published model."""
+    with context.admin(home, server, ca) as api:
+        record = api.show_model(model, release)
+    talk.answer(record, lambda: talk.pairs(list(talk.plain(record).items())), as_json=json)
+
+
+@app.command()
+def withdraw(
+    model: ModelName,
+    release: Annotated[int | None, typer.Option("--release", help="Default: the newest.")] = None,
+    home: options.Home = None,
+    server: options.Server = None,
+    ca: options.Ca = None,
+    json: options.Json = False,
+) -> None:
+    """Take a model out of the catalog and of later leases."""
+    from modelseal.desk import publishing
+
+    with context.workspace(home) as desk, context.admin(home, server, ca) as api:
+        record = publishing.withdraw(desk, api, model, release=release)
+    talk.answer(
+        record,
+        lambda: talk.say(f"Model {record.model} release {record.release} is withdrawn."),
+        as_json=json,
+    )
+
+
+@app.command()
+def reseal(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The sealed model.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The new sealed file.")],
+    home: options.Home = None,
+    json: options.Json = False,
+) -> None:
+    """Seal a model anew under new data keys, after a key leaked."""
+    from modelseal.desk import sealing
+
+    with context.workspace(home) as desk, talk.progress("resealing", quiet=json) as bar:
+        sealed = sealing.reseal(desk, path, output, progress=bar)
+    talk.answer(
+        sealed,
+        lambda: talk.say(
+            f"Resealed {sealed.model} as release {sealed.release}: {sealed.path}. Publish it, then"
+            " withdraw the old release."
+        ),
+        as_json=json,
+    )
+
+
+def _named(bar: talk.Progress, name: str):  # type: ignore[no-untyped-def]
+    return lambda done, total: bar(done, total, name)

@@ -1,0 +1,116 @@
+"""``modelseal server``: run the license server and look after it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from modelseal.cli import context, options, spans, talk
+from modelseal.errors import Misuse
+
+app = typer.Typer(no_args_is_help=True, help="Run the license server and look after it.")
+token = typer.Typer(no_args_is_help=True, help="Access tokens for people and programs.")
+app.add_typer(token, name="token")
+
+
+@app.command()
+def run(
+    listen: Annotated[
+        str | None, typer.Option("--listen", help="Address and port (127.0.0.1:8443).")
+    ] = None,
+    public_url: Annotated[
+        str | None, typer.Option("--public-url", help="The address customers use.")
+    ] = None,
+    behind_proxy: Annotated[
+        list[str] | None,
+        typer.Option("--behind-proxy", help="CIDR of the ingress; permits plain HTTP from it."),
+    ] = None,
+    home: options.Home = None,
+) -> None:
+    """Serve until stopped (Ctrl-C or SIGTERM)."""
+    from modelseal.server.run import serve
+
+    serve(
+        context.home_of(home),
+        listen=listen,
+        public_url=public_url,
+        behind_proxy=behind_proxy or [],
+        on_ready=lambda url: talk.say(f"modelseal server listens on {url} (Ctrl-C stops it)."),
+    )
+
+
+@app.command()
+def migrate(home: options.Home = None, json: options.Json = False) -> None:
+    """Bring the database to this release's schema."""
+    from modelseal.server.services import migrate as migrate_store
+
+    version = migrate_store(context.home_of(home))
+    talk.answer({"schema": version}, lambda: talk.say(f"Schema {version}."), as_json=json)
+
+
+@token.command("create")
+def token_create(
+    role: Annotated[str, typer.Option("--role", help="owner, support, auditor or automation.")],
+    expires: Annotated[str, typer.Option("--expires", help="For example 90d.")] = "90d",
+    label: Annotated[str, typer.Option("--label", help="Whose it is.")] = "",
+    home: options.Home = None,
+    server: options.Server = None,
+    ca: options.Ca = None,
+    json: options.Json = False,
+) -> None:
+    """Make a token; it is shown this once."""
+    from modelseal.admin import Role
+
+    try:
+        wanted = Role(role)
+    except ValueError:
+        raise Misuse(f"--role knows {', '.join(Role)}") from None
+    with context.admin(home, server, ca) as api:
+        made = api.create_token(wanted, spans.seconds(expires), label)
+
+    def human() -> None:
+        talk.write(f"{made.token}\n")
+        talk.say(f"Token {made.token_id}, role {role}, until {talk.cell(made.expires_at)}.")
+        talk.say("  Shown this once; use it as MODELSEAL_TOKEN.")
+
+    talk.answer(made, human, as_json=json)
+
+
+@token.command("list")
+def token_list(
+    home: options.Home = None,
+    server: options.Server = None,
+    ca: options.Ca = None,
+    everything: options.Everything = False,
+    json: options.Json = False,
+) -> None:
+    """Tokens without their secrets."""
+    with context.admin(home, server, ca) as api:
+        items, following = context.pages(api.list_tokens, everything=everything)
+    talk.answer(
+        {"items": items, "next_cursor": following},
+        lambda: talk.table(
+            "Tokens",
+            ("token", "role", "label", "expires", "revoked"),
+            [(t.token_id, t.role, t.label, t.expires_at, t.revoked_at) for t in items],
+        ),
+        as_json=json,
+    )
+
+
+@token.command("revoke")
+def token_revoke(
+    token_id: Annotated[str, typer.Argument(metavar="TOKEN_ID")],
+    home: options.Home = None,
+    server: options.Server = None,
+    ca: options.Ca = None,
+    json: options.Json = False,
+) -> None:
+    """The token opens nothing from now on."""
+    with context.admin(home, server, ca) as api:
+        record = api.revoke_token(token_id)
+    talk.answer(record, lambda: talk.say(f"Token {token_id} is revoked."), as_json=json)
+
+

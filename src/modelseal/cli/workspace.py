@@ -1,0 +1,134 @@
+"""``modelseal init``, ``seal``, ``inspect``, ``verify``: the publisher's first steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from modelseal.cli import context, options, talk
+from modelseal.errors import Misuse
+
+
+def init(
+    product: Annotated[str, typer.Option("--product", help="The product's name.")],
+    token_alg: Annotated[
+        str, typer.Option("--token-alg", help="Ed25519, ES256, RS256 or hybrid.")
+    ] = "Ed25519",
+    home: options.Home = None,
+    json: options.Json = False,
+) -> None:
+    """Make a workspace: desk, server, trust.json and the recovery kit."""
+    from modelseal.desk import workspace
+
+    if home is None:
+        raise Misuse("name the new workspace with --home DIR")
+    made = workspace.init(home, product, token_alg=token_alg)
+    with made:
+        shown = {
+            "home": home,
+            "product": made.product,
+            "server_id": made.trust.server_id,
+            "trust": home / "trust.json",
+            "recovery_kit": home / "recovery-kit.txt",
+        }
+
+    def human() -> None:
+        talk.write(f"{home}\n")
+        talk.say(f"Workspace for {product} made in {home}.")
+        talk.say(f"  Apps ship {home / 'trust.json'}; it holds public keys only.")
+        talk.say(f"  Print {home / 'recovery-kit.txt'} now, then remove it from this disk.")
+        talk.say(f"  Next: modelseal seal MODEL -o MODEL.sealed --entitlement NAME --home {home}")
+
+    talk.answer(shown, human, as_json=json)
+
+
+def seal(
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="INPUT...", help="Files, folders or a seal.toml.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The sealed file, or a folder for several.")
+    ] = None,
+    entitlement: options.EntitlementList = None,
+    model: Annotated[
+        str | None, typer.Option("--model", help="The model id (default: the file's stem).")
+    ] = None,
+    model_version: Annotated[
+        str, typer.Option("--model-version", help="A version text for people.")
+    ] = "",
+    together_with: Annotated[
+        list[Path] | None,
+        typer.Option("--together-with", help="Opens only where this sealed model does, too."),
+    ] = None,
+    home: options.Home = None,
+    json: options.Json = False,
+) -> None:
+    """Seal models: encrypted once, signed, the same bytes for every customer."""
+    from modelseal.desk import sealing
+
+    with context.workspace(home) as desk, talk.progress("sealing", quiet=json) as bar:
+        sealed = sealing.seal_paths(
+            desk,
+            inputs,
+            output,
+            entitlements=entitlement or [],
+            model=model,
+            model_version=model_version,
+            together_with=together_with or [],
+            progress=bar,
+        )
+
+    def human() -> None:
+        for item in sealed:
+            talk.write(f"{item.path}\n")
+            talk.say(
+                f"Sealed {item.model} release {item.release}, {item.size_bytes:,} bytes,"
+                f" opens with {' or '.join(item.entitlements)}."
+            )
+        talk.say(f"  Next: modelseal model publish {sealed[0].path}")
+
+    talk.answer({"sealed": sealed}, human, as_json=json)
+
+
+def inspect(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="A sealed model or a token file.")],
+    json: options.Json = False,
+) -> None:
+    """What can be read without any key."""
+    from modelseal.cli import recognise
+
+    found = recognise.inspect(path)
+    talk.answer(found, lambda: _tell_inspected(found), as_json=json)
+
+
+def verify(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="Any of our byte strings.")],
+    trust: options.Trust = None,
+    home: options.Home = None,
+    json: options.Json = False,
+) -> None:
+    """Check signatures and every leaf against the pinned trust; no key is needed."""
+    from modelseal.cli import recognise
+
+    if trust is None:
+        trust = context.home_of(home) / "trust.json"
+    with talk.progress("verifying", quiet=json) as bar:
+        found = recognise.verify(path, trust, bar)
+
+    def human() -> None:
+        talk.pairs(list(talk.plain(found).items()))
+        talk.say(f"{path} is genuine.")
+
+    talk.answer(found, human, as_json=json)
+
+
+def _tell_inspected(found: dict[str, object]) -> None:
+    simple = [(name, value) for name, value in found.items() if name != "sections"]
+    talk.pairs(simple)
+    sections = found.get("sections")
+    if isinstance(sections, list) and sections:
+        names = list(talk.plain(sections[0]))
+        rows = [[section.get(name) for name in names] for section in talk.plain(sections)]
+        talk.table("Sections", names, rows)
