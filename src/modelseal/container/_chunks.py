@@ -8,7 +8,7 @@ handed out before its chunk verified; on any failure the whole target is zeroed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import pairwise
@@ -171,6 +171,8 @@ def secrets_of(layout: SectionLayout, together: Mapping[str, Buffer]) -> tuple[B
 
 def check_count(layout: SectionLayout, variant_keys: Sequence[VariantKey]) -> None:
     """``Misuse`` unless there is one variant key per chunk of the section."""
+    if not all(isinstance(item, tuple) and len(item) == 2 for item in variant_keys):
+        raise Misuse("a variant key is a label and a key")
     if len(variant_keys) != layout.info.chunk_count:
         raise Misuse("one variant key per chunk of the section")
 
@@ -182,12 +184,25 @@ def _spread(run: Callable[[int, int], None], count: int, workers: int, stop: Eve
     bounds = [count * worker // workers for worker in range(workers + 1)]
     with ThreadPoolExecutor(workers, thread_name_prefix="modelseal-open") as pool:
         try:
-            runs = [pool.submit(run, a, b) for a, b in pairwise(bounds)]
-            for future in runs:
+            futures = [_start(pool, run, low, high) for low, high in pairwise(bounds)]
+            for future in futures:
                 future.result()
         except BaseException:
             stop.set()
             raise
+
+
+def _start(
+    pool: ThreadPoolExecutor, run: Callable[[int, int], None], low: int, high: int
+) -> Future[None]:
+    """The run in a thread, or done here and now when the system gives no more threads."""
+    try:
+        return pool.submit(run, low, high)
+    except RuntimeError:
+        run(low, high)
+        done: Future[None] = Future()
+        done.set_result(None)
+        return done
 
 
 def _open_range(opener: ChunkOpener, offset: int, target: memoryview) -> None:

@@ -21,8 +21,18 @@ from modelseal.types import from_numeric, to_numeric
 MAX_RELEASE = 2**53 - 1
 _KID_CHARACTERS = 128
 _KNOWN = frozenset(
-    ["created_at", "leaf_hash", "min_reader", "model", "model_version", "product", "recovery"]
-    + ["release", "sections", "signers"]
+    {
+        "created_at",
+        "leaf_hash",
+        "min_reader",
+        "model",
+        "model_version",
+        "product",
+        "recovery",
+        "release",
+        "sections",
+        "signers",
+    }
 )
 
 

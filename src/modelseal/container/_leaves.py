@@ -51,12 +51,13 @@ class VariantRecord:
 class LeafTable:
     """The verified leaf table of one sealed model."""
 
-    __slots__ = ("_data", "_layouts", "suite")
+    __slots__ = ("_data", "_layouts", "_records", "suite")
 
     def __init__(self, suite: int, data: bytes, layouts: Sequence[SectionLayout]) -> None:
         self.suite = suite
         self._data = data
         self._layouts = layouts
+        self._records: dict[int, tuple[VariantRecord, ...]] = {}
 
     @classmethod
     def load(
@@ -81,6 +82,11 @@ class LeafTable:
 
     def records(self, section: int) -> tuple[VariantRecord, ...]:
         """The commitment table of a variant section, checked against the section's commitment."""
+        if section not in self._records:
+            self._records[section] = self._read_records(section)
+        return self._records[section]
+
+    def _read_records(self, section: int) -> tuple[VariantRecord, ...]:
         info = self._layouts[section].info
         raw = self._raw_records(section)
         if not same(leaf_hash(self.suite, raw), info.commitment):

@@ -62,7 +62,6 @@ class SealPlan:
 
     ``secret_for_together`` puts a fresh secret into the index, by which sections of other models
     may demand this one; ``together_secret`` carries the secret of an earlier release on.
-    ``index_level`` and ``index_memory`` are what section 0 demands.
     """
 
     product: str
@@ -75,8 +74,6 @@ class SealPlan:
     suite: int = 1
     secret_for_together: bool = False
     together_secret: bytes | None = field(default=None, repr=False)
-    index_level: Level = Level.L0
-    index_memory: MemoryProtection = MemoryProtection.LOCKED
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,18 +16,17 @@ from modelseal.container import _limits as limits
 from modelseal.container import _plan as plans
 from modelseal.container import _recovery as recovery_entry
 from modelseal.container import _signatures as signatures
-from modelseal.container._front import compose, prologue_for
-from modelseal.container._header import Header, RecoveryEntry, SignerId
+from modelseal.container._front import blank_header, compose, prologue_for
+from modelseal.container._header import Header
 from modelseal.container._index import Index
-from modelseal.container._layout import SectionLayout, chunk_count, layouts
+from modelseal.container._layout import SectionLayout, layouts
 from modelseal.container._leaves import leaf_hash
 from modelseal.container._model import file_digest, parse
 from modelseal.container._plan import PlacedSection, SealPlan
 from modelseal.container._prologue import Prologue
-from modelseal.container._sections import INDEX_KIND, KeySource, SectionInfo, TogetherInfo
 from modelseal.container._source import BytesSource, Progress, Sink
 from modelseal.container._writer import PlainReader, SectionWriter, append, overwrite
-from modelseal.crypto.hpke import OVERHEAD_BYTES, KemPublicKey
+from modelseal.crypto.hpke import KemPublicKey
 from modelseal.crypto.signing import Signer
 from modelseal.errors import InternalError, Misuse, SourceNotSealable
 
@@ -74,7 +73,7 @@ def seal(
     plans.check_chunk_total(placed, plan.chunk_bytes)
     secrets = _draw(plan, random)
     blank_index = _index(plan, placed, [[_BLANK] * len(p.pieces) for p in placed], secrets)
-    header = _blank_header(plan, placed, signers, recovery, _index_bytes(blank_index))
+    header = blank_header(plan, placed, signers, recovery, _index_bytes(blank_index))
     prologue = prologue_for(
         header, file_id=secrets.file_id, suite=plan.suite, chunk_bytes=plan.chunk_bytes
     )
@@ -216,61 +215,3 @@ def _index_bytes(index: Index) -> int:
     if size > limits.MAX_INDEX_BYTES:
         raise SourceNotSealable("too many files for one sealed model", index_bytes=size)
     return size
-
-
-def _blank_header(
-    plan: SealPlan,
-    placed: Sequence[PlacedSection],
-    signers: tuple[SignerId, ...],
-    recovery: KemPublicKey,
-    index_bytes: int,
-) -> Header:
-    """The header as it will be, with zeros for what is known only in the end."""
-    sections = [
-        SectionInfo(
-            id=0, kind=INDEX_KIND, first_chunk=0,
-            chunk_count=chunk_count(index_bytes, plan.chunk_bytes),
-            stored_count=chunk_count(index_bytes, plan.chunk_bytes), stored_last=1,
-            plain_bytes=index_bytes, commitment=_BLANK, key_source=KeySource.LEASE,
-            level=plan.index_level, memory=plan.index_memory, entitlement=None,
-        )
-    ]  # fmt: skip
-    for section in placed:
-        before = sections[-1]
-        sections.append(_section_info(section, before, plan.chunk_bytes))
-    recovery_bytes = recovery_entry.plain_bytes(len(sections)) + OVERHEAD_BYTES
-    return Header(
-        product=plan.product,
-        model=plan.model,
-        model_version=plan.model_version,
-        release=plan.release,
-        created_at=plan.created_at.replace(microsecond=0),
-        min_reader=1,
-        leaf_hash=_BLANK,
-        signers=signers,
-        recovery=RecoveryEntry(recovery.kid, bytes(recovery_bytes)),
-        sections=tuple(sections),
-    )
-
-
-def _section_info(section: PlacedSection, before: SectionInfo, chunk_bytes: int) -> SectionInfo:
-    count = chunk_count(section.plain_bytes, chunk_bytes)
-    plan = section.plan
-    return SectionInfo(
-        id=before.id + 1,
-        kind=plan.kind,
-        first_chunk=before.first_chunk + before.stored_count,
-        chunk_count=count,
-        stored_count=count,
-        stored_last=1,
-        plain_bytes=section.plain_bytes,
-        commitment=_BLANK,
-        key_source=plan.key_source,
-        level=plan.min_level,
-        memory=plan.memory,
-        entitlement=plan.entitlement,
-        together_with=tuple(
-            TogetherInfo(other.model, keys.secret_hash(other.secret))
-            for other in plan.together_with
-        ),
-    )

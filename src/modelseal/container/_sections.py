@@ -16,8 +16,21 @@ from modelseal.types import EntitlementExpression, Level, MemoryProtection
 INDEX_KIND = "index"
 VARIANT_KIND = "variant"
 _KNOWN = frozenset(
-    ["id", "kind", "first", "count", "stored", "stored_last", "bytes", "commitment", "source"]
-    + ["level", "memory", "entitlement", "together"]
+    {
+        "bytes",
+        "commitment",
+        "count",
+        "entitlement",
+        "first",
+        "id",
+        "kind",
+        "level",
+        "memory",
+        "source",
+        "stored",
+        "stored_last",
+        "together",
+    }
 )
 
 
@@ -124,6 +137,8 @@ class SectionInfo:
         )
         if position == 0 and (section.together_with or section.key_source is not KeySource.LEASE):
             raise fields.error("the index needs no other model and no bundle")
+        if section.is_variant and section.key_source is not KeySource.BUNDLE:
+            raise fields.error("variant keys travel in a bundle")
         return section
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias
 
 from modelseal.errors import ContainerTruncated, Misuse, StorageFailed
 
@@ -32,7 +32,6 @@ class Source(Protocol):
         ...
 
 
-@runtime_checkable
 class WatchedSource(Source, Protocol):
     """A source that can tell whether its bytes changed since it was made."""
 
@@ -143,6 +142,11 @@ def writable(target: memoryview | bytearray) -> memoryview:
     if flat.readonly:
         raise Misuse("the target is writable memory")
     return flat
+
+
+def is_zero(view: memoryview) -> bool:
+    """True when every byte is zero."""
+    return bytes(view) == bytes(view.nbytes)
 
 
 def wipe(view: memoryview | bytearray) -> None:

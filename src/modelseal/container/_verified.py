@@ -17,7 +17,7 @@ from modelseal.container._index import Entry, Index
 from modelseal.container._layout import SectionLayout
 from modelseal.container._leaves import LeafRange, LeafRanges, LeafTable, VariantRecord
 from modelseal.container._model import SealedModel
-from modelseal.container._source import Buffer, Progress, fill, wipe, writable
+from modelseal.container._source import Buffer, Progress, fill, is_zero, wipe, writable
 from modelseal.crypto.hpke import KemOpener
 from modelseal.errors import ContainerDamaged, ContainerTruncated, Misuse
 
@@ -83,7 +83,7 @@ class VerifiedModel(SealedModel):
             raise Misuse("the target has the section's plaintext length", section=section)
         opener = self._opener(place, data_key, together, depth, bundle_keys)
         chunks.open_whole(opener, view, threads)
-        if any(any(view[start:end]) for start, end in self._gaps.get(section, ())):
+        if not all(is_zero(view[start:end]) for start, end in self._gaps.get(section, ())):
             wipe(view)
             raise ContainerDamaged("the padding between entries is not zero", section=section)
 
@@ -172,7 +172,7 @@ class VerifiedModel(SealedModel):
             _fill(self, offset, copy)
             if not ranges.holds(copy, expected):
                 hole = allow_holes and ranges.layout_of(stored).info.is_variant
-                if not hole or any(copy):
+                if not hole or not is_zero(copy):
                     raise ContainerDamaged("a stored chunk is not the signed one", chunk=stored)
             done += size
             if progress is not None:
@@ -198,8 +198,7 @@ class VerifiedModel(SealedModel):
         bundle_keys: Sequence[chunks.VariantKey] | None,
     ) -> ChunkOpener:
         """Key, commitment, secrets, leaf table: in this order, then chunks may be opened."""
-        full = Depth(depth) is Depth.FULL if depth in list(Depth) else None
-        if full is None:
+        if depth not in list(Depth):
             raise Misuse("the verification depth is full or tag")
         info = place.info
         ciphers: SectionCiphers | VariantCiphers
@@ -218,7 +217,7 @@ class VerifiedModel(SealedModel):
             self.check_key(info.id, key)
             secrets = chunks.secrets_of(place, together)
             ciphers = SectionCiphers(keys.section_cipher(self.prologue_hash, key, secrets, info.id))
-        leaves = self._leaf_table() if full else None
+        leaves = self._leaf_table() if depth == Depth.FULL else None
         return ChunkOpener(self.source, place, ciphers, leaves)
 
     def _leaf_table(self) -> LeafTable:
