@@ -53,10 +53,10 @@ class Trust:
 
     product: str
     server_id: str
-    trait_salt: bytes
+    trait_salt: bytes = field(repr=False)
     root_version: int
     keys_version: int
-    tls_ca: str | None
+    tls_ca: str | None = field(repr=False)
     raw: bytes = field(repr=False)
     _keys: tuple[TrustedKey, ...] = field(repr=False)
     _chain: _Chain = field(repr=False)

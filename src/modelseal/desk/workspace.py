@@ -1,0 +1,227 @@
+"""The workspace: the publisher's desk and the server's half side by side.
+
+``init`` makes one, ``open`` finds it again. Layout: ``docs/spec/keys.md``.
+
+    trust.json  recovery-kit.txt
+    desk/    desk.toml desk.key keys/ tuf/ models/
+    server/  server.toml kek.key keys/ tls/ catalog/ blobs/
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from modelseal import ids, keys
+from modelseal import trust as trusts
+from modelseal.crypto.hpke import KemPrivateKey
+from modelseal.crypto.signing import SigningKey
+from modelseal.desk import founding, halves, kit, staging, tls
+from modelseal.desk.halves import DESK_PURPOSE
+from modelseal.errors import (
+    ConfigInvalid,
+    InputMissing,
+    Misuse,
+    StateDamaged,
+    WorkspaceMissing,
+)
+from modelseal.keys import OnlineKeys, files
+from modelseal.keys.folder import KeyFolder
+from modelseal.keys.provider import Ask, KeyProvider
+from modelseal.trust import Trust
+from modelseal.types import check_aware
+
+DESK_KEY = "file:desk.key"
+KIT_NAME = "recovery-kit.txt"
+LISTEN = "127.0.0.1:8443"
+_PRODUCT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """A workspace on disk. ``product`` and ``server_id`` are those of its ``trust.json``."""
+
+    home: Path
+    ask: Ask | None = None
+
+    @property
+    def desk(self) -> Path:
+        """The folder of the desk."""
+        return self.home / "desk"
+
+    @property
+    def server(self) -> Path:
+        """The folder of the server's half."""
+        return self.home / "server"
+
+    @property
+    def kit(self) -> Path:
+        """Where ``recovery-kit.txt`` lies until it is removed."""
+        return self.home / KIT_NAME
+
+    @cached_property
+    def trust(self) -> Trust:
+        """The product's trust, verified."""
+        return trusts.parse(read_document(self.home / staging.MARKER))
+
+    @property
+    def product(self) -> str:
+        """The product's name."""
+        return self.trust.product
+
+    @property
+    def server_id(self) -> str:
+        """The id of the product's server."""
+        return self.trust.server_id
+
+    @property
+    def has_desk(self) -> bool:
+        """True when the desk is here."""
+        return (self.desk / "desk.toml").is_file()
+
+    @property
+    def has_server(self) -> bool:
+        """True when the server's half is here."""
+        return (self.server / "server.toml").is_file()
+
+    @cached_property
+    def desk_provider(self) -> KeyProvider:
+        """The provider that wraps everything in the desk; asks for its passphrase at most once."""
+        settings = self._desk_settings()
+        return keys.open_provider(settings["key"], ask=self.ask, base=self.desk)
+
+    @cached_property
+    def desk_keys(self) -> KeyFolder:
+        """The desk's private keys."""
+        return KeyFolder(
+            self.desk / "keys",
+            self.desk_provider,
+            server_id=self.server_id,
+            purpose=DESK_PURPOSE,
+        )
+
+    @cached_property
+    def server_provider(self) -> KeyProvider:
+        """The provider of the server's key-encryption key."""
+        return keys.open_provider(self._server_settings()["kek"], ask=self.ask, base=self.server)
+
+    @cached_property
+    def online_keys(self) -> OnlineKeys:
+        """The server's private keys."""
+        return OnlineKeys(self.server / "keys", self.server_provider, server_id=self.server_id)
+
+    def desk_signers(self, use: str, at: datetime) -> list[SigningKey]:
+        """The desk's signing keys for ``use`` (root, targets, keys, publisher), newest set."""
+        found = self.desk_keys.newest_set(use, at)
+        return [key for key in found if isinstance(key, SigningKey)]
+
+    def recovery_key(self, at: datetime) -> KemPrivateKey:
+        """The key to which every sealed file's recovery entry is sealed."""
+        for key in self.desk_keys.newest_set("recovery", at):
+            if isinstance(key, KemPrivateKey):
+                return key
+        raise StateDamaged("the recovery key is no KEM key", path=str(self.desk))
+
+    def _desk_settings(self) -> dict[str, str]:
+        if not self.has_desk:
+            raise WorkspaceMissing("the desk is not here", path=str(self.home))
+        settings = read_settings(self.desk / "desk.toml", ("product", "server_id", "key"))
+        if (settings["product"], settings["server_id"]) != (self.product, self.server_id):
+            raise StateDamaged("desk and trust.json are of two products", path=str(self.home))
+        return settings
+
+    def _server_settings(self) -> dict[str, str]:
+        if not self.has_server:
+            raise WorkspaceMissing("the server's half is not here", path=str(self.home))
+        return read_settings(self.server / "server.toml", ("kek",))
+
+
+def init(
+    home: Path | str,
+    product: str,
+    *,
+    token_alg: str = "Ed25519",  # noqa: S107 - an algorithm, no secret
+    desk_key: str = DESK_KEY,
+    hosts: Sequence[str] = tls.DEFAULT_HOSTS,
+    listen: str = LISTEN,
+    ask: Ask | None = None,
+    now: datetime | None = None,
+    random: Callable[[int], bytes] = os.urandom,
+) -> Workspace:
+    """A new workspace at ``home`` with fresh keys throughout; a failure leaves nothing behind.
+
+    ``token_alg`` is Ed25519, ES256, RS256 or hybrid; ``desk_key`` the key URI under which the desk
+    is encrypted (``file:desk.key?passphrase=ask`` asks for a passphrase); ``hosts`` the names and
+    addresses in the server's development certificate. Raises ``WorkspaceExists``,
+    ``OutputExists``, ``InputMissing`` (no parent folder), ``Misuse``, ``StateNotWritable``,
+    ``DiskFull``.
+    """
+    at = check_aware(now or datetime.now(UTC))
+    if not _PRODUCT.fullmatch(product):
+        raise Misuse("a product is up to 64 letters, digits, dots, dashes and underscores")
+    if not hosts:
+        raise Misuse("the server's certificate needs at least one host")
+    home = Path(home)
+    with staging.new_folder(home) as folder:
+        server_id = ids.new_id("srv", at, random)
+        founded = founding.found(
+            product, server_id, token_alg=token_alg, hosts=hosts, now=at, random=random
+        )
+        passphrase = kit.generate(random)
+        halves.write_desk(folder / "desk", founded, passphrase, key=desk_key, at=at, ask=ask)
+        halves.write_server(folder / "server", founded, listen=listen)
+        text = kit.render(passphrase, product=product, server_id=server_id, created_at=at)
+        files.write_new(folder / KIT_NAME, text.encode())
+        files.write_new(folder / staging.MARKER, founded.trust.raw, mode=0o644)
+    return Workspace(home, ask)
+
+
+def open(home: Path | str, *, ask: Ask | None = None) -> Workspace:
+    """The workspace at ``home``, its trust verified; ``WorkspaceMissing`` when there is none.
+
+    ``ask`` is called when a passphrase is needed, at the first use of a key.
+    """
+    workspace = Workspace(Path(home), ask)
+    try:
+        found = workspace.trust
+    except InputMissing:
+        raise WorkspaceMissing("no trust.json here", path=str(home)) from None
+    if not (workspace.has_desk or workspace.has_server):
+        raise WorkspaceMissing("neither desk nor server is here", path=str(home))
+    if found.tls_ca is not None:
+        listed = trusts.Use.TLS
+        if not any(tls.matches(found.tls_ca, key.jwk) for key in found.keys(listed)):
+            raise StateDamaged("tls_ca is not the authority that was signed", path=str(home))
+    return workspace
+
+
+def read_document(path: Path) -> bytes:
+    """The bytes of a public document of the workspace, at most 8 MiB."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_DOCUMENT_BYTES + 1)
+    except OSError as error:
+        raise files.translated(error, path) from None
+    if len(data) > _MAX_DOCUMENT_BYTES:
+        raise StateDamaged("longer than any such document", path=str(path))
+    return data
+
+
+def read_settings(path: Path, names: Sequence[str]) -> dict[str, str]:
+    """The texts ``names`` of a TOML file; ``ConfigInvalid`` when one is missing or no text."""
+    try:
+        values: dict[str, Any] = tomllib.loads(read_document(path).decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigInvalid(str(error)[:200], path=str(path)) from None
+    for name in names:
+        if not isinstance(values.get(name), str):
+            raise ConfigInvalid(f"{name} is missing or no text", path=str(path))
+    return {name: values[name] for name in names}
