@@ -32,7 +32,7 @@ _EGRESS_OPTIONS = frozenset({
     "ModelCacheDirectory", "migraphx_model_cache_dir", "migraphx_save_compiled_model",
     "qnn_context_cache_enable", "dump_json_qnn_graph",
 })  # fmt: skip
-_EGRESS_ENTRIES = ("ep.context_enable", "session.debug_layout_transformation")
+_EGRESS_ENTRIES = ("ep.context_enable",)
 _OFF = ("", "0", "false", "none")
 
 
@@ -75,13 +75,19 @@ def runtime() -> Any:
     return onnxruntime
 
 
-def make_class(base: type, resolve: Resolve) -> type:
-    """A subclass of ``onnxruntime.InferenceSession`` that opens what ``resolve`` resolves."""
+def make_class(base: type, resolve: Callable[[object, bool], Model | None]) -> type:
+    """A subclass of ``onnxruntime.InferenceSession`` that opens what ``resolve`` resolves.
+
+    Its constructor takes one argument more, ``allow_plain``, which ``resolve`` gets.
+    """
     _check(base)
     init, create = _plain(base, "__init__"), _plain(base, "_create_inference_session")
 
-    def __init__(self: Any, path_or_bytes: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
-        _init(self, init, resolve(path_or_bytes), path_or_bytes, args, kwargs)
+    def __init__(  # noqa: N807
+        self: Any, path_or_bytes: Any, *args: Any, allow_plain: bool = False, **kwargs: Any
+    ) -> None:
+        model = resolve(path_or_bytes, allow_plain)
+        _init(self, init, model, path_or_bytes, args, kwargs)
 
     def _create_inference_session(self: Any, *args: Any, **kwargs: Any) -> None:
         _create(self, create, args, kwargs)
@@ -123,11 +129,11 @@ def patch(base: type, resolve: Resolve) -> None:
 def _check(base: type) -> None:
     """Fails closed when the methods are not the ones this release knows."""
     try:
-        first = list(inspect.signature(_plain(base, "__init__")).parameters)[1]
-        inner = inspect.signature(_plain(base, "_create_inference_session")).parameters
-    except (KeyError, IndexError, TypeError, ValueError):
-        first, inner = "", {}
-    if first != "path_or_bytes" or list(inner)[1:3] != ["providers", "provider_options"]:
+        first = list(inspect.signature(_plain(base, "__init__")).parameters)[1:2]
+        inner = list(inspect.signature(_plain(base, "_create_inference_session")).parameters)[1:3]
+    except (KeyError, TypeError, ValueError):
+        first, inner = [], []
+    if first != ["path_or_bytes"] or inner != ["providers", "provider_options"]:
         version = getattr(runtime(), "__version__", "?")
         raise Misuse(f"onnxruntime {version} is not one that this release can serve")
 
@@ -180,7 +186,7 @@ def _create(session: Any, create: Any, args: tuple[Any, ...], kwargs: Mapping[st
 
 def _getstate(session: Any) -> Any:
     if _MODEL in session.__dict__:
-        raise EgressRefused("a session of a sealed model is not pickled or copied")
+        raise EgressRefused("a session of a sealed model cannot be pickled", what="pickle")
     return object.__getstate__(session)
 
 
@@ -190,15 +196,19 @@ def refuse_egress(
     """Raises ``EgressRefused`` when the session would write what it makes of the weights."""
     if options is not None:
         if options.optimized_model_filepath:
-            raise EgressRefused("optimized_model_filepath writes the weights to a disk", path=path)
+            raise _egress("optimized_model_filepath", path)
         if options.enable_profiling:
-            raise EgressRefused("profiling writes the graph to a disk", path=path)
+            raise _egress("enable_profiling", path)
         for key in _EGRESS_ENTRIES:
             if _entry(options, key).lower() not in _OFF:
-                raise EgressRefused(f"the setting {key} writes the weights to a disk", path=path)
+                raise _egress(key, path)
     for given in (*args, *kwargs.values()):
         for name in _option_names(given):
-            raise EgressRefused(f"the option {name} writes the weights to a disk", path=path)
+            raise _egress(name, path)
+
+
+def _egress(what: str, path: str | None) -> EgressRefused:
+    return EgressRefused(f"{what} would write what is made of the weights", what=what, path=path)
 
 
 def _entry(options: Any, key: str) -> str:

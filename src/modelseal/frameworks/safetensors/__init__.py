@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from modelseal.errors import Misuse, NotFound, ReaderClosed
+from modelseal.errors import ExtraMissing, Misuse, NotFound, ReaderClosed
 
 from . import header as headers
 from .arrays import Maker, maker
 from .header import Header, TensorInfo
 
-__all__ = ["Read", "TensorFile", "TensorSlice"]
+__all__ = ["Read", "TensorFile", "TensorSlice", "plain_safe_open"]
 
 
 class Read(Protocol):
@@ -75,6 +75,14 @@ class TensorFile:
             for name, info in head.tensors.items()
         }
 
+    def raw(self) -> list[tuple[str, dict[str, Any]]]:
+        """What ``safetensors.deserialize`` gives: name, shape, dtype code and bytes of each."""
+        head = self._open()
+        return [
+            (name, {"shape": list(i.shape), "dtype": i.dtype, "data": self._bytes(i)})
+            for name, i in head.tensors.items()
+        ]
+
     def get_slice(self, name: str) -> TensorSlice:
         """The tensor to be sliced; nothing is read before."""
         return TensorSlice(self._info(name), self._read, self._make)
@@ -91,6 +99,9 @@ class TensorFile:
         if self._header is None:
             raise ReaderClosed("this safetensors file is closed")
         return self._header
+
+    def _bytes(self, info: TensorInfo) -> bytearray:
+        return bytearray(self._read(info.begin, info.end))
 
     def _info(self, name: str) -> TensorInfo:
         try:
@@ -147,3 +158,12 @@ class TensorSlice:
                 raise Misuse(f"index {first} is out of bounds for {count} rows")
             return (row, row + 1), 0
         return None, first
+
+
+def plain_safe_open() -> Any:
+    """``safetensors.safe_open`` itself; ``ExtraMissing`` when safetensors is not installed."""
+    try:
+        import safetensors
+    except ImportError:
+        raise ExtraMissing("safetensors is not installed", extra="safetensors") from None
+    return safetensors.safe_open

@@ -1,0 +1,98 @@
+"""Whose license the loaders use: ``modelseal.use``, else ``modelseal.toml`` and environment."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from modelseal.errors import ClientAmbiguous
+from modelseal.runtime.policy import Policy
+from modelseal.runtime.ports import Licensee
+
+if TYPE_CHECKING:
+    from modelseal.client import Client
+
+_lock = threading.Lock()
+_used: Licensee | None = None
+_found: tuple[int, Licensee] | None = None
+_policy: Policy | None = None
+
+
+def use(client: Client | None) -> None:
+    """From now on the loaders of this process use ``client``; None goes back to the default."""
+    global _used  # noqa: PLW0603 - one default per process is what the name says
+    from modelseal.runtime.licensee import ClientLicensee
+
+    licensee = None if client is None else ClientLicensee(client)
+    with _lock:
+        _used = licensee
+
+
+def use_licensee(licensee: Licensee | None) -> None:
+    """As ``use``, for whoever holds a license without being a ``Client``."""
+    global _used  # noqa: PLW0603
+    with _lock:
+        _used = licensee
+
+
+def current() -> Licensee:
+    """The licensee in use, made from ``modelseal.toml`` and environment at the first need.
+
+    Raises ``ClientAmbiguous`` naming both when ``MODELSEAL_APP`` and the ``modelseal.toml`` beside
+    the program speak of different products, and what ``Client()`` raises.
+    """
+    global _found  # noqa: PLW0603
+    with _lock:
+        if _used is not None:
+            return _used
+        if _found is not None and _found[0] == os.getpid():
+            return _found[1]
+        from modelseal.client import Client
+        from modelseal.runtime.licensee import ClientLicensee
+
+        check_unambiguous()
+        licensee = ClientLicensee(Client())
+        _found = (os.getpid(), licensee)
+        return licensee
+
+
+def current_or_none() -> Licensee | None:
+    """The licensee in use when there is one already: for telling a refusal, never for opening."""
+    with _lock:
+        return _used or (_found[1] if _found else None)
+
+
+def policy() -> Policy:
+    """What must be sealed, by the ``modelseal.toml`` in force; nothing without one.
+
+    Raises ``ConfigInvalid``.
+    """
+    global _policy  # noqa: PLW0603
+    with _lock:
+        if _policy is None:
+            from modelseal.client import config
+
+            found = config.find(None, os.environ)
+            _policy = Policy("/") if found is None else Policy.of(str(found.folder), found.sealed)
+        return _policy
+
+
+def check_unambiguous() -> None:
+    """``ClientAmbiguous`` when two configurations could be meant and neither was chosen."""
+    from modelseal.client import config
+
+    beside = config.beside_program()
+    named = config.find(None, os.environ)
+    if beside is None or named is None or _same(str(beside), str(named.path)):
+        return
+    other = config.load(beside)
+    if other.product != named.product:
+        raise ClientAmbiguous(
+            "MODELSEAL_APP and the program speak of different products",
+            candidates=[str(named.path), str(beside)],
+        )
+
+
+def _same(one: str, other: str) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)

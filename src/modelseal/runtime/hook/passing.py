@@ -1,0 +1,43 @@
+"""Which argument of a loader is ours, and names that were imported before."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from modelseal.errors import NotSealed
+from modelseal.runtime import default, report
+from modelseal.runtime.loading import label
+from modelseal.runtime.sniff import is_sealed_bytes, is_sealed_file
+
+
+def is_ours(given: object) -> bool:
+    """True for sealed bytes and the path of a sealed file, False for what passes untouched.
+
+    A plain file where ``modelseal.toml`` wants a sealed one raises ``NotSealed``, told before.
+    """
+    if isinstance(given, (bytes, bytearray, memoryview)):
+        return is_sealed_bytes(given)
+    if not isinstance(given, (str, os.PathLike)):
+        return False
+    path = label(given)
+    if path is None:
+        return False
+    sealed = is_sealed_file(path)
+    if sealed is False:
+        with report.told(default.current_or_none, path):
+            if default.policy().demands(path):
+                raise NotSealed("modelseal.toml wants this file sealed", path=path)
+    return bool(sealed)
+
+
+def rebind(old: object, new: object) -> None:
+    """Every module-level name for ``old`` in the program names ``new`` from now on."""
+    for module in list(sys.modules.values()):
+        names: Any = getattr(module, "__dict__", None)
+        if not isinstance(names, dict):
+            continue
+        for name, value in list(names.items()):
+            if value is old:
+                names[name] = new

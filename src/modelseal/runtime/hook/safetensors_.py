@@ -1,0 +1,57 @@
+"""``safetensors.safe_open`` and ``deserialize`` under the hook.
+
+Every reader of safetensors, numpy, torch, transformers and diffusers included, goes through these
+two names of the extension module. Its class cannot be patched or derived from, so the names are
+replaced before anybody imports them, and by identity afterwards.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from modelseal.runtime.hook.passing import is_ours, rebind
+from modelseal.runtime.safetensors import open_tensors
+
+
+def patch(module: ModuleType) -> None:
+    """Both names open sealed files; plain ones go to the originals."""
+    if getattr(module.safe_open, "_modelseal", False):
+        return
+    for old, new in (
+        (module.safe_open, _safe_open(module.safe_open)),
+        (module.deserialize, _deserialize(module.deserialize)),
+    ):
+        setattr(module, old.__name__, new)
+        rebind(old, new)
+
+
+def _safe_open(original: Any) -> Any:
+    class Meta(type):
+        def __instancecheck__(cls, instance: object) -> bool:
+            from modelseal.frameworks.safetensors import TensorFile
+
+            return isinstance(instance, (original, TensorFile))
+
+        def __call__(cls, filename: Any, framework: str, device: Any = "cpu", **kwargs: Any) -> Any:
+            if is_ours(filename):
+                return open_tensors(filename, framework, device)
+            return original(filename, framework, device, **kwargs)
+
+    class safe_open(metaclass=Meta):  # noqa: N801 - the name it stands in for
+        __doc__ = original.__doc__
+        _modelseal = True
+
+    safe_open.__module__ = original.__module__
+    return safe_open
+
+
+def _deserialize(original: Any) -> Any:
+    def deserialize(data: Any) -> Any:
+        if not is_ours(data) or not isinstance(data, (bytes, bytearray)):
+            return original(data)
+        with open_tensors(data, "numpy", "cpu") as tensors:
+            return tensors.raw()
+
+    deserialize.__doc__ = original.__doc__
+    return deserialize

@@ -1,0 +1,27 @@
+"""``torch.load`` under the hook."""
+
+from __future__ import annotations
+
+import functools
+from types import ModuleType
+from typing import Any
+
+from modelseal.runtime.hook.passing import is_ours, rebind
+from modelseal.runtime.torch import load_sealed
+
+
+def patch(module: ModuleType) -> None:
+    """``torch.load`` opens sealed files; ``weights_only`` stays True unless told otherwise."""
+    original = module.load
+    if hasattr(original, "_modelseal"):
+        return
+
+    @functools.wraps(original)
+    def load(f: Any, *args: Any, **kwargs: Any) -> Any:
+        if is_ours(f):
+            return load_sealed(f, original, args, kwargs)
+        return original(f, *args, **kwargs)
+
+    load._modelseal = True  # type: ignore[attr-defined]
+    module.load = load  # type: ignore[attr-defined]
+    rebind(original, load)

@@ -1,0 +1,3 @@
+"""The client as ``Licensee``."""
+
+from __future__ import annotations

@@ -1,0 +1,179 @@
+"""``modelseal.open``: the files of a sealed model for anything that takes bytes or a file."""
+
+from __future__ import annotations
+
+import io
+import os
+from types import TracebackType
+from typing import Any, NoReturn
+
+from modelseal.errors import MemoryUnavailable, Misuse
+from modelseal.runtime import default, report
+from modelseal.runtime.loading import choose, label, open_sealed
+from modelseal.runtime.view import View
+
+
+def open_file(path: str | os.PathLike[str] | bytes) -> SealedFile:
+    """The sealed model at ``path`` (or sealed bytes), opened by the license in use.
+
+    Raises ``InputMissing``, ``NotSealed``, the refusals of the license, ``InvalidBytes`` for a
+    damaged or foreign one.
+    """
+    return SealedFile(open_sealed(path), label(path))
+
+
+class SealedFile:
+    """The files inside one sealed model. Reading decrypts only the chunks that are asked for.
+
+    Every method raises ``ReaderClosed`` after ``close``, ``NotFound`` for a name that is not
+    there, and the refusal when the license does not grant the file's section.
+    """
+
+    def __init__(self, view: View, path: str | None) -> None:
+        self._view = view
+        self._path = path
+
+    def names(self) -> list[str]:
+        """The original names, with ``/`` between folders."""
+        return self._view.names()
+
+    def size(self, name: str | None = None) -> int:
+        """The length of the file in bytes; without a name that of the only file."""
+        return self._view.size(self._name(name))
+
+    def read(
+        self, name: str | None = None, *, offset: int = 0, size_bytes: int | None = None
+    ) -> bytes:
+        """A plain copy of the file, or of ``size_bytes`` bytes from ``offset`` on (fewer at its
+        end). ``view`` gives the same without the copy."""
+        return bytes(self.view(name, offset=offset, size_bytes=size_bytes))
+
+    def view(
+        self, name: str | None = None, *, offset: int = 0, size_bytes: int | None = None
+    ) -> memoryview:
+        """The same bytes in writable memory of the caller's own, wiped when the view goes."""
+        with report.told(default.current_or_none, self._path):
+            name = self._name(name)
+            length = self._view.size(name)
+            if offset < 0 or (size_bytes is not None and size_bytes < 0):
+                raise Misuse("offset and size count from 0 on")
+            start = min(offset, length)
+            stop = length if size_bytes is None else min(length, start + size_bytes)
+            return self._view.private(name, start, stop)
+
+    def open(self, name: str | None = None) -> SealedReader:
+        """A read-only, seekable file object; what is read is decrypted then."""
+        name = self._name(name)
+        return SealedReader(self, name, self._view.size(name))
+
+    def memory_path(self, name: str | None = None) -> MemoryPath:
+        """A path under which native code finds the file, which lies in memory only.
+
+        Linux only (``memfd_create``); other systems raise ``MemoryUnavailable``. The path ends
+        with the context; a process of the same user can read it until then.
+        """
+        name = self._name(name)
+        return MemoryPath(self.view(name), name.rpartition("/")[2], self._path)
+
+    def close(self) -> None:
+        """Nothing more is read; what was read stays its holder's."""
+        self._view.close()
+
+    def __enter__(self) -> SealedFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"SealedFile({self._path!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an opened sealed model cannot be pickled or copied")
+
+    def _name(self, name: str | None) -> str:
+        if name is None:
+            return choose(self._view, ())
+        if not isinstance(name, str):
+            raise Misuse("the name of a file inside is a text")
+        return name
+
+
+class SealedReader(io.RawIOBase):
+    """A binary file object over one file of a sealed model."""
+
+    def __init__(self, sealed: SealedFile, name: str, size_bytes: int) -> None:
+        super().__init__()
+        self._sealed, self.name, self._size, self._at = sealed, name, size_bytes, 0
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    def tell(self) -> int:
+        """The position in bytes."""
+        return self._at
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """The new position, which may lie behind the end."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}.get(whence)
+        if base is None or base + offset < 0:
+            raise Misuse("seek goes from the start, the position or the end, not before the start")
+        self._at = base + offset
+        return self._at
+
+    def readinto(self, target: Any, /) -> int:
+        """Fills ``target`` as far as the file goes; 0 at its end."""
+        with memoryview(target) as view, view.cast("B") as flat:
+            count = max(0, min(len(flat), self._size - self._at))
+            if count:
+                flat[:count] = self._sealed.view(self.name, offset=self._at, size_bytes=count)
+                self._at += count
+            return count
+
+    def readall(self) -> bytes:
+        """The rest of the file."""
+        rest = self._sealed.read(self.name, offset=self._at)
+        self._at += len(rest)
+        return rest
+
+
+class MemoryPath:
+    """``with sealed.memory_path(name) as path``: a path of an in-memory file for native loaders."""
+
+    def __init__(self, content: memoryview, name: str, path: str | None) -> None:
+        if not hasattr(os, "memfd_create"):
+            raise MemoryUnavailable("this system has no in-memory files with a path", path=path)
+        self._fd = os.memfd_create(name[:200], os.MFD_CLOEXEC)
+        try:
+            at = 0
+            while at < len(content):
+                at += os.write(self._fd, content[at : at + (1 << 30)])
+        except OSError:
+            self.close()
+            raise MemoryUnavailable("no memory for a file in memory", path=path) from None
+
+    def __enter__(self) -> str:
+        return f"/proc/{os.getpid()}/fd/{self._fd}"
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """The path leads nowhere any more."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        if getattr(self, "_fd", -1) >= 0:
+            self.close()

@@ -1,0 +1,43 @@
+"""What the runtime needs from whoever holds the license: the client now, a device agent later."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from modelseal.container import SealedModel, VerifiedModel
+from modelseal.errors import ModelsealError
+
+Keys = Mapping[int, memoryview]
+
+
+class Licensee(Protocol):
+    """The right to open, and the keys that go with it. Threads may call at once."""
+
+    def verify(self, model: SealedModel) -> VerifiedModel:
+        """``model``, proved to be the publisher's by the pinned trust.
+
+        Raises ``WrongPublisher``, ``ContainerSignature``, ``WrongProduct``, ``ReleaseTooOld``.
+        """
+        ...
+
+    def authorize(self, model: VerifiedModel, sections: Sequence[int]) -> None:
+        """Returns when every one of ``sections`` may be opened now; else the refusal.
+
+        The index (section 0) may be opened whenever another section may.
+        """
+        ...
+
+    def data_keys(
+        self, model: VerifiedModel, sections: Sequence[int]
+    ) -> AbstractContextManager[Keys]:
+        """The data keys of ``sections``, wiped at the end of the context.
+
+        Raises ``KeyNotInLease`` and what a key release raises.
+        """
+        ...
+
+    def refusal(self, error: ModelsealError) -> None:
+        """``error`` is on the device's record when this returns. Never raises."""
+        ...

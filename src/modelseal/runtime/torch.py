@@ -1,0 +1,39 @@
+"""``modelseal.torch``: see there."""
+
+from __future__ import annotations
+
+import io
+import os
+from typing import Any, cast
+
+from modelseal.frameworks import torch as adapter
+from modelseal.runtime import default, report
+from modelseal.runtime.loading import choose, is_plain, label, open_sealed
+from modelseal.runtime.opened import SealedFile
+
+ENDINGS = (".pt", ".pth", ".ckpt", ".bin")
+
+
+def load(
+    f: str | os.PathLike[str] | bytes, *args: Any, allow_plain: bool = False, **kwargs: Any
+) -> Any:
+    """What ``torch.load`` gives for the sealed file at ``f``; same arguments.
+
+    ``weights_only`` is True unless told otherwise. Raises ``NotSealed`` for a plain file unless
+    ``allow_plain``, ``InputMissing``, the refusals of the license, ``ExtraMissing``.
+    """
+    torch = adapter.runtime()
+    if is_plain(f, allow_plain=allow_plain):
+        plain = io.BytesIO(f) if isinstance(f, (bytes, bytearray, memoryview)) else f
+        return torch.load(plain, *args, **{"weights_only": True, **kwargs})
+    return load_sealed(f, torch.load, args, kwargs)
+
+
+def load_sealed(given: object, load: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """``load`` (the plain ``torch.load``) over the sealed file."""
+    path = label(given)
+    view = open_sealed(given)
+    with SealedFile(view, path) as sealed, report.told(default.current_or_none, path):
+        reader = sealed.open(choose(view, ENDINGS))
+        buffered = cast("io.BufferedReader", io.BufferedReader(reader, 1 << 20))
+        return adapter.load(buffered, load, args, kwargs)
