@@ -32,7 +32,7 @@ class Journal:
 
     def write(self, kind: str, *, durable: bool = False, **fields: object) -> None:
         """One more entry ``{at, kind, ...fields}``; flushed to the disk when ``durable``."""
-        entry = {"at": self._now().isoformat(timespec="seconds"), "kind": kind}
+        entry: dict[str, object] = {"at": self._now().isoformat(timespec="seconds"), "kind": kind}
         entry.update({name: _plain(v) for name, v in fields.items() if v is not None})
         line = json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
         with contextlib.suppress(ModelsealError):

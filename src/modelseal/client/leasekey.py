@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -106,17 +107,17 @@ def _bound(device: str) -> bytes:
     return cbor.encode(["modelseal", FILE_NAME, VERSION, device])
 
 
-def _current(value: object) -> LeaseSecret | None:
+def _current(value: Any) -> LeaseSecret | None:
     if value is None:
         return None
-    nonce, kem = value  # type: ignore[misc]
+    nonce, kem = value
     return LeaseSecret(_text(nonce), _bytes(kem, _KEM_BYTES))
 
 
-def _pending(value: object) -> Pending | None:
+def _pending(value: Any) -> Pending | None:
     if value is None:
         return None
-    op, nonce, kem, seq, prev, ask = value  # type: ignore[misc]
+    op, nonce, kem, seq, prev, ask = value
     if isinstance(seq, bool) or not isinstance(seq, int):
         raise TypeError("seq")
     return Pending(

@@ -41,7 +41,7 @@ def exclusive(
         raise translate(error, path, writing=True) from None
     try:
         deadline = monotonic() + timeout_seconds
-        while not _try_lock(handle):
+        while not try_lock(handle):
             if monotonic() >= deadline:
                 raise StateBusy("the lock was not freed in time", path=str(folder))
             sleep(_POLL_SECONDS)
@@ -50,7 +50,8 @@ def exclusive(
         os.close(handle)  # frees the lock too
 
 
-def _try_lock(handle: int) -> bool:
+def try_lock(handle: int) -> bool:
+    """Whether ``handle`` now holds its file's lock (or the file system has none)."""
     try:
         _lock_now(handle)
     except OSError as error:

@@ -18,7 +18,7 @@ from modelseal.client.folder import Folder
 
 if TYPE_CHECKING:
     from modelseal.client.transport import Transport, TransportSettings
-    from modelseal.collect import Traits
+    from modelseal.device import Traits
 
 
 def _now() -> datetime:

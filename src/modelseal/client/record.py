@@ -59,10 +59,15 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     typ: str = TYP
     version: int = VERSION
     device_id: str | None = None
+    license_id: str | None = None
+    seq: int = 0
+    prev: str | None = None
+    activated_by: str | None = None
     label: str | None = None
     eula: str | None = None
     copyable: bool = False
     last_seen: int | None = None
+    heard_at: int | None = None
     last_contact: int | None = None
     last_refusal: Refusal | None = None
     status: StatusNote | None = None

@@ -1,0 +1,267 @@
+"""Putting one question to the server, so that no crash and no lost reply harms.
+
+``prepare`` stores nonce and KEM private key durably before anything is sent. The same question is
+repeated under the same nonce until a signed answer to it is stored; only a signed answer, lease or
+denial, ends it. ``put`` sends it and returns what came back, verified to answer exactly it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from modelseal import device
+from modelseal.client import answers
+from modelseal.client.answers import SignedRefusal
+from modelseal.client.core import Core, Held
+from modelseal.client.identity import Identity
+from modelseal.client.leasekey import LeaseKeys, Pending
+from modelseal.client.transport import ANSWER_SECONDS
+from modelseal.crypto import hpke
+from modelseal.crypto.hpke import KemPrivateKey
+from modelseal.errors import (
+    AnswerInvalid,
+    AnswerUnsigned,
+    AssuranceNotReached,
+    InvalidBytes,
+    ModelsealError,
+    Refused,
+    StateDamaged,
+    StoreBehind,
+    by_code,
+)
+from modelseal.license import lease, tokens
+from modelseal.license.claims import (
+    ClockReading,
+    DenialClaims,
+    KemKey,
+    LeaseClaims,
+    ReleaseClaims,
+    RequestClaims,
+)
+from modelseal.strict_json import b64u
+from modelseal.types import to_numeric
+
+_NONCE_BYTES = 32
+_ROOM_FOR_LEASE = 9000
+_FIRST = frozenset({"activate", "trial", "lookup"})
+_CONTENT_TYPE = "application/jwt"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A prepared question: who asks, what is held, what opens the answer."""
+
+    identity: Identity
+    held: Held
+    keys: LeaseKeys = field(repr=False)
+    pending: Pending
+
+    @property
+    def nonce(self) -> str:
+        """What the answer must echo."""
+        return self.pending.nonce
+
+
+@dataclass(frozen=True, slots=True)
+class Denied(Exception):  # noqa: N818 - carries a denial from where it was verified to its storing
+    """A verified denial that answers the question."""
+
+    claims: DenialClaims
+    token: str = field(repr=False)
+
+
+def prepare(core: Core, identity: Identity, held: Held, op: str, *parts: str) -> Question:
+    """The question, its nonce and KEM key stored durably. Under the lock.
+
+    A question that may have reached the server is asked again under its own nonce: the very same
+    one, and for ``renew`` whatever the device asked last from the same place in the chain.
+    """
+    keys = stored_keys(core, identity)
+    ask = identity.keyed_hash(op, *parts)
+    pending = keys.pending
+    repeat = (
+        pending is not None
+        and pending.seq == held.seq
+        and (pending.ask == ask or (op == "renew" and held.seq > 0))
+    )
+    if pending is None or not repeat:
+        pending = Pending(
+            op=op,
+            nonce=fresh_nonce(core),
+            kem=KemPrivateKey.generate().to_bytes(),
+            seq=held.seq,
+            prev=held.prev,
+            ask=ask,
+        )
+        keys = LeaseKeys(keys.current, pending)
+        core.store.write_lease_keys(identity, keys)
+    return Question(identity, held, keys, pending)
+
+
+def stored_keys(core: Core, identity: Identity) -> LeaseKeys:
+    """``lease.key``; a damaged one counts as empty here, since asking anew replaces it."""
+    try:
+        return core.store.lease_keys(identity)
+    except StateDamaged:
+        core.journal.write("state_damaged", file="lease.key")
+        return LeaseKeys()
+
+
+def fresh_nonce(core: Core) -> str:
+    """A nonce nobody can guess, as it stands in a request."""
+    return b64u(core.ports.random(_NONCE_BYTES))
+
+
+def claims(
+    core: Core, identity: Identity, held: Held, *, op: str, nonce: str, kem: bytes | None, **more: Any
+) -> RequestClaims:
+    """The request's claims with all that every request says."""
+    now = core.ports.now()
+    enrolment = device.enrol(core.traits(), core.trust.trait_salt)
+    known = {} if held.device_id is None else {"sub": held.device_id, "lic": _license(held)}
+    return RequestClaims(
+        iss=identity.kid,
+        aud=core.trust.server_id,
+        product=core.trust.product,
+        jti=core.new_id("req"),
+        iat=to_numeric(now),
+        op=op,  # type: ignore[arg-type]
+        nonce=nonce,
+        jwk=dict(identity.signer.jwk),
+        clock=ClockReading(
+            wall=to_numeric(now),
+            monotonic_seconds=int(core.ports.monotonic()),
+            last_seen=None if held.record is None else held.record.last_seen,
+        ),
+        seq=held.seq,
+        prev=held.prev,
+        kem=[] if kem is None else [_kem_key(kem)],
+        traits=list(enrolment.digests),
+        missing=list(enrolment.missing),
+        memory=_memory(held),
+        enforcement=["online", "software"],
+        **known,
+        **more,
+    )
+
+
+def put(
+    core: Core,
+    question: Question,
+    method: str,
+    path: str,
+    *,
+    op: str,
+    seconds: float = ANSWER_SECONDS,
+    **more: Any,
+) -> tuple[dict[str, Any], RequestClaims]:
+    """The server's answer as an object, and what was asked.
+
+    Raises ``Denied`` for a signed refusal of this question. Every other failure raises an error of
+    ours and has changed nothing.
+    """
+    pending = question.pending
+    asked = claims(
+        core, question.identity, question.held, op=op, nonce=pending.nonce, kem=pending.kem, **more
+    )
+    try:
+        return send(core, question.identity, asked, method, path, seconds=seconds), asked
+    except StoreBehind:
+        # The server's store is older than our lease: show it, so that it can be adopted.
+        token = question.held.lease_token
+        if token is None or asked.lease_token is not None or len(token) > _ROOM_FOR_LEASE:
+            raise
+        shown = msgspec.structs.replace(asked, lease_token=token)
+        return send(core, question.identity, shown, method, path, seconds=seconds), shown
+
+
+def send(
+    core: Core,
+    identity: Identity,
+    asked: RequestClaims,
+    method: str,
+    path: str,
+    *,
+    seconds: float = ANSWER_SECONDS,
+) -> dict[str, Any]:
+    """One signed request and its answer; see ``put``."""
+    token = tokens.sign(asked, [identity.signer])
+    headers: Mapping[str, str] = {
+        "Content-Type": _CONTENT_TYPE,
+        "Accept": "application/json, application/problem+json",
+        "Idempotency-Key": asked.nonce,
+    }
+    answer = core.transport.exchange(
+        method, path, body=token.encode("ascii"), headers=headers, seconds=seconds
+    )
+    found = answers.read(answer, server=core.server)
+    if isinstance(found, SignedRefusal):
+        raise _verified(core, identity, asked, found)
+    return found
+
+
+def check(
+    answer: LeaseClaims | DenialClaims | ReleaseClaims, asked: RequestClaims, identity: Identity
+) -> None:
+    """Returns when a signed answer answers exactly this question of this device.
+
+    Entering a license key begins a chain of its own, so nothing of an older one is compared then.
+    """
+    first = asked.op in _FIRST
+    lease.check_answer(
+        answer,
+        nonce=asked.nonce,
+        jkt=identity.kid,
+        seq=0 if first else asked.seq,
+        device=None if first else asked.sub,
+    )
+
+
+def text_of(found: Mapping[str, Any], name: str) -> str:
+    """A member of the answer that must be a text."""
+    value = found.get(name)
+    if not isinstance(value, str):
+        raise AnswerInvalid(f"the answer has no {name}")
+    return value
+
+
+def error_of(denial: DenialClaims) -> ModelsealError:
+    """The error a verified denial stands for, with its reference and parameters."""
+    cls = by_code(denial.code)
+    if cls is None or not issubclass(cls, (Refused, AssuranceNotReached)):
+        cls = Refused
+    params = {n: v for n, v in denial.params.items() if n not in ("detail", "reference")}
+    detail = "" if cls is not Refused else denial.code
+    return cls(detail, reference=denial.reference, **params)
+
+
+def _verified(
+    core: Core, identity: Identity, asked: RequestClaims, refusal: SignedRefusal
+) -> Denied:
+    try:
+        denial = core.read_token(refusal.denial, DenialClaims)
+    except InvalidBytes as error:
+        saw = f"a refusal whose signature does not hold ({error.code})"
+        raise AnswerUnsigned(
+            saw, server=core.server, status=refusal.answer.status, saw=saw
+        ) from None
+    check(denial, asked, identity)
+    return Denied(denial, refusal.denial)
+
+
+def _license(held: Held) -> str | None:
+    return None if held.license is None else held.license.sub
+
+
+def _memory(held: Held) -> Any:
+    note = None if held.record is None else held.record.memory
+    return "none" if note is None else note.protection
+
+
+def _kem_key(kem: bytes) -> KemKey:
+    return KemKey(suite=hpke.SUITE, pub=KemPrivateKey(kem).jwk["pub"])
+

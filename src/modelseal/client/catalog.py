@@ -1,0 +1,262 @@
+"""The catalog of sealed models and keys: python-tuf's client over our transport.
+
+Metadata lies in the state folder and is bootstrapped from the pinned root, so that a server can
+neither invent nor withhold a model, nor bring an older state back. python-tuf is imported at first
+use.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from modelseal import trust as trusts
+from modelseal.client import answers
+from modelseal.client.folder import FOLDER_MODE, translate
+from modelseal.client.transport import Answer, Transport
+from modelseal.errors import (
+    CatalogInvalid,
+    Misuse,
+    ModelsealError,
+    ServerFailed,
+    TrustExpired,
+    TrustRollback,
+)
+from modelseal.strict_json import JsonInvalid, unb64u
+from modelseal.trust import Trust
+from modelseal.types import EntitlementExpression
+
+if TYPE_CHECKING:
+    from tuf.ngclient.updater import Updater
+
+_PAGE_BYTES = 65536
+_ROOTS = "root_history"
+
+
+class _Custom(msgspec.Struct, frozen=True):
+    """``custom.modelseal`` of a TUF target; members this release does not know are ignored."""
+
+    product: str
+    model: str
+    release: int
+    file_id: str
+    name: str
+    entitlements: list[list[str]]
+    size: int
+    model_version: str = ""
+    min_release: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogModel:
+    """One published sealed model; ``sections`` holds each section's expression, None for free."""
+
+    name: str
+    model: str
+    model_version: str
+    release: int
+    min_release: int
+    digest: str
+    size_bytes: int
+    file_id: bytes
+    sections: tuple[EntitlementExpression | None, ...]
+
+    def granted_by(self, entitlements: frozenset[str]) -> bool:
+        """True when at least one section besides the index opens with ``entitlements``."""
+        body = self.sections[1:] or self.sections
+        return any(expr is None or expr.satisfied_by(entitlements) for expr in body)
+
+    def lacking(self, entitlements: frozenset[str]) -> str | None:
+        """The nearest alternative's missing entitlements as one text; None when granted."""
+        if self.granted_by(entitlements):
+            return None
+        groups = [group for expr in self.sections if expr for group in expr.alternatives]
+        missing = [(len(group - entitlements), sorted(group - entitlements)) for group in groups]
+        return "+".join(min(missing)[1])
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """The verified catalog: every published model, and the trust it brought along."""
+
+    models: tuple[CatalogModel, ...]
+    trust: Trust
+
+    def newest(self) -> tuple[CatalogModel, ...]:
+        """The newest release of every model that is not below its own ``min_release``."""
+        best: dict[str, CatalogModel] = {}
+        floor: dict[str, int] = {}
+        for item in self.models:
+            floor[item.model] = max(floor.get(item.model, 0), item.min_release)
+            if item.model not in best or best[item.model].release < item.release:
+                best[item.model] = item
+        kept = (m for m in best.values() if m.release >= floor[m.model])
+        return tuple(sorted(kept, key=lambda m: m.name))
+
+    def file(self, file_id: bytes) -> CatalogModel | None:
+        """The published model with that file id."""
+        return next((m for m in self.models if m.file_id == file_id), None)
+
+    def min_release(self, model: str) -> int:
+        """The oldest release of ``model`` that its publisher still allows."""
+        return max((m.min_release for m in self.models if m.model == model), default=0)
+
+
+def refresh(folder: Path, trust: Trust, transport: Transport, server: str, now: datetime) -> Catalog:
+    """The catalog as the server has it now, verified from ``trust``'s pinned root.
+
+    Raises ``CatalogInvalid``, ``TrustExpired``, ``TrustRollback``, ``Unavailable`` errors. The
+    caller holds a lock; ``folder`` keeps the metadata for the next time.
+    """
+    with _translated(folder):
+        updater = _updater(folder, trust, transport, server)
+        updater.refresh()
+        newer = _newer_trust(folder, updater, trust, now)
+    return Catalog(_models((folder / "targets.json").read_bytes(), newer.product), newer)
+
+
+def stored(folder: Path, trust: Trust) -> Catalog | None:
+    """What the last ``refresh`` found, without asking anybody; None when there was none."""
+    try:
+        return Catalog(_models((folder / "targets.json").read_bytes(), trust.product), trust)
+    except (OSError, ModelsealError):
+        return None
+
+
+def roots_after(folder: Path, version: int) -> list[bytes]:
+    """The stored TUF roots that follow root ``version``, in order, without a gap."""
+    found = []
+    while True:
+        version += 1
+        try:
+            found.append((folder / _ROOTS / f"{version}.root.json").read_bytes())
+        except OSError:
+            return found
+
+
+def _updater(folder: Path, trust: Trust, transport: Transport, server: str) -> Updater:
+    from tuf.ngclient.updater import Updater
+    from tuf.ngclient.fetcher import FetcherInterface
+
+    class Fetcher(FetcherInterface):
+        def _fetch(self, url: str) -> Iterator[bytes]:
+            return _fetch(transport, url, server)
+
+    targets = folder / "targets"
+    targets.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+    base = f"{server}/v1/catalog"
+    return Updater(
+        metadata_dir=str(folder),
+        metadata_base_url=base,
+        target_dir=str(targets),
+        target_base_url=f"{base}/targets",
+        fetcher=Fetcher(),
+        bootstrap=trust.root_bytes,
+    )
+
+
+def _fetch(transport: Transport, url: str, server: str) -> Iterator[bytes]:
+    from tuf.api.exceptions import DownloadHTTPError
+
+    with transport.stream(url) as stream:
+        if stream.status == 200 and "html" not in stream.headers.get("content-type", ""):
+            yield from stream.chunks
+            return
+        if stream.status in (403, 404):
+            raise DownloadHTTPError("not there", stream.status)
+        body = b"".join(_first(stream.chunks))
+        answer = Answer(stream.status, stream.headers, body)
+        if stream.status == 200:
+            raise answers.unsigned(answer, server)
+        answers.require(answer, server=server)
+        raise ServerFailed("an unexpected status", status=stream.status, server=server)
+
+
+def _first(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    size = 0
+    for chunk in chunks:
+        yield chunk
+        size += len(chunk)
+        if size > _PAGE_BYTES:
+            return
+
+
+def _newer_trust(folder: Path, updater: Updater, trust: Trust, now: datetime) -> Trust:
+    info = updater.get_targetinfo("keys")
+    if info is None:
+        raise CatalogInvalid("the catalog lists no keys")
+    path = folder / "targets" / "keys"
+    if updater.find_cached_target(info, str(path)) is None:
+        updater.download_target(info, str(path))
+    return trusts.update(
+        trust,
+        roots=roots_after(folder, trust.root_version),
+        targets=(folder / "targets.json").read_bytes(),
+        keys_role=(folder / "keys.json").read_bytes(),
+        key_list=path.read_bytes(),
+        now=now,
+    )
+
+
+def _models(targets: bytes, product: str) -> tuple[CatalogModel, ...]:
+    try:
+        signed: Any = msgspec.json.decode(targets)["signed"]
+        items = [_model(path, item) for path, item in signed["targets"].items()]
+    except (msgspec.DecodeError, LookupError, AttributeError, TypeError):
+        raise CatalogInvalid("targets have an unknown form") from None
+    return tuple(m for p, m in items if m is not None and p == product)
+
+
+def _model(path: str, item: Any) -> tuple[str, CatalogModel | None]:
+    custom = (item.get("custom") or {}).get("modelseal")
+    if custom is None:
+        return "", None
+    try:
+        known = msgspec.convert(custom, _Custom, strict=True)
+        digest = str(item["hashes"]["sha256"])
+        sections = tuple(EntitlementExpression.parse(e) if e else None for e in known.entitlements)
+        if len(bytes.fromhex(digest)) != 32 or len(unb64u(known.file_id)) != 32:
+            raise CatalogInvalid("a digest or file id of another length")
+        model = CatalogModel(
+            name=known.name,
+            model=known.model,
+            model_version=known.model_version,
+            release=known.release,
+            min_release=known.min_release,
+            digest=digest,
+            size_bytes=int(item["length"]),
+            file_id=unb64u(known.file_id),
+            sections=sections,
+        )
+    except (msgspec.ValidationError, KeyError, ValueError, TypeError, Misuse, JsonInvalid) as error:
+        raise CatalogInvalid(f"{path[:80]}: {type(error).__name__}") from None
+    return known.product, model
+
+
+@contextlib.contextmanager
+def _translated(folder: Path) -> Iterator[None]:
+    """python-tuf's errors as ours."""
+    from tuf.api import exceptions as tuf
+
+    try:
+        yield
+    except ModelsealError:
+        raise
+    except tuf.ExpiredMetadataError as error:
+        raise TrustExpired(str(error)[:200]) from None
+    except tuf.BadVersionNumberError as error:
+        raise TrustRollback(str(error)[:200]) from None
+    except tuf.DownloadHTTPError as error:
+        raise CatalogInvalid(f"status {error.status_code} for a part of it") from None
+    except tuf.RepositoryError as error:
+        raise CatalogInvalid(str(error)[:200]) from None
+    except tuf.DownloadError as error:
+        raise CatalogInvalid(str(error)[:200]) from None
+    except OSError as error:
+        raise translate(error, folder, writing=True) from None

@@ -1,0 +1,331 @@
+"""What every operation of the client works with: settings, state, trust, identity, connection."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from modelseal import ids, strict_json
+from modelseal import trust as trusts
+from modelseal.client import catalog, identity
+from modelseal.client.identity import Identity, Unlocked
+from modelseal.client.journal import Journal
+from modelseal.client.ports import Ports
+from modelseal.client.record import Record
+from modelseal.client.settings import Settings
+from modelseal.client.state import CATALOG, DENIAL, DEVICE_KEY, LEASE, LICENSE, StateStore
+from modelseal.client.transport import Transport, TransportSettings
+from modelseal.device import Traits
+from modelseal.errors import (
+    ConfigInvalid,
+    DeviceChanged,
+    InvalidBytes,
+    ModelsealError,
+    NotActivated,
+    StateDamaged,
+    TokenKeyUnknown,
+    TrustRollback,
+)
+from modelseal.license import tokens
+from modelseal.license.claims import DenialClaims, LeaseClaims, LicenseClaims
+from modelseal.trust import Trust
+
+T = TypeVar("T")
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The verified contents of the state folder at one moment."""
+
+    license: LicenseClaims | None
+    lease: LeaseClaims | None
+    denial: DenialClaims | None
+    record: Record | None
+    lease_token: str | None
+    has_device_key: bool
+
+    @property
+    def latest(self) -> LeaseClaims | DenialClaims | None:
+        """The answer with the highest ``seq``: what counts."""
+        answers = [a for a in (self.lease, self.denial) if a is not None]
+        return max(answers, key=lambda a: a.seq, default=None)
+
+    @property
+    def seq(self) -> int:
+        """The number this device holds; 0 before the first answer."""
+        noted = 0 if self.record is None else self.record.seq
+        return max(noted, 0 if self.latest is None else self.latest.seq)
+
+    @property
+    def prev(self) -> str | None:
+        """The id of the answer with that number."""
+        if self.latest is not None and self.latest.seq == self.seq:
+            return self.latest.jti
+        return None if self.record is None else self.record.prev
+
+    @property
+    def device_id(self) -> str | None:
+        """The device's id at the server, once there is one."""
+        if self.lease is not None:
+            return self.lease.sub
+        return None if self.record is None else self.record.device_id
+
+    @property
+    def license_id(self) -> str | None:
+        """The license's id, once there is one."""
+        if self.license is not None:
+            return self.license.sub
+        return None if self.record is None else self.record.license_id
+
+
+class Core:
+    """One client's shared parts, made at first use. Safe for several threads."""
+
+    def __init__(self, settings: Settings, ports: Ports) -> None:
+        self.settings = settings
+        self.ports = ports
+        self.store = StateStore(settings.state, ports)
+        self.journal = Journal(self.store.folder, ports.now)
+        self._guard = threading.RLock()
+        self._trust: Trust | None = None
+        self._unlocked: tuple[bytes, Unlocked] | None = None
+        self._transport: Transport | None = None
+        self._traits: Traits | None = None
+
+    # -- trust
+
+    @property
+    def trust(self) -> Trust:
+        """The pinned trust, carried forward by what the catalog brought before.
+
+        Raises ``ConfigInvalid`` when none is named and none is stored.
+        """
+        with self._guard:
+            if self._trust is None:
+                self._trust = self._load_trust()
+            return self._trust
+
+    @property
+    def has_trust(self) -> bool:
+        """Whether there is any trust to work with."""
+        return self.settings.pinned is not None or self.store.trust() is not None
+
+    def use_trust(self, trust: Trust) -> None:
+        """From now on ``trust`` counts; it is stored. Under the lock."""
+        with self._guard:
+            if trust.raw != (self.store.trust() or b""):
+                self.store.write_trust(trust.raw)
+            self._trust = trust
+
+    def forget_trust(self) -> None:
+        """The next ``trust`` is read anew: another process may have carried it forward."""
+        with self._guard:
+            self._trust = None
+
+    def _load_trust(self) -> Trust:
+        stored, pinned = self.store.trust(), self.settings.pinned
+        if pinned is None:
+            if stored is None:
+                raise ConfigInvalid("no trust.json is named")
+            return self._stored_trust(stored)
+        if stored is None or stored == pinned.raw:
+            return pinned
+        if self._of_another_product(stored, pinned):
+            raise ConfigInvalid(
+                f"the state folder belongs to another product than '{pinned.product}'",
+                path=str(self.store.path),
+            )
+        try:
+            return self._carried(pinned, stored)
+        except TrustRollback:
+            return pinned  # the app brought a newer trust than the folder has
+        except InvalidBytes as error:
+            self.journal.write("trust_ignored", code=error.code, detail=error.detail)
+            return pinned
+
+    def _stored_trust(self, stored: bytes) -> Trust:
+        path = str(self.store.path / "trust.json")
+        try:
+            found = trusts.parse(stored)
+        except InvalidBytes as error:
+            raise type(error)(error.detail, path=path) from None
+        if self.settings.product not in (None, found.product):
+            raise ConfigInvalid(f"the state folder belongs to '{found.product}'", path=path)
+        return found
+
+    def _of_another_product(self, stored: bytes, pinned: Trust) -> bool:
+        try:
+            found = trusts.parse(stored)
+        except InvalidBytes:
+            return False
+        return (found.product, found.server_id) != (pinned.product, pinned.server_id)
+
+    def _carried(self, pinned: Trust, stored: bytes) -> Trust:
+        """The stored trust, but only as far as the pinned root reaches it by signatures.
+
+        Expiry is not judged (the moment is 1970): a device offline must not be bricked by it.
+        """
+        trusts.parse(stored)  # its form, before its parts are taken
+        keys = json.loads(stored)["keys"]
+        return trusts.update(
+            pinned,
+            roots=catalog.roots_after(self.store.path / CATALOG, pinned.root_version),
+            targets=strict_json.encode(keys["targets"]),
+            keys_role=strict_json.encode(keys["role"]),
+            key_list=strict_json.encode(keys["list"]),
+            now=_LONG_AGO,
+        )
+
+    # -- state
+
+    def held(self, *, tolerant: bool = False) -> Held:
+        """What the folder holds, every token verified.
+
+        A file that does not hold raises ``StateDamaged`` naming it; with ``tolerant`` it counts as
+        absent, for the operations that replace it.
+        """
+        files = self.store.read()
+        if files.license is None and files.lease is None and files.denial is None:
+            return Held(None, None, None, files.record, None, files.has_device_key)
+        license_ = self._read(files.license, LicenseClaims, LICENSE, tolerant=tolerant)
+        lease = self._read(files.lease, LeaseClaims, LEASE, tolerant=tolerant)
+        denial = self._read(files.denial, DenialClaims, DENIAL, tolerant=tolerant)
+        if lease is not None and license_ is not None and lease.lic != license_.sub:
+            lease = None  # a crash between the two files; the question is still pending
+        token = files.lease if lease is not None else None
+        return Held(license_, lease, denial, files.record, token, files.has_device_key)
+
+    def read_token(self, token: str, cls: type[T]) -> T:
+        """The verified claims of ``token``; trust is read anew once for an unknown key."""
+        try:
+            return tokens.read(token, cls, self.trust)  # type: ignore[type-var]
+        except TokenKeyUnknown:
+            self.forget_trust()
+            return tokens.read(token, cls, self.trust)  # type: ignore[type-var]
+
+    def _read(self, token: str | None, cls: type[T], name: str, *, tolerant: bool) -> T | None:
+        if token is None:
+            return None
+        try:
+            return self.read_token(token, cls)
+        except InvalidBytes as error:
+            if tolerant:
+                self.journal.write("state_damaged", file=name, code=error.code)
+                return None
+            if isinstance(error, TokenKeyUnknown):
+                raise
+            path = str(self.store.path / name)
+            raise StateDamaged(f"{name}: {error.code}", path=path, cause=error.code) from None
+
+    # -- identity
+
+    def traits(self) -> Traits:
+        """This computer's traits, read once per run."""
+        with self._guard:
+            if self._traits is None:
+                self._traits = self.ports.traits()
+            return self._traits
+
+    def unlock(self) -> Identity:
+        """The device's identity, unlocked with this computer's traits.
+
+        Raises ``NotActivated`` without a device key, ``DeviceChanged``, ``StateDamaged``,
+        ``StateNotReadable``. Unlocked once per run and file.
+        """
+        data = self.store.device_key()
+        if data is None:
+            raise NotActivated("there is no device key", path=str(self.store.path))
+        with self._guard:
+            if self._unlocked is not None and self._unlocked[0] == data:
+                return self._unlocked[1].identity
+            path = str(self.store.path / DEVICE_KEY)
+            found = identity.unlock(data, self.traits(), path)
+            self._unlocked = (data, found)
+        self._keep_wrapping(contact=False)
+        return found.identity
+
+    def adopt(self, fresh: Identity) -> None:
+        """``fresh`` was just written; the next ``unlock`` reads it."""
+        with self._guard:
+            self._unlocked = None
+
+    def contact_made(self) -> None:
+        """The server just answered: accepted changes of the computer are enrolled. Under the lock."""
+        self._keep_wrapping(contact=True)
+
+    def _keep_wrapping(self, *, contact: bool) -> None:
+        with self._guard:
+            if self._unlocked is None:
+                return
+            data, unlocked = self._unlocked
+        try:
+            new = unlocked.refreshed(self.ports.random, contact=contact)
+        except DeviceChanged:
+            with self._guard:
+                self._unlocked = None
+            raise
+        if new is None:
+            return
+        with contextlib.suppress(ModelsealError):  # a folder that is read-only keeps the old one
+            if self.store.device_key() == data:
+                self.store.write_device_key(new)
+                with self._guard:
+                    path = str(self.store.path / DEVICE_KEY)
+                    self._unlocked = (new, identity.unlock(new, unlocked.traits, path))
+
+    # -- connection
+
+    @property
+    def server(self) -> str:
+        """The license server's URL: from the settings, else as noted at activation."""
+        if self.settings.server is not None:
+            return self.settings.server
+        noted = self.store.read().record
+        if noted is None:
+            raise ConfigInvalid("no server is named")
+        return noted.server
+
+    @property
+    def transport(self) -> Transport:
+        """The connection to the server, opened at first use."""
+        with self._guard:
+            if self._transport is None:
+                self._transport = self.ports.transport(
+                    TransportSettings(self.server, self.trust.tls_ca, self.settings.ca)
+                )
+            return self._transport
+
+    def close(self) -> None:
+        """The connection is closed."""
+        with self._guard:
+            if self._transport is not None:
+                self._transport.close()
+                self._transport = None
+
+    # -- small things
+
+    @contextlib.contextmanager
+    def locked(self, seconds: float) -> Iterator[None]:
+        """See ``StateStore.locked``."""
+        with self.store.locked(seconds):
+            yield
+
+    def new_id(self, prefix: str) -> str:
+        """A fresh id."""
+        return ids.new_id(prefix, self.ports.now(), self.ports.random)
+
+    def note(self, **changes: Any) -> Record:
+        """``state.json`` with ``changes``; made when it is not there. Under the lock."""
+        try:
+            known = self.store.read().record
+        except StateDamaged:
+            known = None
+        if known is None:
+            known = Record(product=self.trust.product, server=self.server)
+        return self.store.note(known, **changes)
