@@ -29,8 +29,6 @@ PUBLISHER_ALGORITHMS = ("Ed25519", "ML-DSA-65")
 CLOCK_MARGIN = timedelta(days=1)
 ROOT_LIFE = timedelta(days=5 * 365)
 TARGETS_LIFE = timedelta(days=3 * 365)
-SNAPSHOT_LIFE = timedelta(days=365)
-TIMESTAMP_LIFE = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +42,12 @@ class NewKey:
 
 @dataclass(frozen=True, slots=True)
 class Documents:
-    """The signed TUF documents, as a catalog serves them."""
+    """The TUF documents that the desk signs; snapshot and timestamp are the server's."""
 
     root: bytes
     targets: bytes
     keys_role: bytes
     key_list: bytes
-    snapshot: bytes
-    timestamp: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +151,4 @@ def _sign(
         writing.targets(1, now + TARGETS_LIFE, keys_role, {}), [by_use["targets"]]
     )
     role = writing.sign(writing.keys_role(1, now + TARGETS_LIFE, key_list), [by_use["keys"]])
-    snapshot = writing.sign(
-        writing.snapshot(1, now + SNAPSHOT_LIFE, targets=targets, keys_role=role),
-        [by_use["snapshot"]],
-    )
-    timestamp = writing.sign(
-        writing.timestamp(1, now + TIMESTAMP_LIFE, snapshot=snapshot), [by_use["timestamp"]]
-    )
-    return Documents(root, targets, role, key_list, snapshot, timestamp)
+    return Documents(root, targets, role, key_list)

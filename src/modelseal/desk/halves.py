@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from datetime import datetime
 from pathlib import Path
@@ -68,14 +67,13 @@ def write_desk_documents(folder: Path, documents: Documents) -> None:
 
 def write_server(folder: Path, founded: Foundation, *, listen: str) -> None:
     """Afterwards ``folder`` is a server's half that works without the desk."""
-    make_folders(folder, ("keys", "tls", "catalog/targets", "blobs"))
+    make_folders(folder, ("keys", "tls", "blobs"))
     provider = keys.create(KEK, base=folder)
     online = OnlineKeys(folder / "keys", provider, server_id=founded.server_id)
     for new in founded.online_keys:
         online.add(new.use, new.key, not_before=founded.not_before, set_name=new.set)
     files.write_new(folder / "tls" / "server.pem", founded.certificate.certificate_pem)
     files.write_new(folder / "tls" / "server.key", founded.certificate.key_pem)
-    write_catalog(folder / "catalog", founded.documents)
     write_server_settings(folder, kek=KEK, listen=listen)
 
 
@@ -91,26 +89,8 @@ def write_server_settings(folder: Path, *, kek: str, listen: str) -> None:
     files.write_new(folder / "server.toml", text.encode())
 
 
-def write_catalog(folder: Path, documents: Documents) -> None:
-    """Afterwards ``folder`` is the first TUF repository, with consistent snapshots."""
-    digest = hashlib.sha256(documents.key_list).hexdigest()
-    named = {
-        "1.root.json": documents.root,
-        "1.targets.json": documents.targets,
-        "1.keys.json": documents.keys_role,
-        "1.snapshot.json": documents.snapshot,
-        "timestamp.json": documents.timestamp,
-        f"targets/{digest}.keys": documents.key_list,
-    }
-    for name, data in named.items():
-        files.write_new(folder / name, data)
-
-
 def make_folders(folder: Path, names: tuple[str, ...]) -> None:
     """Afterwards ``folder`` and the folders ``names`` in it exist, open to their owner only."""
     folder.mkdir(mode=0o700)
     for name in names:
-        made = folder
-        for part in name.split("/"):
-            made = made / part
-            made.mkdir(mode=0o700, exist_ok=True)
+        (folder / name).mkdir(mode=0o700)

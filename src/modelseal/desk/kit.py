@@ -1,7 +1,7 @@
 """The recovery passphrase and the kit on which it is printed.
 
 ``generate`` makes 140 random bits as seven groups of five Crockford base32 symbols, the last of
-each a check symbol over its group and place, so that a typing error is located. Pure.
+each a check symbol over its group and place, so that a typing error is located.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 
 from modelseal.errors import PassphraseWrong
 from modelseal.types import check_aware
 
 ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+NAME = "recovery-kit.txt"
 PREFIX = "MSR"
 GROUPS = 7
 SYMBOLS_PER_GROUP = 4
@@ -47,6 +49,16 @@ def normalise(text: str) -> str:
         if not known or _check_symbol(place, group[:-1]) != group[-1]:
             raise PassphraseWrong(f"group {place + 1} is mistyped", group=place + 1)
     return "-".join([PREFIX, *groups])
+
+
+def read_passphrase(home: Path) -> str | None:
+    """The passphrase in ``recovery-kit.txt``; None once the kit was removed."""
+    try:
+        lines = (home / NAME).read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return None
+    found = [line.strip() for line in lines if line.strip().startswith(f"{PREFIX}-")]
+    return normalise(found[0]) if found else None
 
 
 def render(passphrase: str, *, product: str, server_id: str, created_at: datetime) -> str:

@@ -11,9 +11,7 @@ from pathlib import Path
 
 from modelseal.errors import (
     InputMissing,
-    ModelsealError,
     OutputExists,
-    StateNotWritable,
     WorkspaceExists,
 )
 from modelseal.keys import files
@@ -37,12 +35,12 @@ def new_folder(home: Path) -> Iterator[Path]:
     try:
         staged.mkdir(mode=0o700)
     except OSError as error:
-        raise _writing(error, target) from None
+        raise files.not_written(error, target) from None
     try:
         yield staged
         _move_into(staged, target) if empty else _rename(staged, target)
     except OSError as error:
-        raise _writing(error, target) from None
+        raise files.not_written(error, target) from None
     finally:
         shutil.rmtree(staged, ignore_errors=True)
 
@@ -72,7 +70,7 @@ def _rename(staged: Path, target: Path) -> None:
     except OSError as error:
         if target.exists():
             raise WorkspaceExists("somebody made it meanwhile", path=str(target)) from None
-        raise _writing(error, target) from None
+        raise files.not_written(error, target) from None
 
 
 def _move_into(staged: Path, target: Path) -> None:
@@ -92,10 +90,3 @@ def _move_into(staged: Path, target: Path) -> None:
             with contextlib.suppress(OSError):
                 (target / name).rename(staged / name)
         raise
-
-
-def _writing(error: OSError, path: Path) -> ModelsealError:
-    found = files.translated(error, path)
-    if isinstance(error, PermissionError):
-        return StateNotWritable(found.detail, path=str(path))
-    return found

@@ -4,7 +4,7 @@
 
     trust.json  recovery-kit.txt
     desk/    desk.toml desk.key keys/ tuf/ models/
-    server/  server.toml kek.key keys/ tls/ catalog/ blobs/
+    server/  server.toml kek.key keys/ tls/ blobs/
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from types import TracebackType
 from typing import Any
+
+import msgspec
 
 from modelseal import ids, keys
 from modelseal import trust as trusts
@@ -25,6 +28,7 @@ from modelseal.crypto.hpke import KemPrivateKey
 from modelseal.crypto.signing import SigningKey
 from modelseal.desk import founding, halves, kit, staging, tls
 from modelseal.desk.halves import DESK_PURPOSE
+from modelseal.desk.records import ModelRecords
 from modelseal.errors import (
     ConfigInvalid,
     InputMissing,
@@ -33,16 +37,26 @@ from modelseal.errors import (
     WorkspaceMissing,
 )
 from modelseal.keys import OnlineKeys, files
-from modelseal.keys.folder import KeyFolder
+from modelseal.keys.folder import SECRET_ALG, KeyEntry, KeyFolder
 from modelseal.keys.provider import Ask, KeyProvider
 from modelseal.trust import Trust
 from modelseal.types import check_aware
 
 DESK_KEY = "file:desk.key"
-KIT_NAME = "recovery-kit.txt"
 LISTEN = "127.0.0.1:8443"
 _PRODUCT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
+
+
+class KeyRow(msgspec.Struct, frozen=True):
+    """One private key as it may be shown; ``where`` is ``desk`` or ``server``."""
+
+    use: str
+    alg: str
+    kid: str
+    where: str
+    not_before: datetime
+    not_after: datetime | None
 
 
 @dataclass(frozen=True)
@@ -65,7 +79,7 @@ class Workspace:
     @property
     def kit(self) -> Path:
         """Where ``recovery-kit.txt`` lies until it is removed."""
-        return self.home / KIT_NAME
+        return self.home / kit.NAME
 
     @cached_property
     def trust(self) -> Trust:
@@ -117,6 +131,35 @@ class Workspace:
     def online_keys(self) -> OnlineKeys:
         """The server's private keys."""
         return OnlineKeys(self.server / "keys", self.server_provider, server_id=self.server_id)
+
+    @cached_property
+    def models(self) -> ModelRecords:
+        """What was sealed here, with its data keys."""
+        return ModelRecords(self.desk / "models", self.desk_provider, product=self.product)
+
+    def list_keys(self) -> list[KeyRow]:
+        """Every private key that is here, desk first; secrets that are no keys are left out."""
+        rows = [_row(entry, "desk") for entry in self.desk_keys.entries()] if self.has_desk else []
+        if self.has_server:
+            rows += [_row(entry, "server") for entry in self.online_keys.entries()]
+        return [row for row in rows if row.alg != SECRET_ALG]
+
+    def close(self) -> None:
+        """Afterwards no opened key is held here; a later use opens it again."""
+        kept = ("desk_provider", "desk_keys", "server_provider", "online_keys", "models", "trust")
+        for name in kept:
+            self.__dict__.pop(name, None)
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
     def desk_signers(self, use: str, at: datetime) -> list[SigningKey]:
         """The desk's signing keys for ``use`` (root, targets, keys, publisher), newest set."""
@@ -179,7 +222,7 @@ def init(
         halves.write_desk(folder / "desk", founded, passphrase, key=desk_key, at=at, ask=ask)
         halves.write_server(folder / "server", founded, listen=listen)
         text = kit.render(passphrase, product=product, server_id=server_id, created_at=at)
-        files.write_new(folder / KIT_NAME, text.encode())
+        files.write_new(folder / kit.NAME, text.encode())
         files.write_new(folder / staging.MARKER, founded.trust.raw, mode=0o644)
     return Workspace(home, ask)
 
@@ -201,6 +244,10 @@ def open(home: Path | str, *, ask: Ask | None = None) -> Workspace:
         if not any(tls.matches(found.tls_ca, key.jwk) for key in found.keys(listed)):
             raise StateDamaged("tls_ca is not the authority that was signed", path=str(home))
     return workspace
+
+
+def _row(entry: KeyEntry, where: str) -> KeyRow:
+    return KeyRow(entry.use, entry.alg, entry.kid, where, entry.not_before, entry.not_after)
 
 
 def read_document(path: Path) -> bytes:

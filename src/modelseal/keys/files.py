@@ -84,15 +84,23 @@ def write_new(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     On any failure nothing is left behind.
     """
     with _temporary(path, data, mode) as temporary:
-        try:
-            os.link(temporary, path, follow_symlinks=False)
-        except FileExistsError:
-            raise OutputExists("the file exists already", path=str(path)) from None
-        except OSError as error:
-            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
-                raise translated(error, path) from None
-            _rename_new(temporary, path)  # a file system without hard links
-        _sync_folder(path.parent)
+        link_new(temporary, path)
+
+
+def link_new(temporary: Path, path: Path) -> None:
+    """Afterwards ``path`` names what ``temporary`` does; raises ``OutputExists``, never replaces.
+
+    ``temporary`` may or may not remain; the caller removes it.
+    """
+    try:
+        os.link(temporary, path, follow_symlinks=False)
+    except FileExistsError:
+        raise OutputExists("the file exists already", path=str(path)) from None
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK):
+            raise not_written(error, path) from None
+        _rename_new(temporary, path)  # a file system without hard links
+    _sync_folder(path.parent)
 
 
 def replace(path: Path, data: bytes, *, mode: int = 0o600) -> None:
@@ -119,7 +127,8 @@ def translated(error: OSError, path: Path | str) -> ModelsealError:
     return StorageFailed(why, path=where)
 
 
-def _writing(error: OSError, path: Path) -> ModelsealError:
+def not_written(error: OSError, path: Path) -> ModelsealError:
+    """Like ``translated``, for a failure to write ``path``."""
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return StateNotWritable(os.strerror(error.errno), path=str(path))
     return translated(error, path)
@@ -137,7 +146,7 @@ def _temporary(path: Path, data: bytes, mode: int) -> Iterator[Path]:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise _writing(error, path) from None
+            raise not_written(error, path) from None
         yield temporary
     finally:
         with contextlib.suppress(OSError):
@@ -150,7 +159,7 @@ def _rename_new(temporary: Path, path: Path) -> None:
     try:
         temporary.rename(path)
     except OSError as error:
-        raise _writing(error, path) from None
+        raise not_written(error, path) from None
 
 
 def _sync_folder(folder: Path) -> None:

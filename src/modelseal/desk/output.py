@@ -1,0 +1,112 @@
+"""An output file that appears whole or not at all, and never over anything."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+from modelseal.container import BytesSource
+from modelseal.errors import ContainerTruncated, InputMissing, Misuse, OutputExists
+from modelseal.keys import files
+
+Buffer = bytes | bytearray | memoryview
+MODE = 0o644
+_FLAGS = (
+    os.O_RDWR
+    | os.O_CREAT
+    | os.O_EXCL
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+
+
+class PendingFile:
+    """A container ``Sink`` under a temporary name beside ``path``.
+
+    ``commit`` gives it its name, ``discard`` removes it. Raises ``OutputExists`` when ``path``
+    exists, ``InputMissing`` when its folder does not, ``DiskFull``, ``StateNotWritable``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if os.path.lexists(path):
+            raise OutputExists("the output exists already", path=str(path))
+        if not path.parent.is_dir():
+            raise InputMissing("there is no such folder", path=str(path.parent))
+        self.path = path
+        self._temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.tmp")
+        self._size = 0
+        self._committed = False
+        try:
+            self._descriptor = os.open(self._temporary, _FLAGS, MODE)
+        except OSError as error:
+            raise files.not_written(error, path) from None
+
+    @property
+    def size_bytes(self) -> int:
+        """What was written so far."""
+        return self._size
+
+    def write(self, data: Buffer) -> None:
+        """Appends ``data``."""
+        self._put(self._size, data)
+        self._size += memoryview(data).nbytes
+
+    def write_at(self, offset: int, data: Buffer) -> None:
+        """Overwrites bytes that were appended before."""
+        if offset < 0 or offset + memoryview(data).nbytes > self._size:
+            raise Misuse("write_at only overwrites what was written")
+        self._put(offset, data)
+
+    def read_into(self, offset: int, target: memoryview) -> None:
+        """``target`` holds what was written at ``offset``."""
+        done = 0
+        while done < target.nbytes:
+            try:
+                os.lseek(self._descriptor, offset + done, os.SEEK_SET)
+                data = os.read(self._descriptor, target.nbytes - done)
+            except OSError as error:
+                raise files.translated(error, self.path) from None
+            if not data:
+                raise ContainerTruncated("nothing was written there")
+            BytesSource(data).read_into(0, target[done : done + len(data)])
+            done += len(data)
+
+    def commit(self) -> None:
+        """Afterwards ``path`` is the finished file, durable."""
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise files.not_written(error, self.path) from None
+        self._close()
+        files.link_new(self._temporary, self.path)
+        self._committed = True
+        self._remove(self._temporary)
+
+    def discard(self) -> None:
+        """Afterwards nothing is left: neither the temporary file nor a committed one."""
+        self._close()
+        self._remove(self._temporary)
+        if self._committed:
+            self._remove(self.path)
+
+    def _put(self, offset: int, data: Buffer) -> None:
+        view = memoryview(data).cast("B")
+        done = 0
+        try:
+            os.lseek(self._descriptor, offset, os.SEEK_SET)
+            while done < view.nbytes:
+                done += os.write(self._descriptor, view[done:])
+        except OSError as error:
+            raise files.not_written(error, self.path) from None
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def _remove(self, path: Path) -> None:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
