@@ -1,0 +1,56 @@
+"""Reading whole small files, and writing output files that appear only on success."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from modelseal.errors import DiskFull, InputMissing, ModelsealError, OutputExists, StateNotWritable
+
+MAX_SMALL_BYTES = 64 << 20
+
+
+def translate(error: OSError, path: Path) -> ModelsealError:
+    """Our error for what the system said about writing ``path``."""
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return DiskFull("no room", path=str(path))
+    return StateNotWritable(error.strerror or "", path=str(path))
+
+
+def read(path: Path, max_bytes: int = MAX_SMALL_BYTES) -> bytes:
+    """The bytes of ``path``; ``InputMissing`` when it cannot be read or is absurdly large."""
+    try:
+        if not path.is_file():
+            raise InputMissing("not a file", path=str(path))
+        if path.stat().st_size > max_bytes:
+            raise InputMissing(f"larger than {max_bytes} bytes", path=str(path))
+        return path.read_bytes()
+    except OSError as error:
+        raise InputMissing(error.strerror or "", path=str(path)) from None
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """A file that appears as ``path`` when the block ends well, and not at all otherwise."""
+    if path.exists():
+        raise OutputExists("will not overwrite", path=str(path))
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise translate(error, path) from None
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise translate(error, path) from None
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,103 @@
+"""``verify`` and ``inspect``: what a file is, told by its bytes and never by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from modelseal import container, trust
+from modelseal.cli import files
+from modelseal.cli.talk import Progress
+from modelseal.container import VerifiedModel
+from modelseal.errors import InvalidBytes, NotSealed, TokenMalformed
+from modelseal.license import tokens
+from modelseal.license.claims import (
+    DenialClaims,
+    LeaseClaims,
+    LicenseClaims,
+    ReleaseClaims,
+    RequestClaims,
+    StatusListClaims,
+)
+from modelseal.trust import Trust
+from modelseal.types import from_numeric
+
+_MAX_TOKEN_BYTES = 1 << 20
+_TOKENS: dict[str, type[msgspec.Struct]] = {
+    cls.TYP: cls
+    for cls in (LicenseClaims, LeaseClaims, DenialClaims, ReleaseClaims, StatusListClaims)
+}
+_TIMES = {"iat", "nbf", "exp", "renew_after_at"}
+_LONG = {"keys", "status_list", "lst", "ct", "kem", "lease_token"}
+
+
+def inspect(path: Path) -> dict[str, Any]:
+    """What can be read of ``path`` without key or trust; nothing of it is proved."""
+    head = _head(path)
+    if container.is_sealed(head):
+        with _source(path) as source:
+            return {"kind": "sealed model", "verified": False, **container.inspect(source)}
+    data = files.read(path, _MAX_TOKEN_BYTES)
+    try:
+        typ = tokens.peek_typ(data.strip())
+    except InvalidBytes:
+        raise NotSealed("neither a sealed model nor a token", path=str(path)) from None
+    return {"kind": typ, "verified": False, "size_bytes": len(data)}
+
+
+def verify(path: Path, trust_path: Path, progress: Progress) -> dict[str, Any]:
+    """What ``path`` is, proved against the pinned trust: signatures, and every leaf of a model."""
+    pinned = trust.parse(files.read(trust_path))
+    head = _head(path)
+    if container.is_sealed(head):
+        return _verify_model(path, pinned, lambda done, total: progress(done, total, path.name))
+    return _verify_token(path, pinned)
+
+
+def _verify_model(
+    path: Path, pinned: Trust, progress: Callable[[int, int], None]
+) -> dict[str, Any]:
+    with _source(path) as source:
+        model: VerifiedModel = container.parse(source).verify_signatures(
+            pinned.publisher_keys(), product=pinned.product
+        )
+        model.verify_leaves(progress)
+        return {"kind": "sealed model", "verified": True, **container.inspect(source)}
+
+
+def _verify_token(path: Path, pinned: Trust) -> dict[str, Any]:
+    data = files.read(path, _MAX_TOKEN_BYTES).strip()
+    typ = tokens.peek_typ(data)
+    if typ == RequestClaims.TYP:
+        claims: msgspec.Struct = tokens.read_request(data, server_id=pinned.server_id)
+    elif typ in _TOKENS:
+        claims = tokens.read(data, _TOKENS[typ], pinned, max_bytes=_MAX_TOKEN_BYTES)
+    else:
+        raise TokenMalformed("a kind of token this release does not know", path=str(path))
+    shown = {name: _shown(name, value) for name, value in msgspec.to_builtins(claims).items()}
+    return {"kind": typ, "verified": True, **shown}
+
+
+def _shown(name: str, value: Any) -> Any:
+    if name in _TIMES and isinstance(value, int):
+        return from_numeric(value)
+    if name in _LONG:
+        return f"({len(value)} items)" if isinstance(value, list) else "(sealed)"
+    return value
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(container.PROLOGUE_BYTES)
+    except OSError:
+        return files.read(path)[: container.PROLOGUE_BYTES]
+
+
+def _source(path: Path):  # type: ignore[no-untyped-def]
+    from modelseal.desk.filesource import FileSource
+
+    return FileSource(path)
