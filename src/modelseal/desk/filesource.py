@@ -23,7 +23,10 @@ _FLAGS = (
 
 
 class FileSource:
-    """An open regular file. Raises ``InputMissing``, ``SourceNotSealable``, ``StateNotReadable``."""
+    """An open regular file.
+
+    Raises ``InputMissing``, ``SourceNotSealable``, ``StateNotReadable``.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path

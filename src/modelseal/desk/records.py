@@ -50,7 +50,7 @@ class DataKeys:
 
 @dataclass(frozen=True, slots=True)
 class ModelRecord:
-    """One sealed model. ``digest`` is SHA-256 (hex) of the file, ``name`` what ``pull`` calls it."""
+    """One sealed model. ``digest`` is SHA-256 (hex) of the file, ``name`` what it is pulled as."""
 
     file_id: bytes
     model: str

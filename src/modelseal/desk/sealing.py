@@ -1,0 +1,278 @@
+"""Sealing: plain files in, sealed models out, data keys into the desk.
+
+``seal_paths`` and opening with the keys it recorded undo each other. Sources are read once and
+watched; an output appears whole or not at all and never over anything.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from modelseal import container
+from modelseal.container import EntryPlan, SealedResult, SealPlan, SectionPlan, TogetherRef
+from modelseal.desk import catalog, inputs, opening
+from modelseal.desk.filesource import FileSource
+from modelseal.desk.inputs import Bundle, Demand
+from modelseal.desk.output import PendingFile
+from modelseal.desk.records import DataKeys, ModelRecord
+from modelseal.desk.workspace import Workspace
+from modelseal.errors import InputMissing, Misuse
+from modelseal.keys import files
+from modelseal.strict_json import b64u
+from modelseal.types import EntitlementExpression, Level, MemoryProtection, check_aware
+
+Progress = Callable[[int, int, str], None]
+"""Called with the bytes done, the bytes in all and the name of the model."""
+
+RandomBytes = Callable[[int], bytes]
+
+
+class SealedFile(msgspec.Struct, frozen=True):
+    """A sealed model that was made. ``file_id`` is base64url, ``digest`` SHA-256 in hex."""
+
+    path: str
+    model: str
+    model_version: str
+    release: int
+    name: str
+    file_id: str
+    digest: str
+    size_bytes: int
+    entitlements: list[str]
+
+
+def seal_paths(
+    workspace: Workspace,
+    paths: Sequence[Path | str],
+    output: Path | str | None = None,
+    *,
+    entitlements: Sequence[str] = (),
+    model: str | None = None,
+    model_version: str = "",
+    min_level: Level = Level.L0,
+    memory: MemoryProtection = MemoryProtection.LOCKED,
+    release: int | None = None,
+    together_with: Sequence[Path | str] = (),
+    chunk_bytes: int = container.DEFAULT_CHUNK_BYTES,
+    progress: Progress | None = None,
+    now: datetime | None = None,
+    random: RandomBytes = os.urandom,
+) -> list[SealedFile]:
+    """Every input sealed, signed and recorded; all outputs are there, or none.
+
+    ``paths`` are files, folders or ``seal.toml`` files. One sealed model goes to the file
+    ``output`` (default: beside the input, ending ``.sealed``), several into the folder ``output``.
+    ``entitlements`` are alternatives, ``a+b`` within one means both. ``release`` is one more than
+    the last of the model unless given. ``together_with`` names sealed models of this workspace
+    without which the new one does not open. Raises ``Misuse``, ``InputMissing``, ``OutputExists``,
+    ``SourceNotSealable``, ``SourceChanged``, ``DiskFull``, ``StateNotWritable``.
+    """
+    at = check_aware(now or datetime.now(UTC))
+    others = tuple(Path(other) for other in together_with)
+    demand = _demand(entitlements, min_level, memory, others)
+    given = [Path(path) for path in paths]
+    bundles = inputs.gather(given, demand, model=model, model_version=model_version)
+    if release is not None and len(bundles) > 1:
+        raise Misuse("a release number is for one model")
+    targets = _targets(given, bundles, None if output is None else Path(output))
+    with ExitStack() as undo:
+        made = []
+        pending = []
+        for bundle, target in zip(bundles, targets, strict=True):
+            file = PendingFile(target)
+            undo.callback(file.discard)
+            plan_of = _Planner(workspace, bundle, release, chunk_bytes, at)
+            made.append(_seal_bundle(plan_of, file, progress, random))
+            pending.append(file)
+        for file in pending:
+            file.commit()
+        undo.pop_all()
+    return made
+
+
+class _Planner:
+    """One bundle on its way to a plan."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        bundle: Bundle,
+        release: int | None,
+        chunk_bytes: int,
+        at: datetime,
+    ) -> None:
+        self.workspace = workspace
+        self.bundle = bundle
+        self.at = at
+        self._release = release
+        self._chunk_bytes = chunk_bytes
+
+    def plan(self, sources: dict[Path, FileSource]) -> SealPlan:
+        """The plan over the open ``sources``, with a release of its own."""
+        sections = self._sections(sources)
+        carried = newest_secret(self.workspace, self.bundle.model)
+        release = self.workspace.models.reserve_release(
+            self.bundle.model,
+            published=catalog.newest_release(self.workspace, self.bundle.model),
+            wanted=self._release,
+        )
+        return SealPlan(
+            product=self.workspace.product,
+            model=self.bundle.model,
+            model_version=self.bundle.model_version or str(release),
+            release=release,
+            created_at=self.at,
+            sections=sections,
+            chunk_bytes=self._chunk_bytes,
+            secret_for_together=True,
+            together_secret=carried,
+        )
+
+    def _sections(self, sources: dict[Path, FileSource]) -> list[SectionPlan]:
+        grouped: dict[Demand, list[EntryPlan]] = {}
+        for item in self.bundle.items:
+            grouped.setdefault(item.demand, []).append(EntryPlan(item.name, sources[item.path]))
+        return [
+            SectionPlan(
+                entitlement=demand.entitlement,
+                entries=entries,
+                min_level=demand.min_level,
+                memory=demand.memory,
+                together_with=self._together(demand.together_with),
+            )
+            for demand, entries in grouped.items()
+        ]
+
+    def _together(self, paths: Sequence[Path]) -> tuple[TogetherRef, ...]:
+        return tuple(opening.together_ref(self.workspace, path) for path in paths)
+
+
+def _seal_bundle(
+    planner: _Planner, file: PendingFile, progress: Progress | None, random: RandomBytes
+) -> SealedFile:
+    with ExitStack() as opened:
+        sources: dict[Path, FileSource] = {}
+        for item in planner.bundle.items:
+            if item.path not in sources:
+                source = opened.enter_context(FileSource(item.path))
+                inputs.check_not_sealed(source, item.path)
+                sources[item.path] = source
+        plan = planner.plan(sources)
+        return seal_plan(
+            planner.workspace, plan, planner.bundle.name, file, progress=progress, random=random
+        )
+
+
+def seal_plan(
+    workspace: Workspace,
+    plan: SealPlan,
+    name: str,
+    file: PendingFile,
+    *,
+    progress: Progress | None,
+    random: RandomBytes,
+) -> SealedFile:
+    """``file`` holds the sealed model of ``plan``, and the desk its data keys."""
+    result = container.seal(
+        plan,
+        file,
+        publisher=workspace.desk_signers("publisher", plan.created_at),
+        recovery=workspace.recovery_key(plan.created_at).public_key(),
+        random=random,
+        progress=None if progress is None else _named(progress, plan.model),
+    )
+    record = ModelRecord(
+        file_id=result.file_id,
+        model=plan.model,
+        model_version=plan.model_version,
+        release=plan.release,
+        digest=result.digest,
+        size_bytes=result.size_bytes,
+        name=name,
+        created_at=plan.created_at,
+    )
+    workspace.models.add(record, DataKeys(result.data_keys, result.together_secret))
+    return _shown(file.path, record, result)
+
+
+def newest_secret(workspace: Workspace, model: str) -> bytes | None:
+    """The *together with* secret of the model's last release, which the next one carries on."""
+    record = workspace.models.newest(model)
+    return None if record is None else workspace.models.keys_of(record).together
+
+
+def entitlement_texts(header: container.Header) -> list[str]:
+    """Every alternative that a section of the model names, each once."""
+    texts = [t for s in header.sections if s.entitlement is not None for t in s.entitlement.texts()]
+    return list(dict.fromkeys(texts))
+
+
+def _shown(path: Path, record: ModelRecord, result: SealedResult) -> SealedFile:
+    return SealedFile(
+        path=str(path),
+        model=record.model,
+        model_version=record.model_version,
+        release=record.release,
+        name=record.name,
+        file_id=b64u(record.file_id),
+        digest=record.digest,
+        size_bytes=record.size_bytes,
+        entitlements=entitlement_texts(result.header),
+    )
+
+
+def _named(progress: Progress, name: str) -> Callable[[int, int], None]:
+    return lambda done, total: progress(done, total, name)
+
+
+def _demand(
+    entitlements: Sequence[str],
+    min_level: Level,
+    memory: MemoryProtection,
+    together_with: tuple[Path, ...],
+) -> Demand | None:
+    if not entitlements:
+        return None
+    expression = EntitlementExpression.parse(tuple(entitlements))
+    return Demand(expression, min_level, memory, together_with)
+
+
+def _targets(given: Sequence[Path], bundles: Sequence[Bundle], output: Path | None) -> list[Path]:
+    """Where each sealed model goes; never into a folder that is being sealed."""
+    if len(bundles) == 1:
+        source = Path(os.path.abspath(given[0]))  # noqa: PTH100 - a link keeps its name
+        beside = source.parent / f"{bundles[0].model}.sealed"
+        one = beside if output is None else output
+        if output is not None and output.is_dir():
+            one = output / f"{bundles[0].model}.sealed"
+        targets = [one]
+    else:
+        folder = Path() if output is None else output
+        if not folder.exists():
+            _make_folder(folder)
+        targets = [folder / f"{bundle.model}.sealed" for bundle in bundles]
+    for target in targets:
+        _check_outside(target, given)
+    return targets
+
+
+def _check_outside(target: Path, given: Sequence[Path]) -> None:
+    parents = Path(os.path.realpath(target)).parents
+    for path in given:
+        if path.is_dir() and Path(os.path.realpath(path)) in parents:
+            raise Misuse("the output lies inside the folder that is sealed", path=str(target))
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.parent.is_dir():
+        raise InputMissing("there is no such folder", path=str(folder.parent))
+    try:
+        folder.mkdir()
+    except OSError as error:
+        raise files.not_written(error, folder) from None
