@@ -65,7 +65,9 @@ def admin(home: Path | None, server: str | None, ca: Path | None = None) -> Iter
         yield remote
 
 
-def pages(fetch: Callable[[str | None], Page[T]], *, everything: bool) -> tuple[list[T], str | None]:
+def pages(
+    fetch: Callable[[str | None], Page[T]], *, everything: bool
+) -> tuple[list[T], str | None]:
     """The items of the first page, or of all, and the cursor of what follows."""
     page = fetch(None)
     items = list(page.items)

@@ -89,9 +89,11 @@ def pull(
     json: options.Json = False,
 ) -> None:
     """Download all granted models, sealed, verified chunk by chunk; resumes where it stopped."""
-    with context.client(state, app, server, trust, ca) as client:
-        with talk.progress("", quiet=json) as bar:
-            pulled = client.pull(to=to, on_progress=bar)
+    with (
+        context.client(state, app, server, trust, ca) as client,
+        talk.progress("", quiet=json) as bar,
+    ):
+        pulled = client.pull(to=to, on_progress=bar)
 
     def human() -> None:
         talk.table(

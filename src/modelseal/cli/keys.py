@@ -46,7 +46,7 @@ def backup(
     from modelseal.desk import backup as backups
 
     with context.workspace(home) as desk:
-        made = backups.backup(desk, path, _passphrase(home, passphrase))
+        made = backups.backup(desk, path, _passphrase(home, passphrase)[0])
     talk.answer(
         made,
         lambda: talk.say(
@@ -67,13 +67,19 @@ def recovery_test(
     """Open the backup in memory and prove every key in it; nothing is written."""
     from modelseal.desk import backup as backups
 
+    text, from_kit = _passphrase(home, passphrase)
     with context.workspace(home) as desk:
-        proved = backups.recovery_test(path, _passphrase(home, passphrase), workspace=desk)
-    talk.answer(
-        proved,
-        lambda: talk.say(f"The backup is good: {proved.keys} keys open and match trust.json."),
-        as_json=json,
-    )
+        proved = backups.recovery_test(path, text, workspace=desk, typed=not from_kit)
+
+    def human() -> None:
+        talk.say(f"The backup is good: {proved.keys} keys open and match trust.json.")
+        if from_kit:
+            talk.say(
+                "  The passphrase came from recovery-kit.txt. Print that page, delete the file,"
+            )
+            talk.say("  and run this again with the passphrase typed from the paper.")
+
+    talk.answer(proved, human, as_json=json)
 
 
 @app.command()
@@ -90,7 +96,7 @@ def restore(
         from modelseal.errors import Misuse
 
         raise Misuse("name the new workspace with --home DIR")
-    restored = backups.restore_backup(path, _passphrase(None, passphrase), home)
+    restored = backups.restore_backup(path, _passphrase(None, passphrase)[0], home)
     talk.answer(
         restored,
         lambda: talk.say(f"{restored.keys} keys are back in {home}."),
@@ -98,12 +104,12 @@ def restore(
     )
 
 
-def _passphrase(home: Path | None, given: str | None) -> str:
-    """From the kit while it is still there; otherwise the person is asked."""
+def _passphrase(home: Path | None, given: str | None) -> tuple[str, bool]:
+    """The passphrase, and whether it came from the kit that is still on the disk."""
     if given is None and home is not None:
         from modelseal.desk import kit
 
         found = kit.read_passphrase(home)
         if found is not None:
-            return found
-    return talk.ask_secret("Recovery passphrase")
+            return found, True
+    return talk.ask_secret("Recovery passphrase"), False

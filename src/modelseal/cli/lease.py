@@ -19,7 +19,11 @@ def show(
     """The lease in force, its end and what it grants."""
     with context.client(state, app) as client:
         found = client.status()
-    lease = {"state": found.state, "entitlements": found.entitlements, **(talk.plain(found.lease) or {})}
+    lease = {
+        "state": found.state,
+        "entitlements": found.entitlements,
+        **(talk.plain(found.lease) or {}),
+    }
     talk.answer(lease, lambda: talk.pairs(list(talk.plain(lease).items())), as_json=json)
 
 

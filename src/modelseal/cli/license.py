@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from modelseal.cli import context, options, spans, talk
 from modelseal.errors import Misuse
+
+if TYPE_CHECKING:
+    from modelseal.admin import LicenseChange, LicenseRecord
 
 app = typer.Typer(no_args_is_help=True, help="Issue, show, change and end licenses.")
 
@@ -280,12 +283,12 @@ def export(
     home: options.Home = None,
     server: options.Server = None,
     ca: options.Ca = None,
-    json: options.Json = False,
+    json: options.Json = True,
 ) -> None:
     """All that is stored about a customer, as JSON."""
     with context.admin(home, server, ca) as api:
         found = api.export_customer(customer)
-    talk.answer(found, as_json=True or json)
+    talk.answer(found, lambda: talk.pairs(list(talk.plain(found).items())), as_json=json)
 
 
 @app.command()
@@ -312,7 +315,7 @@ def erase(
 _ERASE = "This revokes the customer's licenses and cannot be undone. Erase?"
 
 
-def _tell(verb: str, record) -> None:  # type: ignore[no-untyped-def]
+def _tell(verb: str, record: LicenseRecord) -> None:
     talk.write(f"{record.license_id}\n")
     talk.say(
         f"License {verb}: plan {record.plan}, {record.state.value}, seats"
@@ -322,7 +325,13 @@ def _tell(verb: str, record) -> None:  # type: ignore[no-untyped-def]
         talk.say("  Devices take it over at their next renewal (`modelseal lease renew`).")
 
 
-def _change(plan, until, seats, label, metadata):  # type: ignore[no-untyped-def]
+def _change(
+    plan: str | None,
+    until: spans.End,
+    seats: int | None,
+    label: str | None,
+    metadata: dict[str, str] | None,
+) -> LicenseChange:
     from modelseal.admin import LicenseChange
 
     return LicenseChange(
@@ -342,4 +351,4 @@ def _metadata(items: list[str] | None) -> dict[str, str] | None:
     split = [item.split("=", 1) for item in items]
     if not all(len(pair) == 2 and pair[0] for pair in split):
         raise Misuse("--metadata is written NAME=VALUE")
-    return {name: value for name, value in split}
+    return {pair[0]: pair[1] for pair in split}

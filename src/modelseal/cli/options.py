@@ -27,9 +27,7 @@ State = Annotated[
     Path | None,
     typer.Option("--state", envvar="MODELSEAL_STATE", help="The device's state folder."),
 ]
-App = Annotated[
-    Path | None, typer.Option("--app", help="The app's folder or its modelseal.toml.")
-]
+App = Annotated[Path | None, typer.Option("--app", help="The app's folder or its modelseal.toml.")]
 DeviceServer = Annotated[str | None, typer.Option("--server", help="The license server.")]
 Trust = Annotated[Path | None, typer.Option("--trust", help="The publisher's trust.json.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit log.")]

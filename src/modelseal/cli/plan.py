@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from modelseal.cli import context, options, spans, talk
-from modelseal.errors import InputMissing, Misuse
+from modelseal.errors import Misuse
+
+if TYPE_CHECKING:
+    from modelseal.admin import PlanRecord
+    from modelseal.license.plans import Plan
 
 app = typer.Typer(no_args_is_help=True, help="What a license grants, as versioned data.")
 
@@ -73,10 +78,12 @@ def update(
     json: options.Json = False,
 ) -> None:
     """Make the plan's next version; licenses issued before keep theirs."""
+    import msgspec
+
     from modelseal.admin import PlanDraft
 
     with context.admin(home, server, ca) as api:
-        base = _base(terms) if terms is not None else api.show_plan(name).terms
+        base = _base(terms) if terms is not None else msgspec.to_builtins(api.show_plan(name).terms)
         wanted = _terms(base, entitlement, seats, lease, enforcement, period)
         record = api.update_plan(name, PlanDraft(name=name, terms=wanted))
     talk.answer(record, lambda: _tell("updated", record), as_json=json)
@@ -127,27 +134,62 @@ def show(
         record = api.show_plan(name)
     shown = talk.plain(record)
     terms = shown.pop("terms")
-    talk.answer(
-        record, lambda: talk.pairs([*shown.items(), *terms.items()]), as_json=json
-    )
+    talk.answer(record, lambda: talk.pairs([*shown.items(), *terms.items()]), as_json=json)
 
 
-def _base(path: Path | None):  # type: ignore[no-untyped-def]
-    import msgspec
+def _terms(
+    base: Mapping[str, Any],
+    entitlement: list[str] | None,
+    seats: int | None,
+    lease: str | None,
+    enforcement: str | None,
+    period: str | None,
+) -> Plan:
+    """``base`` with what the options say; every member is checked by the plan's own schema."""
+    from modelseal.license import plans
 
-    from modelseal.license.plans import Plan
+    terms = dict(base)
+    if entitlement:
+        terms["entitlements"] = [_entitlement(text) for text in entitlement]
+    if seats is not None:
+        terms["seats"] = seats
+    if lease is not None:
+        terms["lease"] = {"max_seconds": spans.seconds(lease)}
+    if enforcement is not None:
+        terms["enforcement"] = enforcement
+    if period is not None:
+        terms["period_seconds"] = spans.seconds(period)
+    if "entitlements" not in terms:
+        raise Misuse("a plan grants something: name it with --entitlement")
+    return plans.parse(terms)
+
+
+def _entitlement(text: str) -> dict[str, Any]:
+    name, at, level = text.partition("@")
+    if not at:
+        return {"id": name}
+    if level not in {f"L{number}" for number in range(6)}:
+        raise Misuse(f"{text!r}: an assurance level is written L0 to L5")
+    return {"id": name, "min_level": int(level[1])}
+
+
+def _base(path: Path | None) -> dict[str, Any]:
+    import json
+
+    from modelseal.cli import files
 
     if path is None:
-        return None
+        return {}
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Plan)
-    except OSError as error:
-        raise InputMissing(error.strerror or "", path=str(path)) from None
-    except msgspec.MsgspecError as error:
-        raise Misuse(f"{path}: {error}") from None
+        found = json.loads(files.read(path, 65536))
+    except (ValueError, RecursionError):
+        raise Misuse(f"{path} is no JSON") from None
+    if not isinstance(found, dict):
+        raise Misuse(f"{path} holds no object")
+    return found
 
 
-def _tell(verb: str, record) -> None:  # type: ignore[no-untyped-def]
+def _tell(verb: str, record: PlanRecord) -> None:
     talk.write(f"{record.name}\n")
     granted = ", ".join(e.id for e in record.terms.entitlements)
     talk.say(f"Plan {record.name} {verb}, version {record.version}: {granted}.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -112,5 +111,3 @@ def token_revoke(
     with context.admin(home, server, ca) as api:
         record = api.revoke_token(token_id)
     talk.answer(record, lambda: talk.say(f"Token {token_id} is revoked."), as_json=json)
-
-

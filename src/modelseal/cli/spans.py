@@ -42,5 +42,7 @@ def end(text: str | None) -> End:
     try:
         at = datetime.fromisoformat(text.strip())
     except ValueError:
-        raise Misuse(f"{text!r} is neither a duration (30d), a date (2027-01-31) nor 'never'") from None
+        raise Misuse(
+            f"{text!r} is neither a duration (30d), a date (2027-01-31) nor 'never'"
+        ) from None
     return End(at=at if at.tzinfo else at.replace(tzinfo=UTC))

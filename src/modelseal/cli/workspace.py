@@ -15,7 +15,7 @@ def init(
     product: Annotated[str, typer.Option("--product", help="The product's name.")],
     token_alg: Annotated[
         str, typer.Option("--token-alg", help="Ed25519, ES256, RS256 or hybrid.")
-    ] = "Ed25519",
+    ] = "Ed25519",  # noqa: S107 - the name of an algorithm
     home: options.Home = None,
     json: options.Json = False,
 ) -> None:
@@ -49,7 +49,8 @@ def seal(
         list[Path], typer.Argument(metavar="INPUT...", help="Files, folders or a seal.toml.")
     ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="The sealed file, or a folder for several.")
+        Path | None,
+        typer.Option("-o", "--output", help="The sealed file, or a folder for several."),
     ] = None,
     entitlement: options.EntitlementList = None,
     model: Annotated[
