@@ -37,19 +37,22 @@ def _ours(arguments: list[str]) -> list[str]:
 
 
 def _run(arguments: list[str]) -> int:
-    import click
+    from typer.exceptions import Abort, Exit, TyperException
 
     from modelseal.cli.app import app
 
     try:
         result = app(args=arguments, prog_name="modelseal", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as error:
-        sys.stderr.write(error.format_message() + "\n")
-        return Misuse.exit_code
-    except click.ClickException as error:
-        raise Misuse(error.format_message()) from None
-    except click.Abort:
+    except Exit as stop:
+        return stop.exit_code
+    except Abort:
         return INTERRUPTED
+    except TyperException as error:
+        text = getattr(error, "format_message", lambda: str(error))()
+        if type(error).__name__ == "NoArgsIsHelpError":
+            sys.stderr.write(text + "\n")
+            return Misuse.exit_code
+        raise Misuse(text.rstrip(".")) from None
     return result if isinstance(result, int) else 0
 
 
