@@ -36,7 +36,12 @@ def current(workspace: Workspace, served: bytes | None = None) -> Metadata:
     if served is None:
         return own
     theirs = _verified(workspace, served)
-    return theirs if theirs.version > own.version else own
+    return theirs if theirs.version >= own.version else own
+
+
+def version_of(targets: bytes) -> int:
+    """The version that signed targets bear."""
+    return metadata.read(targets, "targets").version
 
 
 def entries(document: Metadata) -> Entries:

@@ -122,10 +122,15 @@ class Workspace:
             purpose=DESK_PURPOSE,
         )
 
+    @property
+    def kek_uri(self) -> str:
+        """The key URI of the server's key-encryption key."""
+        return self._server_settings()["kek"]
+
     @cached_property
     def server_provider(self) -> KeyProvider:
         """The provider of the server's key-encryption key."""
-        return keys.open_provider(self._server_settings()["kek"], ask=self.ask, base=self.server)
+        return keys.open_provider(self.kek_uri, ask=self.ask, base=self.server)
 
     @cached_property
     def online_keys(self) -> OnlineKeys:

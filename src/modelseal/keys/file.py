@@ -127,22 +127,29 @@ def create(
     work: Work = RFC_9106_LOW_MEMORY,
 ) -> FileProvider:
     """A fresh random key in a new file, mode 0600; raises ``OutputExists`` when there is one."""
-    parsed = parse_uri(uri)
     key = random(KEY_BYTES)
-    provider = FileProvider(uri, key, random)
+    put_back(uri, key, ask=ask, base=base, random=random, work=work)
+    return FileProvider(uri, key, random)
+
+
+def put_back(
+    uri: str,
+    key: bytes,
+    *,
+    ask: Ask | None = None,
+    base: Path | None = None,
+    random: Callable[[int], bytes] = os.urandom,
+    work: Work = RFC_9106_LOW_MEMORY,
+) -> None:
+    """Afterwards the new file at ``uri`` holds ``key``: how a backup puts a key back."""
+    parsed = parse_uri(uri)
+    FileProvider(uri, key, random)
     if parsed.passphrase:
         secret = _ask(ask, f"New passphrase for {parsed.path.name}: ")
         data = passphrase.protect(key, secret, _PURPOSE, random=random, work=work)
     else:
         data = _PREFIX + key
     files.write_new(_resolve(parsed, base), data)
-    return provider
-
-
-def write_key(path: Path, key: bytes) -> None:
-    """A new key file at ``path`` holding ``key``: how a backup puts a key back."""
-    FileProvider(f"file:{quote(str(path))}", key)
-    files.write_new(path, _PREFIX + key)
 
 
 def read_key(uri: str, *, ask: Ask | None, base: Path | None) -> bytes:
