@@ -1,0 +1,25 @@
+"""The device's side: activation, leases, renewal, downloads, journal. ``Client`` is the way in."""
+
+from modelseal.client.activation import EulaTerms, Holder, LicenseInfo
+from modelseal.client.api import Client
+from modelseal.client.events import Event, EventName
+from modelseal.client.ports import Ports
+from modelseal.client.pull import Pulled, PulledModel
+from modelseal.client.renewal import Returned
+from modelseal.client.standing import Standing
+from modelseal.client.status import Status
+
+__all__ = [
+    "Client",
+    "EulaTerms",
+    "Event",
+    "EventName",
+    "Holder",
+    "LicenseInfo",
+    "Ports",
+    "Pulled",
+    "PulledModel",
+    "Returned",
+    "Standing",
+    "Status",
+]

@@ -88,7 +88,9 @@ def unsigned(answer: Answer, server: str) -> AnswerUnsigned:
         saw = f"a redirect to {_clean(target)}"
     elif title is not None:
         saw += f" titled '{_clean(html.unescape(title.group(1).decode('utf-8', 'replace')))}'"
-    return AnswerUnsigned(f"{saw}, status {answer.status}", server=server, status=answer.status, saw=saw)
+    return AnswerUnsigned(
+        f"{saw}, status {answer.status}", server=server, status=answer.status, saw=saw
+    )
 
 
 def retry_after(answer: Answer) -> int | None:

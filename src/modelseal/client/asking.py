@@ -67,7 +67,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Denied(Exception):  # noqa: N818 - carries a denial from where it was verified to its storing
+class Denied(Exception):
     """A verified denial that answers the question."""
 
     claims: DenialClaims
@@ -117,12 +117,18 @@ def fresh_nonce(core: Core) -> str:
 
 
 def claims(
-    core: Core, identity: Identity, held: Held, *, op: str, nonce: str, kem: bytes | None, **more: Any
+    core: Core,
+    identity: Identity,
+    held: Held,
+    *,
+    op: str,
+    nonce: str,
+    kem: bytes | None,
+    **more: Any,
 ) -> RequestClaims:
     """The request's claims with all that every request says."""
     now = core.ports.now()
     enrolment = device.enrol(core.traits(), core.trust.trait_salt)
-    known = {} if held.device_id is None else {"sub": held.device_id, "lic": _license(held)}
     return RequestClaims(
         iss=identity.kid,
         aud=core.trust.server_id,
@@ -137,6 +143,8 @@ def claims(
             monotonic_seconds=int(core.ports.monotonic()),
             last_seen=None if held.record is None else held.record.last_seen,
         ),
+        sub=held.device_id,
+        lic=_license(held),
         seq=held.seq,
         prev=held.prev,
         kem=[] if kem is None else [_kem_key(kem)],
@@ -144,7 +152,6 @@ def claims(
         missing=list(enrolment.missing),
         memory=_memory(held),
         enforcement=["online", "software"],
-        **known,
         **more,
     )
 
@@ -264,4 +271,3 @@ def _memory(held: Held) -> Any:
 
 def _kem_key(kem: bytes) -> KemKey:
     return KemKey(suite=hpke.SUITE, pub=KemPrivateKey(kem).jwk["pub"])
-

@@ -108,7 +108,9 @@ class Catalog:
         return max((m.min_release for m in self.models if m.model == model), default=0)
 
 
-def refresh(folder: Path, trust: Trust, transport: Transport, server: str, now: datetime) -> Catalog:
+def refresh(
+    folder: Path, trust: Trust, transport: Transport, server: str, now: datetime
+) -> Catalog:
     """The catalog as the server has it now, verified from ``trust``'s pinned root.
 
     Raises ``CatalogInvalid``, ``TrustExpired``, ``TrustRollback``, ``Unavailable`` errors. The
@@ -141,8 +143,8 @@ def roots_after(folder: Path, version: int) -> list[bytes]:
 
 
 def _updater(folder: Path, trust: Trust, transport: Transport, server: str) -> Updater:
-    from tuf.ngclient.updater import Updater
     from tuf.ngclient.fetcher import FetcherInterface
+    from tuf.ngclient.updater import Updater
 
     class Fetcher(FetcherInterface):
         def _fetch(self, url: str) -> Iterator[bytes]:

@@ -159,7 +159,9 @@ def check_server(url: str, path: Path | None = None) -> str:
     except ValueError:
         raise ConfigInvalid("the server is no URL", **_at(path)) from None
     if not host or parts.scheme not in ("https", "http") or any(c.isspace() for c in url):
-        raise ConfigInvalid("the server is an address like https://license.example.com", **_at(path))
+        raise ConfigInvalid(
+            "the server is an address like https://license.example.com", **_at(path)
+        )
     if parts.scheme == "http" and host not in _LOOPBACK:
         raise ConfigInvalid("plain http is for this computer only; use https", **_at(path))
     if parts.username or parts.password or parts.query or parts.fragment:

@@ -250,8 +250,8 @@ class Core:
         self._keep_wrapping(contact=False)
         return found.identity
 
-    def adopt(self, fresh: Identity) -> None:
-        """``fresh`` was just written; the next ``unlock`` reads it."""
+    def adopt(self) -> None:
+        """Another device key was just written; the next ``unlock`` reads it."""
         with self._guard:
             self._unlocked = None
 

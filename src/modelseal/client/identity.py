@@ -69,6 +69,11 @@ def create(traits: Traits, random: Callable[[int], bytes]) -> tuple[Identity, by
     return Identity(signer, storage, wrapped.copyable), wrapped.data
 
 
+def create_passing(random: Callable[[int], bytes]) -> Identity:
+    """An identity for one question, stored nowhere."""
+    return Identity(SigningKey.generate(), random(_STORAGE_BYTES), copyable=True)
+
+
 def unlock(data: bytes, traits: Traits, path: str) -> Unlocked:
     """The identity in ``data``; ``DeviceChanged`` names what is missing, ``StateDamaged`` the file."""
     try:

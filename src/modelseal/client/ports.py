@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,6 +52,7 @@ class Ports:
     traits: Callable[[], Traits] = _read_traits
     transport: Callable[[TransportSettings], Transport] = _open_transport
     folder: Callable[[Path], Folder] = Folder
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     sleep: Callable[[float], None] = time.sleep
     wait: Callable[[threading.Event, float], bool] = field(
         default=lambda event, seconds: event.wait(seconds)

@@ -64,6 +64,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     prev: str | None = None
     activated_by: str | None = None
     label: str | None = None
+    returned: bool = False
     eula: str | None = None
     copyable: bool = False
     last_seen: int | None = None

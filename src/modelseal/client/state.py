@@ -200,12 +200,18 @@ class StateStore:
             if data is not None:
                 aside.write(name, data)
                 self.folder.remove(name)
+        noted = self.folder.read(record.FILE_NAME, record.MAX_BYTES)
+        if noted is not None:
+            aside.write(record.FILE_NAME, noted)
+            self._begin_record(noted)
 
     def put_back(self) -> None:
-        """What ``set_aside`` moved is in its place again."""
+        """What ``set_aside`` moved is in its place again; nothing changes when it moved nothing."""
         aside = self._ports.folder(self.path / PREVIOUS)
-        for name in reversed(_MOVED):
-            data = aside.read(name, _DEVICE_KEY_BYTES) if aside.exists() else None
+        if not aside.exists():
+            return
+        for name in (*reversed(_MOVED), record.FILE_NAME):
+            data = aside.read(name, _DEVICE_KEY_BYTES)
             if data is None:
                 self.folder.remove(name)
             else:
@@ -216,20 +222,35 @@ class StateStore:
         """Nothing is kept of an activation that was replaced."""
         aside = self._ports.folder(self.path / PREVIOUS)
         if aside.exists():
-            for name in _MOVED:
+            for name in (*_MOVED, record.FILE_NAME):
                 aside.remove(name)
             with contextlib.suppress(OSError):
                 aside.path.rmdir()
 
-    def forget(self) -> None:
-        """The activation is gone; journal, trust and sealed models stay.
+    def drop_lease(self) -> None:
+        """License and lease are gone, and what opened them; the device key stays.
 
         The keys go first, so that a crash in between leaves nothing that opens a model.
         """
-        for name in (leasekey.FILE_NAME, BUNDLE, LEASE, DEVICE_KEY, LICENSE, DENIAL):
+        for name in (leasekey.FILE_NAME, BUNDLE, LEASE, LICENSE, DENIAL):
             self.folder.remove(name)
+
+    def forget(self) -> None:
+        """The activation is gone; journal, trust and sealed models stay."""
+        self.drop_lease()
+        self.folder.remove(DEVICE_KEY)
         self.drop_previous()
         self.folder.remove(record.FILE_NAME)
+
+    def _begin_record(self, noted: bytes) -> None:
+        """A fresh ``state.json`` that remembers no more than product and server."""
+        try:
+            old = record.decode(noted)
+        except StateDamaged:
+            self.folder.remove(record.FILE_NAME)
+            return
+        fresh = Record(product=old.product, server=old.server)
+        self.folder.write(record.FILE_NAME, record.encode(fresh))
 
     def _lease_keys_or_none(self, identity: Identity) -> LeaseKeys:
         try:

@@ -236,5 +236,7 @@ def _tls(settings: TransportSettings) -> ssl.SSLContext:
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         said = getattr(error, "strerror", None) or "no certificate in PEM form"
         path = str(settings.extra_ca) if settings.extra_ca else "trust.json"
-        raise ConfigInvalid(f"the certificate authority cannot be read: {said}", path=path) from None
+        raise ConfigInvalid(
+            f"the certificate authority cannot be read: {said}", path=path
+        ) from None
     return context

@@ -1,0 +1,110 @@
+"""Storing what the server answered: a lease that replaces the old one, or a denial that ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from modelseal.client import asking
+from modelseal.client.asking import Denied, Question
+from modelseal.client.core import Core
+from modelseal.client.identity import Identity
+from modelseal.client.leasekey import LeaseKeys
+from modelseal.client.record import Refusal
+from modelseal.errors import AnswerInvalid, ModelsealError
+from modelseal.license import lease as leases
+from modelseal.license.claims import DenialClaims, LeaseClaims, LicenseClaims, RequestClaims
+from modelseal.types import LeaseState, to_numeric
+
+_RUNNING = frozenset({LeaseState.ACTIVE, LeaseState.RENEW_DUE, LeaseState.OVERDUE})
+
+
+def accept(
+    core: Core,
+    question: Question,
+    asked: RequestClaims,
+    found: Mapping[str, Any],
+    *,
+    license_needed: bool,
+    **noted: Any,
+) -> LeaseClaims:
+    """The lease in ``found`` answers the question, is stored and replaces what was held.
+
+    Raises ``AnswerInvalid`` or a token error when it does not; then nothing has changed and the
+    question stays pending. Under the lock.
+    """
+    token = asking.text_of(found, "lease")
+    claims = core.read_token(token, LeaseClaims)
+    asking.check(claims, asked, question.identity)
+    license_ = _license(core, found, claims, asked, needed=license_needed)
+    core.store.accept_lease(question.identity, question.keys, lease=token, license_=license_)
+    core.note(
+        device_id=claims.sub,
+        license_id=claims.lic,
+        seq=claims.seq,
+        prev=claims.jti,
+        server=core.server,
+        product=claims.product,
+        copyable=question.identity.copyable,
+        last_contact=to_numeric(core.ports.now()),
+        last_seen=to_numeric(core.ports.now()),
+        heard_at=None,
+        status=None,
+        **noted,
+    )
+    core.contact_made()
+    return claims
+
+
+def _license(
+    core: Core,
+    found: Mapping[str, Any],
+    lease: LeaseClaims,
+    asked: RequestClaims,
+    *,
+    needed: bool,
+) -> str | None:
+    if found.get("license") is None:
+        if needed or asked.lic is None:
+            raise AnswerInvalid("the answer has no license")
+        if lease.lic != asked.lic:
+            raise AnswerInvalid("the lease is for another license")
+        return None
+    token = asking.text_of(found, "license")
+    claims = core.read_token(token, LicenseClaims)
+    if claims.sub != lease.lic:
+        raise AnswerInvalid("license and lease do not belong together")
+    return token
+
+
+def accept_denial(
+    core: Core, identity: Identity, keys: LeaseKeys, denied: Denied, *, first: bool
+) -> ModelsealError:
+    """The denial is stored and carried out; returns the error that it stands for. Under the lock.
+
+    The refusal of an activation (``first``) tells nothing about a lease that may be there, so it
+    ends the question only.
+    """
+    claims = denied.claims
+    error = asking.error_of(claims)
+    if first or not _counts(core, claims):
+        core.store.write_lease_keys(identity, LeaseKeys(keys.current, None))
+    else:
+        core.store.accept_denial(identity, keys, denial=denied.token, erase=claims.erase)
+        core.note(device_id=claims.sub, seq=claims.seq, prev=claims.jti, heard_at=None)
+    core.note(
+        last_refusal=Refusal(
+            code=error.code,
+            at=to_numeric(core.ports.now()),
+            reference=claims.reference,
+            detail=error.detail,
+        ),
+        last_contact=to_numeric(core.ports.now()),
+    )
+    return error
+
+
+def _counts(core: Core, claims: DenialClaims) -> bool:
+    """Whether a denial says something about the lease: a new number, or a state that ends it."""
+    held = core.held(tolerant=True)
+    return claims.seq > held.seq or leases.denied_state(claims) not in _RUNNING

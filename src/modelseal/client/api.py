@@ -1,0 +1,382 @@
+"""``modelseal.Client``: one activation on one computer, as an app sees it.
+
+    ms = modelseal.Client()                 # modelseal.toml beside the program
+    ms.activate("MS-...")                   # once
+    ms.pull(to="models")                    # all that is granted, sealed
+    ms.status().state                       # ACTIVE
+
+Everything that can go wrong is an error of ``modelseal.errors`` with ``code``, ``reason``,
+``next_step`` and ``reference``; a refusal is in the journal before its exception leaves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+
+from modelseal import ids
+from modelseal.client import activation, keys, renewal, settings, standing, status
+from modelseal.client import pull as pulling
+from modelseal.client.activation import LicenseInfo, Wish
+from modelseal.client.background import Keeper
+from modelseal.client.clock import RunClock
+from modelseal.client.core import Core
+from modelseal.client.download import Progress
+from modelseal.client.events import Callback, Events
+from modelseal.client.heartbeat import Heartbeat
+from modelseal.client.journal import Journal
+from modelseal.client.ports import Ports
+from modelseal.client.pull import Pulled
+from modelseal.client.record import MemoryNote
+from modelseal.client.renewal import Returned
+from modelseal.client.settings import PathLike, Settings
+from modelseal.client.standing import Standing
+from modelseal.client.status import Status
+from modelseal.errors import (
+    AssuranceNotReached,
+    InternalError,
+    InvalidBytes,
+    KeyNotInLease,
+    ModelsealError,
+    NotEntitled,
+    Refused,
+    Unavailable,
+)
+from modelseal.memory import SecretBytes
+from modelseal.trust import Trust
+from modelseal.types import LeaseState, MemoryProtection
+
+EXPIRED_SECONDS = 10.0
+_ASKS_ONCE = frozenset({LeaseState.EXPIRED, LeaseState.SUSPENDED})
+
+
+class Client:
+    """The license of one product on this computer. Threads may share one client.
+
+    ``app`` names the app's folder or ``modelseal.toml`` (default: beside the program), ``state``
+    the state folder (default: the platform's data folder under the product's name), ``server``
+    and ``trust`` what ``modelseal.toml`` would say, ``ca`` a PEM file of further TLS authorities.
+    ``on_event`` is called with each ``Event`` from one thread of its own. With ``background`` a
+    thread renews in time from the first use of a model on. Nothing is read from the network here.
+
+    Raises ``ConfigInvalid`` for settings that are wrong or missing.
+    """
+
+    def __init__(
+        self,
+        app: PathLike | None = None,
+        state: PathLike | None = None,
+        on_event: Callback | None = None,
+        server: str | None = None,
+        trust: PathLike | bytes | None = None,
+        *,
+        ca: PathLike | None = None,
+        background: bool = True,
+        ports: Ports | None = None,
+    ) -> None:
+        ports = ports or Ports()
+        self._settings = settings.resolve(
+            app=app, state=state, server=server, trust=trust, ca=ca, environ=ports.environ
+        )
+        self._core = Core(self._settings, ports)
+        self._clock = RunClock(ports)
+        self._events = Events(on_event, self._callback_failed)
+        self._keeper = Keeper(self._core, self._clock, self._events)
+        self._heartbeat = Heartbeat(self._keeper.beat, ports.wait)
+        self._background = background
+        self._renewing = threading.Lock()
+
+    # -- what an app calls
+
+    def lookup(self, license_key: str) -> LicenseInfo:
+        """What the license with this key grants, who holds its seats, what has to be accepted.
+
+        Takes no seat. Raises ``LicenseKeyMistyped`` offline, ``UnknownLicenseKey``,
+        ``Unavailable`` errors.
+        """
+        with self._told():
+            return activation.lookup(self._core, license_key)
+
+    def activate(
+        self,
+        license_key: str,
+        *,
+        eula: str | None = None,
+        replace: str | None = None,
+        label: str | None = None,
+        on_progress: Progress | None = None,
+    ) -> Status:
+        """This computer holds a seat and a lease of the license; both are stored.
+
+        ``eula`` is the digest of the agreement the user accepted, ``replace`` the id of a device
+        whose seat is taken over, ``label`` (1 to 64 characters) what other holders are shown,
+        ``on_progress(done, total, name)`` is called at each step. Raises ``LicenseKeyMistyped``
+        before anything is sent; ``UnknownLicenseKey``, ``NoFreeSeat`` (``holders``),
+        ``EulaNotAccepted`` and the other refusals; ``Unavailable`` errors, after which the same
+        call gets the same answer.
+        """
+        with self._told():
+            wish = Wish(eula=eula, replace=replace, label=label)
+            lease = activation.activate(self._core, license_key, wish, on_progress)
+            self._activated(lease.jti)
+        return self.status()
+
+    def start_trial(
+        self,
+        plan: str,
+        *,
+        email: str | None = None,
+        eula: str | None = None,
+        label: str | None = None,
+        on_progress: Progress | None = None,
+    ) -> str:
+        """This computer holds a lease of a fresh trial of ``plan``; returns its license key.
+
+        Raises ``TrialUsed`` and the other refusals, ``Unavailable`` errors.
+        """
+        with self._told():
+            wish = Wish(eula=eula, label=label)
+            lease, key = activation.start_trial(self._core, plan, email, wish, on_progress)
+            self._activated(lease.jti)
+        return key
+
+    def status(self) -> Status:
+        """Where this device stands; asks nobody.
+
+        Raises ``StateDamaged``, ``StateNotReadable``, ``ConfigInvalid``.
+        """
+        if not self._core.has_trust:
+            return status.of_nothing(self._core, self._clock.now())
+        return status.of(standing.take(self._core, self._clock.now()))
+
+    def renew(self) -> Status:
+        """The next lease, with what the license grants by now; the old lease's keys are erased.
+
+        Raises the signed refusal, ``NotActivated``, ``Unavailable`` errors (nothing changed).
+        """
+        with self._told():
+            self._keeper.renew(seen=self._lease_id())
+        return self.status()
+
+    def pull(self, to: PathLike | None = None, on_progress: Progress | None = None) -> Pulled:
+        """Every granted model lies in ``to`` (default: ``models`` in the state folder), sealed.
+
+        Resumes where it stopped, verifies every chunk as it arrives, replaces older releases of
+        its own, never a file that is not sealed (``OutputExists``). ``on_progress(bytes done,
+        bytes in all, name)``. Raises the refusal, ``CatalogInvalid``, ``WrongPublisher``,
+        ``DownloadDamaged``, ``DiskFull`` and other ``Unavailable`` errors; verified bytes stay.
+        """
+        with self._told():
+            self._start_of_use()
+            return pulling.pull(self._core, None if to is None else Path(to), on_progress)
+
+    def deactivate(self, *, forget: bool = False) -> Returned:
+        """The seat is given back; lease and keys are erased from this device.
+
+        Without the server it raises an ``Unavailable`` error: the seat is still taken, the
+        activation still works, the call can be repeated. ``forget`` then erases everything here
+        without telling the server; the seat stays taken until the license key is entered
+        elsewhere with ``replace`` or the publisher frees it.
+        """
+        with self._told():
+            if not forget:
+                returned = renewal.give_back(self._core)
+                self._core.journal.write("returned", durable=True, event=returned.event_id)
+                return returned
+            try:
+                returned = renewal.give_back(self._core)
+            except (Unavailable, Refused, InvalidBytes) as error:
+                self._core.journal.write("forgotten", durable=True, code=error.code)
+                returned = Returned()
+            renewal.forget(self._core)
+            return returned
+
+    def close(self) -> None:
+        """The background ends and the connection is closed; the activation stays."""
+        self._heartbeat.stop()
+        self._events.close()
+        self._core.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Client(product={self._settings.product!r}, state={str(self._settings.state)!r})"
+
+    # -- what the runtime and the command line use
+
+    @property
+    def config(self) -> Settings:
+        """The settings in force."""
+        return self._settings
+
+    @property
+    def journal(self) -> Journal:
+        """The device's own record of what happened."""
+        return self._core.journal
+
+    @property
+    def trust(self) -> Trust:
+        """The pinned trust, carried forward by the catalog."""
+        return self._core.trust
+
+    def min_release(self, model: str) -> int:
+        """The oldest release of ``model`` that the catalog last seen still allows; 0 without one."""
+        from modelseal.client import catalog
+        from modelseal.client.state import CATALOG
+
+        found = catalog.stored(self._core.store.path / CATALOG, self._core.trust)
+        return 0 if found is None else found.min_release(model)
+
+    def standing(self) -> Standing:
+        """Where the device stands, for a load: an ended lease is renewed once, at most 10 s.
+
+        Starts the background thread at first use. Raises ``StateDamaged``, ``StateNotReadable``,
+        ``ConfigInvalid``; a refusal is in the standing, not raised.
+        """
+        self._start_of_use()
+        found = self._keeper.observe(standing.take(self._core, self._clock.now()))
+        if found.held.device_id is None or found.state not in _ASKS_ONCE:
+            return found
+        return self._renewed_in_time(found)
+
+    def keys_for(self, file_id: bytes, sections: Iterable[int]) -> dict[int, SecretBytes]:
+        """The data keys of ``sections`` of one sealed file, each in memory that ``close`` wipes.
+
+        From the lease, or for an *online* lease from one round trip. When the lease lacks a key
+        that the catalog and the license would give, it is renewed once. Raises ``NotEntitled``
+        naming the entitlement, ``KeyNotInLease``, what the lease's state refuses, ``Unavailable``
+        errors.
+        """
+        wanted = sorted(set(sections))
+        found = self.standing()
+        refusal = found.refusal()
+        if refusal is not None:
+            raise refusal
+        try:
+            return keys.pick(self._core, found.held, file_id, wanted)
+        except KeyNotInLease as error:
+            if not self._renewed_for(file_id, found):
+                raise error from None
+        return keys.pick(self._core, self._core.held(), file_id, wanted)
+
+    def note_memory(self, protection: MemoryProtection | str, *, swap_safe: bool) -> None:
+        """``status`` shows what memory protection opened models reached. Never raises."""
+        note = MemoryNote(protection=str(protection), swap_safe=swap_safe)
+        with contextlib.suppress(ModelsealError):
+            record = self._core.store.read().record
+            if record is not None and record.memory != note:
+                with self._core.locked(1.0):
+                    self._core.note(memory=note)
+
+    def refusal(self, error: ModelsealError) -> ModelsealError:
+        """``error``, with a reference, on the device's record before this returns. Never raises."""
+        with contextlib.suppress(Exception):
+            if error.reference is None:
+                error.reference = ids.reference(self._core.new_id("evt"))
+            path = error.params.get("path")
+            self._core.journal.write(
+                "refused",
+                durable=True,
+                code=error.code,
+                reference=error.reference,
+                detail=error.detail,
+                path=None if path is None else str(path),
+            )
+            if isinstance(error, (Refused, AssuranceNotReached)):
+                self._keeper.note_refusal(error)
+        return error
+
+    def start_background(self) -> None:
+        """The heartbeat thread runs, unless this client was made without one."""
+        if self._background:
+            self._heartbeat.start()
+
+    # -- inside
+
+    def _start_of_use(self) -> None:
+        self._activate_unattended()
+        self.start_background()
+
+    def _activate_unattended(self) -> None:
+        """A container that got ``MODELSEAL_LICENSE_KEY`` activates itself at first use."""
+        key = self._core.ports.environ.get("MODELSEAL_LICENSE_KEY")
+        if not key:
+            return
+        with self._renewing:
+            if self._core.has_trust and self._core.held(tolerant=True).lease is not None:
+                return
+            eula = self._core.ports.environ.get("MODELSEAL_EULA") or None
+            activation.activate(self._core, key, Wish(eula=eula))
+
+    def _renewed_in_time(self, found: Standing) -> Standing:
+        """The standing after one renewal that took at most ten seconds, whatever it brought."""
+        done = threading.Event()
+
+        def attempt() -> None:
+            try:
+                with self._renewing, contextlib.suppress(ModelsealError):
+                    seen = None if found.lease is None else found.lease.jti
+                    self._keeper.renew(seconds=EXPIRED_SECONDS, seen=seen)
+            finally:
+                done.set()
+
+        threading.Thread(target=attempt, name="modelseal-renewal", daemon=True).start()
+        self._core.ports.wait(done, EXPIRED_SECONDS)
+        return self._keeper.observe(standing.take(self._core, self._clock.now()))
+
+    def _renewed_for(self, file_id: bytes, found: Standing) -> bool:
+        """Whether the lease was renewed because the catalog has this file and it is granted."""
+        license_ = found.license
+        try:
+            listed = pulling.refresh(self._core).file(file_id)
+        except (Unavailable, InvalidBytes) as error:
+            self._core.journal.write("catalog_not_read", code=error.code)
+            return False
+        if listed is None or license_ is None:
+            return False
+        lacking = listed.lacking(frozenset(e.id for e in license_.ent))
+        if lacking is not None:
+            raise NotEntitled(
+                "no key for it was ever delivered", entitlement=lacking, model=listed.model
+            )
+        lease = found.lease
+        self._keeper.renew(seconds=EXPIRED_SECONDS, seen=None if lease is None else lease.jti)
+        return True
+
+    def _activated(self, lease_id: str) -> None:
+        self._clock.rebase()
+        self._core.journal.write("activated", durable=True, lease=lease_id)
+        self._heartbeat.wake()
+
+    def _lease_id(self) -> str | None:
+        with contextlib.suppress(ModelsealError):
+            lease = self._core.held(tolerant=True).lease
+            return None if lease is None else lease.jti
+        return None
+
+    def _callback_failed(self, error: BaseException) -> None:
+        self._core.journal.write("callback_failed", error=type(error).__name__)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Only our errors leave, and a refusal is on the record before it does."""
+        try:
+            yield
+        except ModelsealError as error:
+            raise self.refusal(error) from error.__cause__
+        except (MemoryError, RecursionError):
+            raise
+        except Exception as error:
+            raise self.refusal(InternalError(f"{type(error).__name__}: {error}"[:300])) from error

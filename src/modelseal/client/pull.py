@@ -1,0 +1,202 @@
+"""All that is granted, sealed, under original names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from modelseal import container
+from modelseal.client import catalog as catalogs
+from modelseal.client import download, keys, renewal, verified
+from modelseal.client.catalog import Catalog, CatalogModel
+from modelseal.client.core import Core, Held
+from modelseal.client.download import Progress
+from modelseal.client.filesource import FileSource
+from modelseal.client.folder import translate
+from modelseal.client.identity import Identity
+from modelseal.client.lock import exclusive
+from modelseal.client.partial import Expected
+from modelseal.client.standing import Standing, take
+from modelseal.client.state import CATALOG
+from modelseal.errors import (
+    CatalogInvalid,
+    InvalidBytes,
+    ModelsealError,
+    OutputExists,
+    StateDamaged,
+)
+
+LOCK_SECONDS = 60.0
+_MODELS = "models"
+
+
+@dataclass(frozen=True, slots=True)
+class PulledModel:
+    """One sealed model in its place; ``outcome`` is ``downloaded`` or ``present``."""
+
+    name: str
+    path: str
+    model: str
+    model_version: str
+    release: int
+    size_bytes: int
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """What ``pull`` left behind; ``not_granted`` names models of the product beyond the license."""
+
+    models: tuple[PulledModel, ...]
+    not_granted: tuple[str, ...]
+    renewed: bool
+
+
+def refresh(core: Core) -> Catalog:
+    """The catalog as the server has it now; newer keys and roots in it are stored as trust."""
+    folder = core.store.path / CATALOG
+    core.store.folder.create()
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise translate(error, folder, writing=True) from None
+    with exclusive(
+        folder, timeout_seconds=LOCK_SECONDS, monotonic=core.ports.monotonic, sleep=core.ports.sleep
+    ):
+        found = catalogs.refresh(folder, core.trust, core.transport, core.server, core.ports.now())
+    if found.trust.raw != core.trust.raw:
+        with core.locked(LOCK_SECONDS):
+            core.use_trust(found.trust)
+        core.journal.write("trust_updated", keys=found.trust.keys_version)
+    return found
+
+
+def pull(core: Core, to: Path | None, progress: Progress | None) -> Pulled:
+    """Every granted model of the catalog lies in ``to``, sealed, verified, under its own name.
+
+    Renews first when the lease lacks the keys of a granted file. What is there and verified is
+    not fetched again; a file that is not ours is never overwritten (``OutputExists``). Raises the
+    refusal when nothing may be opened, ``CatalogInvalid``, ``Unavailable`` errors and what
+    ``download.fetch`` raises; files that were done stay.
+    """
+    catalog = refresh(core)
+    standing = take(core, core.ports.now())
+    granted, beyond = _split(catalog, standing)
+    renewed = _lacks_keys(core, standing.held, granted)
+    if renewed or not standing.running:
+        lease = standing.lease
+        renewal.renew(core, seen=None if lease is None else lease.jti)
+        standing = take(core, core.ports.now())
+        granted, beyond = _split(catalog, standing)
+    refusal = standing.refusal()
+    if refusal is not None:
+        raise refusal
+    folder = to if to is not None else core.store.path / _MODELS
+    me = core.unlock()
+    models = tuple(_one(core, me, item, folder, progress) for item in granted)
+    return Pulled(models, tuple(item.name for item in beyond), renewed)
+
+
+def _split(catalog: Catalog, standing: Standing) -> tuple[list[CatalogModel], list[CatalogModel]]:
+    """What the license grants and what it does not; the lease may still lack what it grants."""
+    license_ = standing.license
+    names = frozenset() if license_ is None else frozenset(e.id for e in license_.ent)
+    newest = catalog.newest()
+    return (
+        [item for item in newest if item.granted_by(names)],
+        [item for item in newest if not item.granted_by(names)],
+    )
+
+
+def _lacks_keys(core: Core, held: Held, granted: list[CatalogModel]) -> bool:
+    if held.lease is None:
+        return True
+    try:
+        have = keys.file_ids(core, held)
+    except StateDamaged:
+        return True
+    return have is not None and any(item.file_id not in have for item in granted)
+
+
+def _one(
+    core: Core, me: Identity, item: CatalogModel, folder: Path, progress: Progress | None
+) -> PulledModel:
+    target = folder / safe_name(item.name)
+    expected = Expected(
+        name=item.name,
+        digest=item.digest,
+        size_bytes=item.size_bytes,
+        file_id=item.file_id,
+        product=core.trust.product,
+        min_release=item.min_release,
+        publisher_keys=core.trust.publisher_keys(),
+    )
+    outcome = "present"
+    if not _is_present(core, me, target, expected):
+        urls = [*(f"{mirror}/{item.digest}" for mirror in core.settings.mirrors)]
+        urls.append(f"{core.server}/v1/blobs/{item.digest}")
+        download.fetch(expected, target, transport=core.transport, urls=urls, progress=progress)
+        _remember(core, me, target)
+        outcome = "downloaded"
+        core.journal.write("pulled", name=item.name, release=item.release, size=item.size_bytes)
+    elif progress is not None:
+        progress(item.size_bytes, item.size_bytes, item.name)
+    return PulledModel(
+        name=item.name,
+        path=str(target),
+        model=item.model,
+        model_version=item.model_version,
+        release=item.release,
+        size_bytes=item.size_bytes,
+        outcome=outcome,
+    )
+
+
+def safe_name(name: str) -> Path:
+    """``name`` as a path below the target folder; ``CatalogInvalid`` for one that leads out."""
+    problem = container.name_problem(name)
+    if problem is not None or name.startswith("."):
+        raise CatalogInvalid(f"a model's name cannot be a file's: {problem or 'hidden'}"[:200])
+    return Path(*PurePosixPath(name).parts)
+
+
+def _is_present(core: Core, me: Identity, target: Path, expected: Expected) -> bool:
+    """Whether ``target`` is the expected file, wholly verified now or by a record that holds."""
+    try:
+        with target.open("rb") as file:
+            if not container.is_sealed(file.read(len(container.MAGIC))):
+                raise OutputExists("a file that is not sealed has this name", path=str(target))
+            source = FileSource(file)
+            try:
+                model = container.parse(source).verify_signatures(
+                    expected.publisher_keys,
+                    product=expected.product,
+                    min_release=expected.min_release,
+                )
+                if model.file_id != expected.file_id:
+                    return False
+                leaf = model.leaf_hash
+                if verified.holds(core.store.folder, me, file.fileno(), leaf):
+                    return True
+                model.verify_leaves()
+            except InvalidBytes:
+                return False  # damaged or old: it is fetched again and replaced as a whole
+            verified.remember(core.store.folder, me, file.fileno(), leaf)
+            return True
+    except FileNotFoundError:
+        return False
+    except NotADirectoryError:
+        return False
+    except IsADirectoryError:
+        raise OutputExists("a folder has this name", path=str(target)) from None
+    except OSError as error:
+        raise translate(error, target, writing=False) from None
+
+
+def _remember(core: Core, me: Identity, target: Path) -> None:
+    try:
+        with target.open("rb") as file:
+            leaf = container.parse(FileSource(file)).leaf_hash
+            verified.remember(core.store.folder, me, file.fileno(), leaf)
+    except (OSError, ModelsealError):
+        return

@@ -1,0 +1,107 @@
+"""The heartbeat: the next lease, or a denial; and giving the seat back."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from modelseal.client import answering, asking, bundles
+from modelseal.client.asking import Denied, Question
+from modelseal.client.core import Core, Held
+from modelseal.client.transport import ANSWER_SECONDS
+from modelseal.errors import AnswerInvalid, NotActivated
+from modelseal.license.claims import LeaseClaims
+
+LOCK_SECONDS = 60.0
+
+
+class Returned(msgspec.Struct, frozen=True):
+    """The seat was given back; from when on another device can take it."""
+
+    event_id: str | None = None
+    seat_free_at: datetime | None = None
+
+
+def renew(
+    core: Core,
+    *,
+    seen: str | None = None,
+    seconds: float = ANSWER_SECONDS,
+    lock_seconds: float = LOCK_SECONDS,
+) -> LeaseClaims:
+    """The next lease is stored and replaces the old one, whose keys are erased.
+
+    ``seen`` is the id of the lease the caller decided about: when another process renewed it in
+    the meantime, that newer lease is returned and nothing is asked. Raises the denial's error,
+    ``NotActivated``, ``Unavailable`` errors; the latter have changed nothing.
+    """
+    with core.locked(lock_seconds):
+        held = core.held(tolerant=True)
+        if held.device_id is None:
+            raise NotActivated("this device has never been activated", path=str(core.store.path))
+        if held.lease is not None and seen is not None and held.lease.jti != seen:
+            return held.lease
+        me = core.unlock()
+        question = asking.prepare(core, me, held, "renew")
+        try:
+            found, asked = asking.put(
+                core, question, "PUT", f"/v1/leases/{held.device_id}", op="renew", seconds=seconds
+            )
+        except Denied as denied:
+            raise answering.accept_denial(core, me, question.keys, denied, first=False) from None
+        lease = answering.accept(core, question, asked, found, license_needed=False)
+    bundles.prefetch(core, lease)
+    return lease
+
+
+def give_back(core: Core) -> Returned:
+    """The seat is given back and nothing that opens a model is left on this device.
+
+    The device key stays: with it, entering the license key again is no new device.
+    Raises ``NotActivated``; ``Unavailable`` errors, after which the seat is still taken, the
+    activation still works, and the call can be repeated.
+    """
+    with core.locked(LOCK_SECONDS):
+        held = core.held(tolerant=True)
+        if held.device_id is None:
+            raise NotActivated("this device has never been activated", path=str(core.store.path))
+        me = core.unlock()
+        try:
+            question = _settled(core, held)
+            found, _ = asking.put(
+                core, question, "POST", f"/v1/devices/{held.device_id}:return", op="return"
+            )
+        except Denied as denied:
+            keys = asking.stored_keys(core, me)
+            raise answering.accept_denial(core, me, keys, denied, first=False) from None
+        core.store.drop_lease()
+        core.note(returned=True, status=None, activated_by=None)
+    try:
+        return msgspec.convert(
+            {name: found.get(name) for name in ("event_id", "seat_free_at")}, Returned, strict=True
+        )
+    except msgspec.ValidationError as error:
+        raise AnswerInvalid(f"return: {error}"[:200]) from None
+
+
+def forget(core: Core) -> None:
+    """Nothing that opens a model is left on this device; the server is not told."""
+    with core.locked(LOCK_SECONDS):
+        core.store.forget()
+        core.adopt()
+
+
+def _settled(core: Core, held: Held) -> Question:
+    """The question to return the seat; an unanswered renewal before it is settled first.
+
+    Otherwise the server may be one number ahead and would take the return for a copy's.
+    """
+    me = core.unlock()
+    pending = asking.stored_keys(core, me).pending
+    if pending is not None and pending.op == "renew" and pending.seq == held.seq:
+        question = asking.prepare(core, me, held, "renew")
+        found, asked = asking.put(core, question, "PUT", f"/v1/leases/{held.device_id}", op="renew")
+        answering.accept(core, question, asked, found, license_needed=False)
+        held = core.held(tolerant=True)
+    return asking.prepare(core, me, held, "return")

@@ -1,0 +1,189 @@
+"""What ``status`` shows: one closed answer, for people and for programs."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from modelseal.client.core import Core, Held
+from modelseal.client.standing import Standing
+from modelseal.errors import ModelsealError
+from modelseal.license import clock
+from modelseal.license.claims import Entitlement
+from modelseal.types import LeaseState, from_numeric
+
+_DAY_SECONDS = 86400
+
+
+class LeaseStatus(msgspec.Struct, frozen=True):
+    """The lease in force."""
+
+    seq: int
+    expires_at: datetime
+    renew_after_at: datetime
+    enforcement: str
+
+
+class LevelMissing(msgspec.Struct, frozen=True):
+    """An entitlement of the license that this device's verified level does not reach."""
+
+    entitlement: str
+    needed: int
+    reached: int
+
+
+class MemoryStatus(msgspec.Struct, frozen=True):
+    """The protection that opened models last reached."""
+
+    protection: str
+    swap_safe: bool
+
+
+class LastRefusal(msgspec.Struct, frozen=True):
+    """The newest refusal on this device."""
+
+    code: str
+    at: datetime
+    reference: str | None
+    reason: str
+    next_step: str
+
+
+class ClockStatus(msgspec.Struct, frozen=True):
+    """This computer's time, the time it cannot be before, and whether it was set back."""
+
+    now: datetime
+    floor: datetime | None
+    set_back: bool
+    behind_seconds: int
+
+
+class Status(msgspec.Struct, frozen=True):
+    """Where the device stands (design, section 9, ``status --json``).
+
+    ``binding`` is ``bound``, ``unbound`` or ``copyable``; ``level_missing`` names what the
+    verified level keeps closed; ``days_left`` counts whole days to the end of the lease.
+    """
+
+    state: LeaseState
+    product: str | None
+    plan: str | None
+    license_id: str | None
+    device_id: str | None
+    label: str | None
+    entitlements: list[str]
+    license_expires_at: datetime | None
+    lease: LeaseStatus | None
+    level: int | None
+    level_missing: list[LevelMissing]
+    memory: MemoryStatus | None
+    last_refusal: LastRefusal | None
+    clock: ClockStatus
+    binding: str | None
+    days_left: int | None
+
+
+def of(standing: Standing) -> Status:
+    """The status of an activated or once activated device."""
+    license_, lease, record = standing.license, standing.lease, standing.record
+    return Status(
+        state=standing.state,
+        product=standing.product,
+        plan=None if license_ is None else license_.plan,
+        license_id=standing.held.license_id,
+        device_id=standing.held.device_id,
+        label=None if record is None else record.label,
+        entitlements=sorted(standing.entitlements),
+        license_expires_at=None if license_ is None else from_numeric(license_.exp),
+        lease=_lease(standing),
+        level=None if lease is None else lease.level,
+        level_missing=_level_missing(standing),
+        memory=_memory(standing.held),
+        last_refusal=_refusal(standing.held),
+        clock=_clock(standing.now, standing.floor),
+        binding=_binding(standing),
+        days_left=_days_left(standing),
+    )
+
+
+def of_nothing(core: Core, now: datetime) -> Status:
+    """The status where there is no state and no trust yet."""
+    return Status(
+        state=LeaseState.NOT_ACTIVATED,
+        product=core.settings.product,
+        plan=None,
+        license_id=None,
+        device_id=None,
+        label=None,
+        entitlements=[],
+        license_expires_at=None,
+        lease=None,
+        level=None,
+        level_missing=[],
+        memory=None,
+        last_refusal=None,
+        clock=_clock(now, None),
+        binding=None,
+        days_left=None,
+    )
+
+
+def _lease(standing: Standing) -> LeaseStatus | None:
+    lease = standing.lease
+    if lease is None:
+        return None
+    return LeaseStatus(
+        seq=lease.seq,
+        expires_at=from_numeric(lease.exp),
+        renew_after_at=from_numeric(lease.renew_after_at),
+        enforcement=lease.enforcement,
+    )
+
+
+def _level_missing(standing: Standing) -> list[LevelMissing]:
+    if standing.license is None or standing.lease is None:
+        return []
+    reached = standing.lease.level
+    granted: list[Entitlement] = [e for e in standing.license.ent if e.min_level > reached]
+    return [LevelMissing(e.id, e.min_level, reached) for e in granted]
+
+
+def _memory(held: Held) -> MemoryStatus | None:
+    note = None if held.record is None else held.record.memory
+    return None if note is None else MemoryStatus(note.protection, note.swap_safe)
+
+
+def _refusal(held: Held) -> LastRefusal | None:
+    note = None if held.record is None else held.record.last_refusal
+    if note is None:
+        return None
+    from modelseal import texts
+
+    text = texts.render(note.code, {"reference": note.reference}, note.detail)
+    return LastRefusal(note.code, from_numeric(note.at), note.reference, text.why, text.next_step)
+
+
+def _clock(now: datetime, floor: datetime | None) -> ClockStatus:
+    verdict = clock.judge(now, floor)
+    return ClockStatus(now.replace(microsecond=0), floor, verdict.set_back, verdict.behind_seconds)
+
+
+def _binding(standing: Standing) -> str | None:
+    if standing.lease is None:
+        return None
+    if standing.record is not None and standing.record.copyable:
+        return "copyable"
+    return "bound" if standing.lease.bound else "unbound"
+
+
+def _days_left(standing: Standing) -> int | None:
+    if standing.lease is None:
+        return None
+    left = standing.lease.exp - int(clock.judge(standing.now, standing.floor).at.timestamp())
+    return max(left, 0) // _DAY_SECONDS
+
+
+def text_of_error(error: ModelsealError) -> str:
+    """One line for the journal: code and detail."""
+    return f"{error.code}: {error.detail}" if error.detail else error.code
