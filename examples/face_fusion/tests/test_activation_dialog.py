@@ -6,6 +6,7 @@ import http.client
 import re
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from urllib.parse import urlencode, urlsplit
 
@@ -23,7 +24,10 @@ KEY = "MS-ABCDE-FGHJK-MNPQR-STVWX"
 
 
 class Refused(Exception):
-    reason = "expired"
+    """Shaped as modelseal's errors are."""
+
+    code = "license_expired"
+    reason = "It ended on 1 May."
     next_step = "Renew it at the shop."
     reference = "7F3K29QX"
 
@@ -117,9 +121,10 @@ def test_a_refusal_is_shown_with_its_next_step_and_asks_again(server, client):
     """Reason, next step and reference; the key as typed; another try works."""
     ask(server, "POST", form=form_of(server, license_key="MS-OTHER"))
     state = settled(server)
-    assert state == Asking(
-        Refusal("The license has <expired>.", "Renew it at the shop.", "7F3K29QX"), "MS-OTHER"
+    refusal = Refusal(
+        "The license has <expired>. It ended on 1 May.", "Renew it at the shop.", "7F3K29QX"
     )
+    assert state == Asking(refusal, "MS-OTHER")
     page = ask(server)[2]
     assert "The license has &lt;expired&gt;." in page
     assert "Renew it at the shop." in page
@@ -322,16 +327,18 @@ def test_status_may_be_an_object_or_a_mapping():
     assert facts_of(as_object) == (("Plan", "pro"), ("Includes", "face.swap"))
     assert facts_of({"plan": "pro", "entitlements": ["face.swap"]}) == facts_of(as_object)
     assert facts_of(None) == ()
+    when = datetime(2027, 11, 22, tzinfo=UTC)
+    assert facts_of({"license_expires_at": when}) == (("Valid until", "2027-11-22"),)
 
 
 def test_the_shipped_app_is_described_by_its_toml(tmp_path):
     """Product and agreement come from modelseal.toml; what is wrong with it is said."""
     with pytest.raises(ModelMissing):
         activation_dialog.read_app(tmp_path)
-    (tmp_path / "modelseal.toml").write_text('product = "facefusion"\neula = "EULA.txt"\n')
+    (tmp_path / "modelseal.toml").write_text('product = "facefusion"\n[eula]\npath = "EULA.txt"\n')
     with pytest.raises(ModelMissing, match=r"EULA\.txt"):
         activation_dialog.read_app(tmp_path)
     (tmp_path / "EULA.txt").write_text("Be kind.")
     product, eula = activation_dialog.read_app(tmp_path)
     assert (product, eula.text) == ("facefusion", "Be kind.")
-    assert len(eula.digest) == 64
+    assert eula.digest == "VJm--zjb8_zAgQcUHLKp5_Qqaq5AM2HcNgG4KW15Z-o"

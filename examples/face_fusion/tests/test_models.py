@@ -16,7 +16,7 @@ class Refusal(Exception):
     """Shaped as modelseal's errors are."""
 
     code = "not_entitled"
-    reason = "not_entitled"
+    reason = "The plan is trial."
     next_step = "Ask for the plan pro."
     reference = "7F3K29QX"
 

@@ -13,6 +13,7 @@ or a log.
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
 import hmac
 import secrets
@@ -21,6 +22,7 @@ import threading
 import tomllib
 import webbrowser
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -39,6 +41,7 @@ from face_fusion.activation_page import (
 )
 from face_fusion.errors import FaceFusionError, ModelMissing
 from face_fusion.models import import_modelseal
+from face_fusion.refusals import told
 
 MAX_FORM_BYTES = 8192
 SOCKET_SECONDS = 10.0
@@ -104,14 +107,13 @@ class Conversation:
 
 def refusal_of(error: Exception) -> Refusal:
     """modelseal's own words where it has some, else one sentence that hides the inside."""
-    step, reference = getattr(error, "next_step", None), getattr(error, "reference", None)
-    if not isinstance(step, str):
+    said = told(error)
+    if said is None:
         return Refusal(
             "Something unexpected went wrong.",
             f"Try again; if it stays, tell support this word: {type(error).__name__}.",
         )
-    reason = getattr(error, "reason", None)
-    return Refusal(str(error) or str(reason), step, str(reference or ""))
+    return Refusal(said.message, said.next_step, said.reference)
 
 
 def facts_of(status: Any) -> tuple[tuple[str, str], ...]:
@@ -127,6 +129,8 @@ def facts_of(status: Any) -> tuple[tuple[str, str], ...]:
         value = status.get(name) if isinstance(status, Mapping) else getattr(status, name, None)
         if isinstance(value, list | tuple | set | frozenset):
             value = ", ".join(sorted(str(getattr(item, "id", item)) for item in value))
+        if isinstance(value, datetime):
+            value = value.date().isoformat()
         if value:
             facts.append((title, str(value)))
     return tuple(facts)
@@ -291,8 +295,9 @@ def read_app(folder: Path) -> tuple[str, Eula]:
     """Product and license agreement of the modelseal.toml in `folder`; raises ModelMissing."""
     try:
         described = tomllib.loads((folder / "modelseal.toml").read_text(encoding="utf-8"))
-        data = (folder / described["eula"]).read_bytes()
-        eula = Eula(data.decode("utf-8"), hashlib.sha256(data).hexdigest())
+        data = (folder / described["eula"]["path"]).read_bytes()
+        digest = base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+        eula = Eula(data.decode("utf-8"), digest)
         return str(described["product"]), eula
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelMissing(

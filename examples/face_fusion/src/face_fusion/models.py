@@ -20,6 +20,7 @@ from face_fusion.errors import (
     ModelSealed,
     ModelUnusable,
 )
+from face_fusion.refusals import told
 
 DETECTOR = "face_detector.onnx"
 MESH = "face_mesh.onnx"
@@ -125,16 +126,13 @@ def import_modelseal() -> Any:
 
 
 def _refused(error: Exception) -> ModelRefused | None:
-    """modelseal's own error as ours; recognised by its shape, so that plain use imports nothing."""
-    code, step = getattr(error, "code", None), getattr(error, "next_step", None)
-    if not (isinstance(code, str) and isinstance(step, str)):
+    """modelseal's own error as ours, with its exit code and its reference for support."""
+    said = told(error)
+    if said is None:
         return None
-    refused = ModelRefused(str(error) or str(getattr(error, "reason", code)), step, code)
-    reference = getattr(error, "reference", None)
-    if isinstance(reference, str) and reference not in refused.message:
-        refused.message += f" (reference {reference})"
-    exit_code = getattr(error, "exit_code", None)
-    refused.exit_code = exit_code if isinstance(exit_code, int) else ModelRefused.exit_code
+    reference = f" (reference {said.reference})" if said.reference else ""
+    refused = ModelRefused(said.message + reference, said.next_step, said.code)
+    refused.exit_code = said.exit_code
     return refused
 
 
