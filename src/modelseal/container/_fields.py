@@ -22,6 +22,7 @@ class Fields:
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
             raise fail(f"{what} is no map with text keys")
         self._left: dict[str, Any] = dict(value)
+        self._present = value.keys() - {"crit"}
 
     def error(self, why: str) -> InvalidBytes:
         """The error to raise for this map."""
@@ -35,8 +36,8 @@ class Fields:
         names = critical if isinstance(critical, list) else []
         if not names or len(names) != len({n for n in names if isinstance(n, str)}):
             raise self.error("crit is a list of distinct member names")
-        if names != sorted(names) or not all(name in self._left for name in names):
-            raise self.error("crit is sorted and names members that are there")
+        if names != sorted(names) or not self._present.issuperset(names):
+            raise self.error("crit is sorted and names other members that are there")
         unknown = [name for name in names if name not in known]
         if unknown:
             code = ContainerVersion if self._fail is ContainerMalformed else self._fail
