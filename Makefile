@@ -4,14 +4,18 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 LOCK   := requirements/dev.txt
 STAMP  := $(VENV)/.installed
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint bench soak docs lock clean
+.PHONY: demo test lint format bench soak docs lock clean
 
 $(STAMP): $(LOCK) pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(LOCK)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(PIP) install --quiet --no-deps --require-hashes -r $(LOCK)
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	touch $@
+
+demo: $(STAMP)
+	$(BIN)/python -m demo
 
 test: $(STAMP) lint
 	$(BIN)/python -m pytest
@@ -21,10 +25,25 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/make_cli_reference.py --check
 
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks --output bench-out/bench.json
+
+soak: $(STAMP)
+	$(BIN)/python -m pytest -m soak --override-ini addopts="--import-mode=importlib -ra"
+
+docs: $(STAMP)
+	$(BIN)/python tools/make_cli_reference.py
+
+# Needs uv; everything else needs pip alone.
 lock:
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
 	  --extra server --extra onnx --extra safetensors pyproject.toml requirements/dev.in -o $(LOCK)
 
 clean:
-	rm -rf $(VENV) demo-out
+	rm -rf $(VENV) demo-out bench-out
