@@ -203,3 +203,20 @@ def test_a_picture_too_small_for_the_label_is_refused(run, tmp_path):
     code, _, err = run(target=tmp_path / "tiny.png")
     assert code == 4
     assert "63 x 40" in err
+
+
+def test_a_mistake_in_the_program_is_told_in_two_lines(run, tmp_path, monkeypatch):
+    """Exit code 1 and no output; with --debug the error itself."""
+    from face_fusion import pipeline
+
+    def broken(*_):
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr(pipeline.warp, "warp_face", broken)
+    code, out, err = run("--json")
+    assert code == 1
+    assert json.loads(out)["code"] == "unexpected"
+    assert "ZeroDivisionError: oh" in err
+    _only(tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        run("--debug")

@@ -45,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     made.add_argument("--threads", type=int, default=0, help="threads per inference (0: per core)")
     made.add_argument("--json", action="store_true", help="print one JSON object with the timings")
+    made.add_argument("--debug", action="store_true", help="show where an unexpected error arose")
     made.add_argument("--version", action="version", version=__version__)
     return made
 
@@ -88,6 +89,15 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         _say("face-fusion: interrupted, nothing was written.")
         return INTERRUPTED
+    except Exception as error:
+        if options.debug:
+            raise
+        wrapped = FaceFusionError(
+            f"Something unexpected went wrong: {type(error).__name__}: {error}",
+            "This is a mistake in the program. Run it again with --debug and report what it says.",
+        )
+        _fail(wrapped, options.json)
+        return wrapped.exit_code
     if options.json:
         print(json.dumps(report, indent=2))
     return 0

@@ -21,7 +21,7 @@ class FaceFusionError(Exception):
     `code` is stable and meant for programs. `exit_code` is what the command line returns.
     """
 
-    code = "face_fusion"
+    code = "unexpected"
     exit_code = 1
 
     def __init__(self, message: str, next_step: str) -> None:
