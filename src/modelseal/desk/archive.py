@@ -17,7 +17,7 @@ from modelseal.desk.records import DataKeys, ModelRecord
 from modelseal.desk.workspace import Workspace, read_document
 from modelseal.errors import BackupInvalid, ConfigInvalid, InputMissing
 from modelseal.keys import file as file_provider
-from modelseal.keys.folder import KeyEntry, KeyFolder
+from modelseal.keys.folder import SECRET_ALG, KeyEntry, KeyFolder
 from modelseal.types import from_numeric, to_numeric
 
 TYP = "modelseal-backup"
@@ -121,7 +121,8 @@ class Archive:
     @property
     def key_count(self) -> int:
         """Private keys, the key-encryption key among them; data keys are not counted."""
-        return len(self.desk) + len(self.online) + (self.kek is not None)
+        keys = [key for key in (*self.desk, *self.online) if key.alg != SECRET_ALG]
+        return len(keys) + (self.kek is not None)
 
 
 def collect(workspace: Workspace, at: datetime) -> Archive:

@@ -112,7 +112,7 @@ def recovery_test(
     if sealed is not None:
         proving.prove_recovery(content, Path(sealed))
     if workspace is not None and workspace.has_desk:
-        recovery.remember_test(workspace, at, content.created_at)
+        recovery.remember(workspace.desk, content, at)
     return BackupProved(
         keys=content.key_count,
         models=len(content.models),
@@ -121,6 +121,11 @@ def recovery_test(
         missing=missing,
         recovered_file=sealed is not None,
     )
+
+
+def last_recovery_test(workspace: Workspace) -> datetime | None:
+    """When a backup was last proved; None when never. ``recovery.state`` tells more."""
+    return recovery.state(workspace).tested_at
 
 
 def restore_backup(

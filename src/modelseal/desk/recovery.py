@@ -8,9 +8,11 @@ from pathlib import Path
 import msgspec
 
 from modelseal import strict_json
+from modelseal.desk.archive import Archive
 from modelseal.desk.workspace import Workspace
 from modelseal.errors import InputMissing, InvalidBytes, Misuse, StateDamaged
 from modelseal.keys import files
+from modelseal.strict_json import b64u
 from modelseal.types import from_numeric, to_numeric
 
 NAME = "recovery.json"
@@ -37,28 +39,28 @@ def state(workspace: Workspace) -> RecoveryState:
     """Where the workspace stands; ``WorkspaceMissing`` without a desk."""
     path = workspace.desk / NAME
     tested_at = backup_at = None
+    saved: set[str] = set()
     try:
-        value = strict_json.decode(files.read_secret(path), max_bytes=4096)
+        value = strict_json.decode(files.read_secret(path), max_bytes=files.MAX_KEY_FILE_BYTES)
         tested_at, backup_at = from_numeric(value["tested_at"]), from_numeric(value["backup_at"])
+        saved = {str(file_id) for file_id in value["models"]}
     except InputMissing:
         pass
     except (InvalidBytes, Misuse, KeyError, TypeError):
         raise StateDamaged("not the state of a recovery test", path=str(path)) from None
-    since = backup_at
     unsaved = [
         f"{record.model} release {record.release}"
         for record in workspace.models.all()
-        if since is None or record.created_at > since
+        if b64u(record.file_id) not in saved
     ]
     return RecoveryState(workspace.kit.exists(), tested_at, backup_at, unsaved)
 
 
-def remember_test(workspace: Workspace, tested_at: datetime, backup_at: datetime) -> None:
-    """Afterwards the desk remembers that the backup made at ``backup_at`` was proved."""
-    write_state(workspace.desk, tested_at=tested_at, backup_at=backup_at)
-
-
-def write_state(desk: Path, *, tested_at: datetime, backup_at: datetime) -> None:
-    """Like ``remember_test``, for a desk that is being built."""
-    value = {"tested_at": to_numeric(tested_at), "backup_at": to_numeric(backup_at)}
+def remember(desk: Path, content: Archive, tested_at: datetime) -> None:
+    """Afterwards the desk remembers that the backup with ``content`` was proved."""
+    value = {
+        "tested_at": to_numeric(tested_at),
+        "backup_at": to_numeric(content.created_at),
+        "models": [b64u(model.file_id) for model in content.models],
+    }
     files.replace(desk / NAME, strict_json.encode(value))
