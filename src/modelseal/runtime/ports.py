@@ -8,6 +8,7 @@ from typing import Protocol
 
 from modelseal.container import SealedModel, VerifiedModel
 from modelseal.errors import ModelsealError
+from modelseal.types import MemoryProtection
 
 Keys = Mapping[int, memoryview]
 
@@ -36,6 +37,10 @@ class Licensee(Protocol):
 
         Raises ``KeyNotInLease`` and what a key release raises.
         """
+        ...
+
+    def reached(self, protection: MemoryProtection, *, swap_safe: bool) -> None:
+        """The memory of an opened model got this protection; ``status`` shows it. Never raises."""
         ...
 
     def refusal(self, error: ModelsealError) -> None:

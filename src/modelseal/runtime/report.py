@@ -53,10 +53,10 @@ def tell(error: ModelsealError, path: str | None, client: Any = None) -> None:
         error.params.setdefault("path", path)
     with contextlib.suppress(Exception):
         if _is_new(error.code, str(path)):
+            if client is not None:
+                client.refusal(error)  # gives it the reference that stderr names
             _to_stderr(error)
             to_run_report(error, path)
-            if client is not None:
-                client.refusal(error)
 
 
 def _is_new(code: str, path: str) -> bool:

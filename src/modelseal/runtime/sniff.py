@@ -1,4 +1,4 @@
-"""Telling sealed from plain without importing the container: under the hook most files are plain."""
+"""Telling sealed from plain without importing the container: under the hook most are plain."""
 
 from __future__ import annotations
 

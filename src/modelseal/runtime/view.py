@@ -23,7 +23,7 @@ from typing import Any
 
 from modelseal import container
 from modelseal.container import Entry, Index, VerifiedModel
-from modelseal.errors import Misuse, NotSealed, ReaderClosed
+from modelseal.errors import MemoryNotReached, Misuse, NotSealed, ReaderClosed
 from modelseal.memory import Arena
 from modelseal.runtime import together
 from modelseal.runtime.ports import Licensee
@@ -183,8 +183,10 @@ class View:
         model = self._file.model
         sections = _sections(entry, start, end)
         self._licensee.authorize(model, sections)
-        arena = Arena(end - start, _protection(model, sections))
+        wanted = _protection(model, sections)
+        arena = Arena(end - start, wanted)
         try:
+            self._check_reached(arena, wanted)
             secrets = together.secrets(self, sections, self._licensee)
             with self._licensee.data_keys(model, sections) as keys:
                 model.read_entry(entry, keys, arena.view, file_offset=start, together=secrets)
@@ -192,6 +194,14 @@ class View:
             arena.close()
             raise
         return arena
+
+    def _check_reached(self, arena: Arena, wanted: MemoryProtection) -> None:
+        """``MemoryNotReached`` before anything is decrypted into memory that is too open."""
+        self._licensee.reached(arena.reached, swap_safe=arena.swap_safe)
+        if wanted is MemoryProtection.SECRET and arena.reached is not MemoryProtection.SECRET:
+            raise MemoryNotReached(
+                "no such memory on this system", reached=str(arena.reached), needed=str(wanted)
+            )
 
 
 def _sections(entry: Entry, start: int, end: int) -> list[int]:

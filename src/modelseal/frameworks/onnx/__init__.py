@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from modelseal.errors import EgressRefused, ExtraMissing, Misuse
+from modelseal.memory import wipe
 
 from .skeleton import split
 
@@ -167,6 +168,7 @@ def _create(session: Any, create: Any, args: tuple[Any, ...], kwargs: Mapping[st
     options = session._sess_options
     refuse_egress(options, args, kwargs, model.path)
     ort = runtime()
+    _silence(ort)
     hand_over = getattr(ort.SessionOptions, "add_external_initializers_from_files_in_memory", None)
     token = f"modelseal-{os.getpid()}-{next(_numbers)}"
     with model.open() as opened:
@@ -182,6 +184,18 @@ def _create(session: Any, create: Any, args: tuple[Any, ...], kwargs: Mapping[st
             create(session, *args, **kwargs)
         finally:
             session._model_path, session._model_bytes = model.path, None
+            wipe(parts.model)
+
+
+@functools.cache
+def _silence(ort: Any) -> None:
+    """From the first sealed session on ONNX Runtime notes nothing of the process's graphs.
+
+    Its telemetry (1.32 on Linux) queues graph names and error texts in a file below the home.
+    """
+    disable = getattr(ort, "disable_telemetry_events", None)
+    if disable is not None:
+        disable()
 
 
 def _getstate(session: Any) -> Any:

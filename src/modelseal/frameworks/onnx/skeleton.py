@@ -25,11 +25,14 @@ Open = Callable[[str], memoryview]
 
 @dataclass
 class Skeleton:
-    """``model`` names the weights by ``token`` and a number; ``files`` are their bytes."""
+    """``model`` names the weights by ``token`` and a number; ``files`` are their bytes.
+
+    Whoever hands ``model`` over wipes it afterwards.
+    """
 
     token: str
     open_external: Open
-    model: bytes = b""
+    model: bytearray = field(default_factory=bytearray)
     files: dict[str, memoryview] = field(default_factory=dict)
     _names: dict[str, str] = field(default_factory=dict)
 
@@ -65,7 +68,7 @@ def split(model: memoryview, token: str, open_external: Open, *, move: bool = Tr
     size = sum(len(piece) for piece in pieces)
     if size > SKELETON_MAX_BYTES:
         raise InvalidBytes("the graph without its large weights is still over 2 GiB")
-    found.model = b"".join(pieces)
+    found.model = bytearray().join(pieces)
     return found
 
 

@@ -6,10 +6,7 @@ import functools
 from types import ModuleType
 from typing import Any
 
-from modelseal.errors import EgressRefused
-from modelseal.runtime import default, report
 from modelseal.runtime.hook.passing import is_ours, rebind
-from modelseal.runtime.loading import label
 
 NAMES = ("load", "load_model", "load_from_string", "load_model_from_string")
 
@@ -29,6 +26,10 @@ def _refusing(name: str, original: Any) -> Any:
     @functools.wraps(original)
     def load(f: Any, *args: Any, **kwargs: Any) -> Any:
         if is_ours(f):
+            from modelseal.errors import EgressRefused
+            from modelseal.runtime import default, report
+            from modelseal.runtime.loading import label
+
             path = label(f)
             with report.told(default.current_or_none, path):
                 raise EgressRefused(

@@ -6,7 +6,6 @@ from types import ModuleType
 
 from modelseal.frameworks import onnx as adapter
 from modelseal.runtime.hook.passing import is_ours
-from modelseal.runtime.onnx import SealedOnnx
 
 
 def patch(module: ModuleType) -> None:
@@ -14,5 +13,9 @@ def patch(module: ModuleType) -> None:
     adapter.patch(module.InferenceSession, _resolve)
 
 
-def _resolve(given: object) -> SealedOnnx | None:
-    return SealedOnnx(given, plain_beside=True) if is_ours(given) else None
+def _resolve(given: object) -> adapter.Model | None:
+    if not is_ours(given):
+        return None
+    from modelseal.runtime.onnx import SealedOnnx
+
+    return SealedOnnx(given, plain_beside=True)

@@ -1,4 +1,7 @@
-"""Which argument of a loader is ours, and names that were imported before."""
+"""Which argument of a loader is ours, and names that were imported before.
+
+Most files of a program are plain: what opens sealed ones is imported when the first one is met.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,6 @@ import os
 import sys
 from typing import Any
 
-from modelseal.errors import NotSealed
-from modelseal.runtime import default, report
-from modelseal.runtime.loading import label
 from modelseal.runtime.sniff import is_sealed_bytes, is_sealed_file
 
 
@@ -21,15 +21,26 @@ def is_ours(given: object) -> bool:
         return is_sealed_bytes(given)
     if not isinstance(given, (str, os.PathLike)):
         return False
-    path = label(given)
-    if path is None:
-        return False
+    path = os.fsdecode(os.fspath(given))
     sealed = is_sealed_file(path)
-    if sealed is False:
+    if sealed is False and _may_be_demanded():
+        from modelseal.errors import NotSealed
+        from modelseal.runtime import default, report
+
         with report.told(default.current_or_none, path):
             if default.policy().demands(path):
                 raise NotSealed("modelseal.toml wants this file sealed", path=path)
     return bool(sealed)
+
+
+def _may_be_demanded() -> bool:
+    """False when no ``modelseal.toml`` can be in force, so that none needs to be read."""
+    if os.environ.get("MODELSEAL_APP") or getattr(sys, "frozen", False):
+        return True
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    if not main:
+        return False
+    return os.path.lexists(os.path.join(os.path.dirname(os.path.realpath(main)), "modelseal.toml"))  # noqa: PTH118, PTH120
 
 
 def rebind(old: object, new: object) -> None:

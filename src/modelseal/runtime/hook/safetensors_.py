@@ -11,7 +11,6 @@ from types import ModuleType
 from typing import Any
 
 from modelseal.runtime.hook.passing import is_ours, rebind
-from modelseal.runtime.safetensors import open_tensors
 
 
 def patch(module: ModuleType) -> None:
@@ -35,6 +34,8 @@ def _safe_open(original: Any) -> Any:
 
         def __call__(cls, filename: Any, framework: str, device: Any = "cpu", **kwargs: Any) -> Any:
             if is_ours(filename):
+                from modelseal.runtime.safetensors import open_tensors
+
                 return open_tensors(filename, framework, device)
             return original(filename, framework, device, **kwargs)
 
@@ -50,6 +51,8 @@ def _deserialize(original: Any) -> Any:
     def deserialize(data: Any) -> Any:
         if not is_ours(data) or not isinstance(data, (bytes, bytearray)):
             return original(data)
+        from modelseal.runtime.safetensors import open_tensors
+
         with open_tensors(data, "numpy", "cpu") as tensors:
             return tensors.raw()
 

@@ -7,7 +7,6 @@ from types import ModuleType
 from typing import Any
 
 from modelseal.runtime.hook.passing import is_ours, rebind
-from modelseal.runtime.torch import load_sealed
 
 
 def patch(module: ModuleType) -> None:
@@ -19,6 +18,8 @@ def patch(module: ModuleType) -> None:
     @functools.wraps(original)
     def load(f: Any, *args: Any, **kwargs: Any) -> Any:
         if is_ours(f):
+            from modelseal.runtime.torch import load_sealed
+
             return load_sealed(f, original, args, kwargs)
         return original(f, *args, **kwargs)
 

@@ -1,0 +1,26 @@
+"""``torch.load`` over opened memory."""
+
+from __future__ import annotations
+
+from typing import Any, BinaryIO
+
+from modelseal.errors import ExtraMissing
+
+
+def runtime() -> Any:
+    """The module ``torch``; ``ExtraMissing`` when it is not installed."""
+    try:
+        import torch
+    except ImportError:
+        raise ExtraMissing("torch is not installed", extra="torch") from None
+    return torch
+
+
+def load(file: BinaryIO, load: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """``torch.load`` (``load``) of ``file``; ``weights_only`` is True unless told otherwise.
+
+    ``mmap`` would need a path and is left out: what it saves is saved here anyway.
+    """
+    kwargs = {"weights_only": True, **kwargs}
+    kwargs.pop("mmap", None)
+    return load(file, *args, **kwargs)

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import gc
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors
+import safetensors.numpy
+from tests import models
+from tests.runtime.shop import Shop, ShopLicensee
+
+import modelseal
+from modelseal.errors import (
+    ExtraMissing,
+    InputMissing,
+    InvalidBytes,
+    Misuse,
+    NotEntitled,
+    NotFound,
+    NotSealed,
+    ReaderClosed,
+)
+
+SILERO = "silero_vad_16k.safetensors"
+
+
+def sealed_silero(shop: Shop) -> tuple[Path, Path]:
+    plain = models.path(SILERO)
+    return plain, shop.seal("model.safetensors", plain.read_bytes())[0]
+
+
+def assert_same(found: dict, expected: dict) -> None:
+    assert sorted(found) == sorted(expected)
+    for name, array in expected.items():
+        assert found[name].dtype == array.dtype
+        assert np.array_equal(found[name], array)
+
+
+def test_load_file_gives_what_the_plain_one_gives(shop: Shop, licensee: ShopLicensee) -> None:
+    plain, path = sealed_silero(shop)
+    expected = safetensors.numpy.load_file(plain)
+    assert_same(modelseal.safetensors.load_file(path), expected)
+    assert_same(modelseal.safetensors.load_file(str(path)), expected)
+    assert_same(modelseal.safetensors.load(path.read_bytes()), expected)
+
+
+def test_tensors_are_the_callers_own_and_writable(shop: Shop, licensee: ShopLicensee) -> None:
+    _, path = sealed_silero(shop)
+    one, other = (modelseal.safetensors.load_file(path) for _ in range(2))
+    name = next(iter(one))
+    before = other[name].copy()
+    one[name][...] = 7
+    assert np.array_equal(other[name], before)
+
+
+def test_tensors_share_one_arena_and_outlive_everything_else(
+    shop: Shop, licensee: ShopLicensee
+) -> None:
+    plain, path = sealed_silero(shop)
+    loaded = modelseal.safetensors.load_file(path)
+    arrays = sorted(loaded.values(), key=lambda a: a.__array_interface__["data"][0])
+    for one, following in itertools.pairwise(arrays):
+        end = one.__array_interface__["data"][0] + one.nbytes
+        assert end == following.__array_interface__["data"][0]
+    name = next(iter(loaded))
+    kept = loaded.pop(name)
+    del loaded, arrays, one, following
+    path.unlink()
+    gc.collect()
+    assert np.array_equal(kept, safetensors.numpy.load_file(plain)[name])
+
+
+def test_safe_open_reads_only_what_is_asked_for(
+    shop: Shop, licensee: ShopLicensee, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = np.arange(4096 * 256, dtype=np.float32).reshape(4096, 256)
+    data = safetensors.numpy.save({"big": rows, "small": rows[:1]}, {"by": "test"})
+    path, _ = shop.seal("big.safetensors", data)
+    with modelseal.safetensors.safe_open(path, "numpy") as file:
+        assert file.keys() == ["big", "small"] and file.metadata() == {"by": "test"}
+        assert np.array_equal(file.get_slice("big")[100:102], rows[100:102])
+        assert np.array_equal(file.get_tensor("small"), rows[:1])
+        # every chunk but the ones already seen is made unreadable; what was not asked for stays
+        damaged = bytearray(path.read_bytes())
+        middle = len(damaged) // 2
+        damaged[middle : middle + 200_000] = bytes(200_000)
+        path.write_bytes(damaged)
+        assert np.array_equal(file.get_slice("big")[100:102], rows[100:102])
+    with pytest.raises(ReaderClosed):
+        file.keys()
+
+
+def test_names_that_are_not_there_and_odd_frameworks(shop: Shop, licensee: ShopLicensee) -> None:
+    _, path = sealed_silero(shop)
+    file = modelseal.safetensors.safe_open(path, "np")
+    with pytest.raises(NotFound):
+        file.get_tensor("nope")
+    with pytest.raises(Misuse):
+        modelseal.safetensors.safe_open(path, "tf")
+    with pytest.raises(Misuse):
+        modelseal.safetensors.load("text")  # type: ignore[arg-type]
+
+
+def test_torch_is_named_when_it_is_missing(shop: Shop, licensee: ShopLicensee) -> None:
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        _, path = sealed_silero(shop)
+        with pytest.raises(ExtraMissing) as raised:
+            modelseal.safetensors.load_file(path, framework="pt")
+        assert raised.value.params["extra"] == "torch"
+
+
+def test_a_plain_file_is_refused_unless_allowed(shop: Shop, licensee: ShopLicensee) -> None:
+    plain = models.path(SILERO)
+    with pytest.raises(NotSealed):
+        modelseal.safetensors.load_file(plain)
+    with pytest.raises(NotSealed):
+        modelseal.safetensors.load(plain.read_bytes())
+    expected = safetensors.numpy.load_file(plain)
+    assert_same(modelseal.safetensors.load_file(plain, allow_plain=True), expected)
+    assert_same(modelseal.safetensors.load(plain.read_bytes(), allow_plain=True), expected)
+    with modelseal.safetensors.safe_open(plain, "np", allow_plain=True) as file:
+        assert file.keys() == sorted(expected)
+    with pytest.raises(InputMissing):
+        modelseal.safetensors.load_file(shop.folder / "none.safetensors")
+
+
+def test_refusals_and_bad_contents_are_our_errors(shop: Shop, licensee: ShopLicensee) -> None:
+    path, _ = shop.seal("r.safetensors", b"\0" * 64, entitlement="face.restore")
+    with pytest.raises(NotEntitled):
+        modelseal.safetensors.load_file(path)
+    path, _ = shop.seal("bad.safetensors", b"\xff" * 64)
+    with pytest.raises(InvalidBytes):
+        modelseal.safetensors.load_file(path)
+
+
+def test_a_sharded_folder_gives_each_shard_by_its_name(shop: Shop, licensee: ShopLicensee) -> None:
+    shards = {
+        f"model-0000{n}-of-00002.safetensors": safetensors.numpy.save(
+            {f"t{n}": np.full(4, n, dtype=np.float32)}
+        )
+        for n in (1, 2)
+    }
+    path, _ = shop.seal("folder.sealed", {**shards, "config.json": b"{}"})
+    second = modelseal.safetensors.load_file(path / "model-00002-of-00002.safetensors")
+    assert np.array_equal(second["t2"], np.full(4, 2, dtype=np.float32))
+    with pytest.raises(Misuse, match="model-00001"):
+        modelseal.safetensors.load_file(path)

@@ -1,0 +1,228 @@
+"""The seam: what is verified, judged, decrypted, shared and dropped, and when."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from tests.runtime.shop import Shop, ShopLicensee
+
+import modelseal
+from modelseal import container
+from modelseal.errors import (
+    AccessDenied,
+    ContainerDamaged,
+    ContainerTruncated,
+    InputMissing,
+    KeyNotInLease,
+    LicenseExpired,
+    Misuse,
+    NotEntitled,
+    NotFound,
+    NotSealed,
+    ReaderClosed,
+    TogetherMissing,
+)
+from modelseal.runtime import sniff
+from modelseal.runtime.view import open_view
+
+TEXT = bytes(range(256)) * 1024
+
+
+def test_the_magic_is_the_containers() -> None:
+    assert sniff.MAGIC == container.MAGIC
+
+
+def test_an_entry_is_decrypted_once_for_all_who_hold_it(shop: Shop, licensee: ShopLicensee) -> None:
+    path, _ = shop.seal("m.bin", TEXT)
+    views = [open_view(path, licensee) for _ in range(8)]
+    barrier = threading.Barrier(8)
+    addresses: list[int] = []
+
+    def hold(view) -> None:
+        import ctypes
+
+        with view.shared("m.bin") as data:
+            block = (ctypes.c_ubyte * 1).from_buffer_copy(data[:1])
+            assert bytes(block) == TEXT[:1] and data.readonly
+            addresses.append(id(data.obj))
+            barrier.wait(30)
+
+    threads = [threading.Thread(target=hold, args=(view,)) for view in views]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(set(addresses)) == 1
+    assert sum(sections != (0,) for _, sections in licensee.key_requests) == 1
+    assert not views[0]._file.shared
+
+
+def test_the_front_is_read_once_per_file_identity(shop: Shop, licensee: ShopLicensee) -> None:
+    path, _ = shop.seal("m.bin", TEXT)
+    first, second = open_view(path, licensee), open_view(str(path), licensee)
+    assert first._file is second._file
+    assert [s for _, s in licensee.key_requests] == [(0,)]
+    link = path.parent / "link.bin"
+    link.symlink_to(path)
+    assert open_view(link, licensee)._file is first._file
+
+
+def test_a_replaced_file_is_another_identity(shop: Shop, licensee: ShopLicensee) -> None:
+    path, _ = shop.seal("m.bin", TEXT)
+    before = open_view(path, licensee)
+    times = os.stat(path)
+    shop.seal("n.bin", {"m.bin": TEXT[::-1]})
+    (path.parent / "n.bin").replace(path)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    after = open_view(path, licensee)
+    assert bytes(after.private("m.bin")) == TEXT[::-1]
+    assert bytes(before.private("m.bin")) == TEXT
+
+
+def test_bytes_that_change_after_the_front_was_read_are_refused(
+    shop: Shop, licensee: ShopLicensee
+) -> None:
+    path, _result = shop.seal("m.bin", TEXT)
+    view = open_view(path, licensee)
+    times = os.stat(path)
+    data = bytearray(path.read_bytes())
+    data[-1000] ^= 1
+    with path.open("r+b") as file:
+        file.write(data)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with pytest.raises(ContainerDamaged), view.shared("m.bin"):
+        pass
+    with pytest.raises(ContainerDamaged):
+        view.private("m.bin")
+
+
+def test_the_license_is_asked_at_every_load(shop: Shop, licensee: ShopLicensee) -> None:
+    path, _ = shop.seal("m.bin", TEXT)
+    view = open_view(path, licensee)
+    with view.shared("m.bin"):
+        shop.expired = True
+        shop.save()
+        with pytest.raises(LicenseExpired), view.shared("m.bin"):
+            pass
+        with pytest.raises(LicenseExpired):
+            view.private("m.bin", 0, 1)
+
+
+def test_keys_are_wiped_once_the_bytes_are_there(shop: Shop, licensee: ShopLicensee) -> None:
+    path, _result = shop.seal("m.bin", TEXT)
+    kept = open_view(path, licensee).private("m.bin")
+    gc.collect()
+    assert all(secret._arena.closed for secret in licensee.live_secrets)
+    assert len(kept) == len(TEXT)
+
+
+def test_only_the_granted_section_opens(shop: Shop, licensee: ShopLicensee) -> None:
+    rights = {"a.bin": "face.swap", "b.bin": "face.restore"}
+    path, _ = shop.seal("two.sealed", {"a.bin": b"a" * 10, "b.bin": b"b" * 10}, entitlement=rights)
+    view = open_view(path, licensee)
+    assert view.names() == ["a.bin", "b.bin"]
+    assert bytes(view.private("a.bin")) == b"a" * 10
+    with pytest.raises(NotEntitled):
+        view.private("b.bin")
+    shop.grant("face.restore")
+    assert bytes(open_view(path, licensee).private("b.bin")) == b"b" * 10
+
+
+def test_a_section_opens_only_beside_the_models_it_names(
+    shop: Shop, licensee: ShopLicensee, tmp_path: Path
+) -> None:
+    guard, made = shop.seal("guard.onnx", b"guard", secret_for_together=True)
+    assert made.together_secret is not None
+    reference = [container.TogetherRef("guard", made.together_secret)]
+    path, _ = shop.seal("swap.onnx", TEXT, together=reference)
+    assert bytes(open_view(path, licensee).private("swap.onnx")) == TEXT
+    away = guard.rename(tmp_path / "guard.onnx")
+    with pytest.raises(TogetherMissing) as raised:
+        open_view(path, licensee).private("swap.onnx")
+    assert raised.value.params["model"] == "guard"
+    (shop.folder / "guard.onnx").write_bytes(b"not sealed")
+    with pytest.raises(TogetherMissing):
+        open_view(path, licensee).private("swap.onnx")
+    away.replace(guard)
+    shop.grant("face.swap")
+    assert bytes(open_view(path, licensee).private("swap.onnx")) == TEXT
+
+
+def test_a_guard_that_is_not_licensed_refuses_with_its_reason(
+    shop: Shop, licensee: ShopLicensee
+) -> None:
+    _, made = shop.seal("guard.onnx", b"guard", secret_for_together=True, entitlement="safety")
+    assert made.together_secret is not None
+    reference = [container.TogetherRef("guard", made.together_secret)]
+    path, _ = shop.seal("swap.onnx", TEXT, together=reference)
+    with pytest.raises(NotEntitled) as raised:
+        open_view(path, licensee).private("swap.onnx")
+    assert raised.value.params["entitlement"] == "safety"
+    shop.grant("face.swap", "safety")
+    assert bytes(open_view(path, licensee).private("swap.onnx")) == TEXT
+
+
+def test_ranges_are_exact_and_checked(shop: Shop, licensee: ShopLicensee) -> None:
+    path, _ = shop.seal("m.bin", TEXT)
+    view = open_view(path, licensee)
+    for start, stop in ((0, 0), (0, 1), (65535, 65537), (len(TEXT) - 1, len(TEXT)), (100, 200_000)):
+        assert bytes(view.private("m.bin", start, stop)) == TEXT[start:stop]
+    for start, stop in ((-1, 3), (3, 2), (0, len(TEXT) + 1)):
+        with pytest.raises(Misuse):
+            view.private("m.bin", start, stop)
+    with pytest.raises(NotFound):
+        view.private("other")
+
+
+def test_a_closed_view_gives_nothing_more(shop: Shop, licensee: ShopLicensee) -> None:
+    path, _ = shop.seal("m.bin", TEXT)
+    view = open_view(path, licensee)
+    kept = view.private("m.bin")
+    view.close()
+    with pytest.raises(ReaderClosed):
+        view.names()
+    assert bytes(kept) == TEXT
+
+
+def test_paths_that_are_no_sealed_file(shop: Shop, licensee: ShopLicensee, tmp_path: Path) -> None:
+    with pytest.raises(InputMissing):
+        modelseal.open(tmp_path / "none")
+    with pytest.raises(InputMissing):
+        modelseal.open("nul\0name")
+    with pytest.raises(InputMissing):
+        modelseal.open(tmp_path / "none" / "deep" / "er")
+    with pytest.raises(NotSealed):
+        modelseal.open(tmp_path)
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(NotSealed):
+        modelseal.open(tmp_path / "fifo")
+    with pytest.raises(NotSealed):
+        modelseal.open("/dev/zero")
+    (tmp_path / "empty").write_bytes(b"")
+    with pytest.raises(NotSealed):
+        modelseal.open(tmp_path / "empty")
+    with pytest.raises(Misuse):
+        modelseal.open(7)  # type: ignore[arg-type]
+
+
+def test_truncation_and_a_missing_key_are_told_apart(shop: Shop, licensee: ShopLicensee) -> None:
+    path, _result = shop.seal("m.bin", TEXT)
+    (path.parent / "short.bin").write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ContainerTruncated):
+        modelseal.open(path.parent / "short.bin")
+    shop.keys.clear()
+    shop.save()
+    with pytest.raises(KeyNotInLease):
+        modelseal.open(path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read(shop: Shop, licensee: ShopLicensee) -> None:
+    path, _ = shop.seal("m.bin", TEXT)
+    path.chmod(0)
+    with pytest.raises(AccessDenied):
+        modelseal.open(path)
