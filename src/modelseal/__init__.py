@@ -17,9 +17,10 @@ Importing this costs nothing; each name is loaded when it is first used.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # of typing, which costs milliseconds at every start
 if TYPE_CHECKING:
+    from typing import Any
+
     from modelseal import errors, onnx, safetensors, torch
     from modelseal.client import Client
     from modelseal.runtime.api import install, load, use

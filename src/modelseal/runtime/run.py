@@ -26,7 +26,7 @@ _FROM_TERMINAL = frozenset({"SIGINT", "SIGQUIT", "SIGWINCH"})
 _SI_KERNEL = 0x80
 _IGNORED_BY_PYTHON = ("SIGPIPE", "SIGXFSZ")
 _PYTHON = re.compile(r"(python|pypy)[0-9.]*(\.exe)?")
-_TAKES_VALUE = "WXcm"
+_ISOLATING, _TAKES_VALUE, _PROGRAM = "IES", "WX", "cm"
 
 
 def run(
@@ -161,22 +161,34 @@ def _plain_wait(argv: list[str], env: dict[str, str]) -> int:
 
 def _warn_unreachable(argv: Sequence[str]) -> None:
     """Says so when Python is told to ignore the environment that carries the hook."""
-    if not _PYTHON.fullmatch(Path(argv[0]).name):
+    if not argv or not _PYTHON.fullmatch(Path(argv[0]).name):
         return
-    for argument in argv[1:]:
+    letter = _isolating(argv[1:])
+    if letter:
+        _say(
+            f"`{Path(argv[0]).name} -{letter}` ignores the hook, so sealed models stay closed. "
+            "Leave the option out, or let the program begin with "
+            "`import modelseal; modelseal.install()`."
+        )
+
+
+def _isolating(arguments: Sequence[str]) -> str | None:
+    """The first option of the interpreter by which it ignores the environment or its site."""
+    rest = iter(arguments)
+    for argument in rest:
         if not argument.startswith("-") or argument in ("-", "--"):
-            return
+            return None
         letters = "" if argument.startswith("--") else argument[1:]
-        for letter in letters:
-            if letter in "IES":
-                _say(
-                    f"`{Path(argv[0]).name} -{letter}` ignores the hook, so sealed models stay "
-                    "closed. Leave the option out, or let the program begin with "
-                    "`import modelseal; modelseal.install()`."
-                )
-                return
+        for place, letter in enumerate(letters):
+            if letter in _ISOLATING:
+                return letter
+            if letter in _PROGRAM:
+                return None
             if letter in _TAKES_VALUE:
-                return
+                if place == len(letters) - 1:
+                    next(rest, None)
+                break
+    return None
 
 
 def _summary(report: str | None) -> None:

@@ -8,10 +8,13 @@ but this file is imported before a framework is. Only sealed files (by their mag
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from importlib.machinery import ModuleSpec
-from types import ModuleType
-from typing import Any
+
+TYPE_CHECKING = False  # of typing, which costs milliseconds at every start
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+    from typing import Any
 
 WATCHED = {
     "onnxruntime.capi.onnxruntime_inference_collection": "onnxruntime_",

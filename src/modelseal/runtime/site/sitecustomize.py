@@ -30,9 +30,8 @@ def _start() -> None:
 
 
 def _chain() -> None:
-    from importlib.machinery import PathFinder
-
-    spec = PathFinder.find_spec("sitecustomize", sys.path)
+    found = (finder.find_spec("sitecustomize", None) for finder in sys.meta_path)
+    spec = next((spec for spec in found if spec is not None), None)
     if spec is None or spec.loader is None or spec.origin == __file__:
         return
     from importlib.util import module_from_spec
