@@ -5,11 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import cbor2
 import pytest
+from blake3 import blake3
+from cryptography.hazmat.primitives import hpke
+from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PublicKey
 
 from modelseal.container import BytesSource, VariantKey, VerifiedModel, inspect, parse
 from modelseal.container._header import Header
@@ -108,12 +115,65 @@ def open_with_the_package(data: bytes, case: Case) -> tuple[dict[str, bytes], Ve
     return files, model
 
 
+def _public_key(jwk: dict[str, str]) -> tuple[tuple[str, str], Any]:
+    """Algorithm, thumbprint and key of a JWK, without the package."""
+    canonical = json.dumps(jwk, sort_keys=True, separators=(",", ":")).encode()
+    kid = urlsafe_b64encode(hashlib.sha256(canonical).digest()).rstrip(b"=").decode()
+    if jwk["kty"] == "OKP":
+        raw = urlsafe_b64decode(jwk["x"] + "==")
+        return ("Ed25519", kid), Ed25519PublicKey.from_public_bytes(raw)
+    raw = urlsafe_b64decode(jwk["pub"] + "==")
+    return ("ML-DSA-65", kid), MLDSA65PublicKey.from_public_bytes(raw)
+
+
+def _recovered(other: Any, private: bytes, kid: str) -> Any:
+    """The recovery entry opened without the package."""
+    kem = mlkem.MLKEM768PrivateKey.from_seed_bytes(private[:64])
+    ecdh = x25519.X25519PrivateKey.from_private_bytes(private[64:])
+    suite = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
+    bound = {name: other.header[name] for name in ("product", "model", "release")}
+    bound |= {"file_id": other.file_id, "prologue": other.salt, "kid": kid}
+    info = cbor2.dumps(["modelseal", "sealed-model recovery", bound], canonical=True)
+    key = hpke.MLKEM768X25519PrivateKey(kem, ecdh)
+    return cbor2.loads(suite.decrypt(other.header["recovery"]["ct"], key, info))
+
+
+def open_with_the_independent_reader(
+    reader: ModuleType, data: bytes, case: Case
+) -> tuple[dict[str, bytes], Any]:
+    """The same with the other reader."""
+    other = reader.Reader(data)
+    raw = bytes.fromhex
+    pinned = dict(_public_key(KEYS[name]) for name in case["trust"])
+    other.verify(pinned, case["product"], case.get("min_release", 0))
+    data_keys = {int(n): raw(key) for n, key in case["data_keys"].items()}
+    together = {model: raw(secret) for model, secret in case.get("together", {}).items()}
+    bundle = {
+        int(n): [(raw(label), raw(key)) for label, key in pairs]
+        for n, pairs in case.get("bundle_keys", {}).items()
+    }
+    index = other.read_index(other.open_section(0, data_keys[0], {}, None))
+    plain = {
+        n: other.open_section(n, data_keys.get(n), together, bundle.get(n))
+        for n in sorted((data_keys.keys() | bundle.keys()) - {0})
+    }
+    files = {}
+    for entry in index["entries"]:
+        if all(section in plain for section, *_ in entry["extents"]):
+            pieces = [plain[n][at : at + size] for n, at, size, _, _ in entry["extents"]]
+            digests = [extent[4] for extent in entry["extents"]]
+            assert [blake3(piece).digest() for piece in pieces] == digests
+            files[entry["name"]] = b"".join(pieces)
+    other.check_leaves(case.get("holes", False))
+    return files, other
+
+
 @pytest.mark.parametrize("case", VALID)
 def test_a_valid_vector_opens_to_its_files_in_both_readers(case: Case, reader: ModuleType) -> None:
     """Both readers give exactly the files whose digests the manifest holds."""
     data = bytes_of(case)
     files, _ = open_with_the_package(data, case)
-    again, _ = reader.read_case(data, case, KEYS)
+    again, _ = open_with_the_independent_reader(reader, data, case)
     assert files == again
     assert {n: hashlib.sha256(plain).hexdigest() for n, plain in files.items()} == case["entries"]
 
@@ -136,8 +196,8 @@ def test_the_recovery_key_gives_all_data_keys_back(case: Case, reader: ModuleTyp
     _, model = open_with_the_package(data, case)
     private = bytes.fromhex(KEYS["recovery_private"])
     recovered = model.recover_keys(KemPrivateKey(private))
-    _, other = reader.read_case(data, case, KEYS)
-    assert other.recover(private, KEYS["recovery_kid"]) == recovered
+    _, other = open_with_the_independent_reader(reader, data, case)
+    assert _recovered(other, private, KEYS["recovery_kid"]) == recovered
     known = case["data_keys"] | case.get("seeds", {})
     assert {n: recovered[int(n)].hex() for n in known} == known
 
@@ -152,8 +212,8 @@ def test_a_refused_vector_is_refused_with_its_code_by_both_readers(
         open_with_the_package(data, case)
     assert ours.value.code == case["code"]
     with pytest.raises(reader.Refusal) as theirs:
-        reader.read_case(data, case, KEYS)
-    assert theirs.value.code == case["code"]
+        open_with_the_independent_reader(reader, data, case)
+    assert theirs.value.args[0] == case["code"]
 
 
 def test_every_vector_file_is_in_the_manifest_and_they_stay_small() -> None:
