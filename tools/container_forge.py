@@ -134,9 +134,13 @@ class Forge:
         leaf_table = bytes(body.leaves + body.records)
         final["leaf_hash"] = leaf_hash(self.suite, leaf_table)
         bound = recovery_entry.info(
-            product=self.product, model=self.model, release=self.release,
-            file_id=file_id, prologue_hash=salt, kid=self.recovery.kid,
-        )  # fmt: skip
+            product=self.product,
+            model=self.model,
+            release=self.release,
+            file_id=file_id,
+            prologue_hash=salt,
+            kid=self.recovery.kid,
+        )
         final["recovery"]["ct"] = recovery_entry.seal_entry(data_keys, self.recovery, bound).ct
         self.on_header(final)
         raw_header = self.encode_header(final)
@@ -158,10 +162,16 @@ class Forge:
         for number, part in enumerate(sections):
             count = _count(part.plain, self.chunk_bytes)
             member: dict[str, Any] = {
-                "id": number, "kind": part.kind, "first": first, "count": count,
-                "bytes": len(part.plain), "commitment": _ZERO, "source": "lease",
-                "level": 0, "memory": "none",
-            }  # fmt: skip
+                "id": number,
+                "kind": part.kind,
+                "first": first,
+                "count": count,
+                "bytes": len(part.plain),
+                "commitment": _ZERO,
+                "source": "lease",
+                "level": 0,
+                "memory": "none",
+            }
             if number:
                 member["entitlement"] = part.entitlement
             if part.variants:
@@ -171,12 +181,17 @@ class Forge:
             first += count * max(1, part.variants)
             table.append(member | part.members)
         return {
-            "product": self.product, "model": self.model, "model_version": "1.0",
-            "release": self.release, "created_at": 1_790_000_000, "min_reader": 1,
-            "leaf_hash": _ZERO, "sections": table,
+            "product": self.product,
+            "model": self.model,
+            "model_version": "1.0",
+            "release": self.release,
+            "created_at": 1_790_000_000,
+            "min_reader": 1,
+            "leaf_hash": _ZERO,
+            "sections": table,
             "signers": [{"alg": s.alg, "kid": s.kid} for s in self.publisher],
             "recovery": {"kid": self.recovery.kid, "ct": bytes(recovery_bytes)},
-        }  # fmt: skip
+        }
 
     def _prologue(
         self, header: dict[str, Any], sections: Sequence[Part], file_id: bytes
@@ -188,12 +203,18 @@ class Forge:
         data_offset = leaf_table_offset + 32 * stored + 52 * records
         body = sum(len(part.plain) * max(1, part.variants) for part in sections) + 16 * stored
         return Prologue(
-            suite=self.suite, chunk_bytes=self.chunk_bytes, file_id=file_id,
-            plain_bytes=sum(len(part.plain) for part in sections), file_bytes=data_offset + body,
-            header_bytes=header_bytes, signatures_bytes=signatures_bytes,
-            leaf_table_offset=leaf_table_offset, data_offset=data_offset,
-            section_count=len(sections), stored_count=stored,
-        )  # fmt: skip
+            suite=self.suite,
+            chunk_bytes=self.chunk_bytes,
+            file_id=file_id,
+            plain_bytes=sum(len(part.plain) for part in sections),
+            file_bytes=data_offset + body,
+            header_bytes=header_bytes,
+            signatures_bytes=signatures_bytes,
+            leaf_table_offset=leaf_table_offset,
+            data_offset=data_offset,
+            section_count=len(sections),
+            stored_count=stored,
+        )
 
 
 class _Body:

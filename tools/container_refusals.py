@@ -10,10 +10,11 @@ from typing import Any
 
 import cbor2
 from blake3 import blake3
-from container_forge import Forge, Forged, Part, index_of, one_entry, pad_index
 
+from container_forge import Forge, Forged, Part, index_of, one_entry, pad_index
 from modelseal import cbor
 
+RELEASE = cbor.encode("release")
 PLAIN = b"the plaintext of the hostile ones"
 Members = dict[str, Any]
 Case = tuple[str, str, str, Forged]
@@ -39,9 +40,6 @@ def _headers(forge: Callable[[str], Forge]) -> Iterator[Case]:
     def gone(name: str) -> Callable[[Members], None]:
         return lambda header: header.pop(name, None)
 
-    def both(left: Callable[[Members], None], right: Callable[[Members], None]) -> Callable[[Members], None]:  # fmt: skip
-        return lambda header: (left(header), right(header)) and None
-
     cases: list[tuple[str, str, Callable[[Members], None]]] = [
         ("reader-too-old", VERSION, top(min_reader=2)),
         ("reader-zero", MALFORMED, top(min_reader=0)),
@@ -64,7 +62,11 @@ def _headers(forge: Callable[[str], Forge]) -> Iterator[Case]:
         ("leaf-hash-short", MALFORMED, top(leaf_hash=bytes(31))),
         ("sections-none", MALFORMED, top(sections=[])),
         ("sections-no-maps", MALFORMED, top(sections=[1, 2])),
-        ("sections-one-more", MALFORMED, lambda h: h["sections"].append(dict(h["sections"][1], id=2, first=2))),
+        (
+            "sections-one-more",
+            MALFORMED,
+            lambda h: h["sections"].append(dict(h["sections"][1], id=2, first=2)),
+        ),
         ("section-id-twice", MALFORMED, section(id=0)),
         ("section-first-off", MALFORMED, section(first=2)),
         ("section-count-off", MALFORMED, section(count=2)),
@@ -84,22 +86,42 @@ def _headers(forge: Callable[[str], Forge]) -> Iterator[Case]:
         ("entitlement-unsorted", MALFORMED, section(entitlement=["b", "a"])),
         ("entitlement-twice", MALFORMED, section(entitlement=["a", "a"])),
         ("entitlement-no-text", MALFORMED, section(entitlement=[1])),
-        ("entitlement-of-the-index", MALFORMED, lambda h: h["sections"][0].update(entitlement=["a"])),
+        (
+            "entitlement-of-the-index",
+            MALFORMED,
+            lambda h: h["sections"][0].update(entitlement=["a"]),
+        ),
         ("index-from-a-bundle", MALFORMED, lambda h: h["sections"][0].update(source="bundle")),
-        ("together-twice", MALFORMED, section(together=[{"model": "m", "secret_hash": bytes(32)}] * 2)),
-        ("together-extra-member", MALFORMED, section(together=[{"model": "m", "secret_hash": bytes(32), "x": 1}])),
+        (
+            "together-twice",
+            MALFORMED,
+            section(together=[{"model": "m", "secret_hash": bytes(32)}] * 2),
+        ),
+        (
+            "together-extra-member",
+            MALFORMED,
+            section(together=[{"model": "m", "secret_hash": bytes(32), "x": 1}]),
+        ),
         ("together-empty", MALFORMED, section(together=[])),
         ("variant-without-counts", MALFORMED, section(kind="variant", source="bundle")),
         ("variant-from-the-lease", MALFORMED, section(kind="variant", stored=2, stored_last=2)),
-        ("variant-stored-once", MALFORMED, section(kind="variant", source="bundle", stored=1, stored_last=1)),
-        ("variant-table-missing", MALFORMED, section(kind="variant", source="bundle", stored=2, stored_last=2)),
+        (
+            "variant-stored-once",
+            MALFORMED,
+            section(kind="variant", source="bundle", stored=1, stored_last=1),
+        ),
+        (
+            "variant-table-missing",
+            MALFORMED,
+            section(kind="variant", source="bundle", stored=2, stored_last=2),
+        ),
         ("signer-twice", MALFORMED, lambda h: h["signers"].append(h["signers"][0])),
         ("signer-extra-member", MALFORMED, lambda h: h["signers"][0].update(x=1)),
         ("signers-none", MALFORMED, top(signers=[])),
         ("recovery-extra-member", MALFORMED, lambda h: h["recovery"].update(x=1)),
         ("recovery-missing", MALFORMED, gone("recovery")),
-        ("extra-and-critical-known", "", both(top(crit=["product"]), top(later=[None, {"a": -1}]))),
-    ]  # fmt: skip
+        ("extra-and-critical-known", "", top(crit=["product"], later=[None, {"a": -1}])),
+    ]
     for name, code, change in cases:
         maker = forge(name)
         maker.on_header = change
@@ -108,29 +130,30 @@ def _headers(forge: Callable[[str], Forge]) -> Iterator[Case]:
 
 def _encodings(forge: Callable[[str], Forge]) -> Iterator[Case]:
     cases: list[tuple[str, Callable[[Members], bytes]]] = [
-        ("header-keys-unsorted", lambda h: cbor2.dumps(dict(reversed(sorted(h.items()))))),
-        ("header-key-twice", lambda h: _head(h, 1) + cbor.encode(h)[1:] + cbor.encode("release") + b"\x01"),
+        ("header-keys-unsorted", lambda h: cbor2.dumps(dict(sorted(h.items(), reverse=True)))),
+        ("header-key-twice", lambda h: _head(h, 1) + cbor.encode(h)[1:] + RELEASE + b"\x01"),
         ("header-indefinite", lambda h: b"\xbf" + cbor.encode(h)[1:] + b"\xff"),
-        ("header-long-integer", lambda h: cbor.encode(h).replace(cbor.encode("release") + b"\x01", cbor.encode("release") + b"\x18\x01")),
+        ("header-long-integer", lambda h: _instead_of_1(h, b"\x18\x01")),
         ("header-trailing-byte", lambda h: cbor.encode(h) + b"\x00"),
-        ("header-half-float", lambda h: cbor.encode(h).replace(cbor.encode("release") + b"\x01", cbor.encode("release") + b"\xf9\x3c\x00")),
+        ("header-half-float", lambda h: _instead_of_1(h, b"\xf9\x3c\x00")),
         ("header-tag", lambda h: b"\xd9\xd9\xf7" + cbor.encode(h)),
-        ("header-undefined", lambda h: cbor.encode(h).replace(cbor.encode("release") + b"\x01", cbor.encode("release") + b"\xf7")),
-        ("header-bad-utf8", lambda h: cbor.encode(h).replace(b"\x64demo", b"\x64\xff\xfe\xfd\xfc", 1)),
+        ("header-undefined", lambda h: _instead_of_1(h, b"\xf7")),
+        ("header-bad-utf8", lambda h: cbor.encode(h).replace(b"demo", b"\xff\xfe\xfd\xfc")),
         ("header-a-list", lambda h: cbor.encode([h])),
         ("header-integer-key", lambda h: _head(h, 1) + b"\x01\x01" + cbor.encode(h)[1:]),
-        ("header-deep", lambda h: b"\x81" * 100_000 + b"\x00"),
         ("header-map-of-2-to-the-32", lambda h: b"\xba\xff\xff\xff\xff" + cbor.encode(h)[1:]),
         ("header-string-of-2-to-the-63", lambda h: b"\x5b\x7f" + b"\xff" * 7 + cbor.encode(h)[1:]),
         ("header-empty-map", lambda h: b"\xa0"),
-    ]  # fmt: skip
+    ]
     for name, encode in cases:
-        if name == "header-deep":
-            continue  # 100,000 bytes: made by the tests, not stored
         maker = forge(name)
         maker.encode_header = encode
         index = index_of(one_entry("a.bin", PLAIN))
         yield name, MALFORMED, "the header's encoding", maker.make(index, Part(PLAIN))
+
+
+def _instead_of_1(header: Members, value: bytes) -> bytes:
+    return cbor.encode(header).replace(RELEASE + b"\x01", RELEASE + value)
 
 
 def _head(header: Members, more: int) -> bytes:
@@ -138,15 +161,14 @@ def _head(header: Members, more: int) -> bytes:
 
 
 def _signatures(forge: Callable[[str], Forge]) -> Iterator[Case]:
-    Entries = list[Members]
-    cases: list[tuple[str, Callable[[Entries], Entries]]] = [
+    cases: list[tuple[str, Callable[[list[Members]], list[Members]]]] = [
         ("signatures-none", lambda entries: []),
         ("signatures-one-more", lambda entries: [*entries, entries[0]]),
         ("signature-extra-member", lambda entries: [dict(entries[0], x=1)]),
         ("signature-other-kid", lambda entries: [dict(entries[0], kid="A" * 43)]),
         ("signature-other-alg", lambda entries: [dict(entries[0], alg="ML-DSA-65")]),
         ("signature-no-bytes", lambda entries: [dict(entries[0], sig="x" * 64)]),
-    ]  # fmt: skip
+    ]
     for name, change in cases:
         maker = forge(name)
         maker.on_signatures = change
@@ -159,12 +181,24 @@ def _indexes(forge: Callable[[str], Forge]) -> Iterator[Case]:
     digest = blake3(PLAIN).digest()
     size = len(PLAIN)
     names = {
-        "absolute": "/etc/passwd", "parent": "../a", "inner-parent": "a/../b", "dot": "./a",
-        "double-slash": "a//b", "backslash": "a\\b", "drive": "C:a", "nul": "a\0b",
-        "trailing-dot": "a.", "trailing-space": "a ", "device": "NUL.txt", "decomposed": "e\u0301",
-        "control": "a\x1bb", "separator": "a\u2028b", "long-part": "a" * 256, "many-parts": "/".join("a" * 33),
+        "absolute": "/etc/passwd",
+        "parent": "../a",
+        "inner-parent": "a/../b",
+        "dot": "./a",
+        "double-slash": "a//b",
+        "backslash": "a\\b",
+        "drive": "C:a",
+        "nul": "a\0b",
+        "trailing-dot": "a.",
+        "trailing-space": "a ",
+        "device": "NUL.txt",
+        "decomposed": "e\u0301",
+        "control": "a\x1bb",
+        "separator": "a\u2028b",
+        "long-part": "a" * 256,
+        "many-parts": "/".join("a" * 33),
         "folder-dot": "a./b",
-    }  # fmt: skip
+    }
     cases: list[tuple[str, Members | bytes]] = [
         (f"name-{what}", index_of(one_entry(name, PLAIN))) for what, name in names.items()
     ]
@@ -179,7 +213,10 @@ def _indexes(forge: Callable[[str], Forge]) -> Iterator[Case]:
     whole = index_of(good)
     cases += [
         ("names-same-but-for-case", index_of(good, {"name": "A.BIN", "extents": [empty]})),
-        ("names-same-in-unicode", index_of(dict(good, name="stra\u00dfe"), {"name": "STRASSE", "extents": [empty]})),
+        (
+            "names-same-in-unicode",
+            index_of(dict(good, name="stra\u00dfe"), {"name": "STRASSE", "extents": [empty]}),
+        ),
         ("name-file-and-folder", index_of(good, {"name": "a.bin/b", "extents": [empty]})),
         ("index-typ", dict(whole, typ="modelseal-else")),
         ("index-version", dict(whole, version=2)),
@@ -210,7 +247,7 @@ def _indexes(forge: Callable[[str], Forge]) -> Iterator[Case]:
         ("index-not-padded", body(whole)[:-1]),
         ("index-padded-twice", body(whole) + bytes(4096)),
         ("index-empty", b""),
-    ]  # fmt: skip
+    ]
     for name, index in cases:
         yield name, DAMAGED, "the index", forge(name).make(index, Part(PLAIN))
 

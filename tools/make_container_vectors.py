@@ -14,11 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from container_forge import Forge, Forged, Part, drbg, index_of, one_entry
-from container_refusals import signed_refusals
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey
 
+from container_changes import prologue_refusals, trust_refusals, write, xor
+from container_forge import Forge, Forged, Part, drbg, index_of, one_entry
+from container_refusals import signed_refusals
 from modelseal.container import (
     BytesSink,
     BytesSource,
@@ -61,9 +62,13 @@ class Vectors:
         self.refused: list[Case] = []
 
     def add(
-        self, name: str, data: bytes, data_keys: dict[int, bytes], entries: dict[str, bytes],
+        self,
+        name: str,
+        data: bytes,
+        data_keys: dict[int, bytes],
+        entries: dict[str, bytes],
         **more: Any,
-    ) -> Case:  # fmt: skip
+    ) -> Case:
         """A valid file."""
         self.files[f"{name}.sealed"] = data
         case: Case = {
@@ -120,9 +125,12 @@ def sealed(
     plan = SealPlan(created_at=CREATED_AT, sections=sections, chunk_bytes=CHUNK, **values)
     sink = BytesSink()
     result = seal(
-        plan, sink, publisher=[ED25519, MLDSA] if both else [ED25519],
-        recovery=RECOVERY.public_key(), random=drbg(f"{name} {more.get('release', 1)}"),
-    )  # fmt: skip
+        plan,
+        sink,
+        publisher=[ED25519, MLDSA] if both else [ED25519],
+        recovery=RECOVERY.public_key(),
+        random=drbg(f"{name} {more.get('release', 1)}"),
+    )
     return sink.getvalue(), result
 
 
@@ -137,18 +145,6 @@ def forge(name: str) -> Forge:
     return Forge([ED25519], RECOVERY.public_key(), drbg(f"forge {name}"))
 
 
-def xor(offset: int, hex_bytes: str = "01") -> Case:
-    return {"op": "xor", "offset": offset, "hex": hex_bytes}
-
-
-def write(offset: int, data: bytes) -> Case:
-    return {"op": "write", "offset": offset, "hex": data.hex()}
-
-
-def truncate(size: int) -> Case:
-    return {"op": "truncate", "size": size}
-
-
 def main() -> None:
     """Make and write all vectors."""
     vectors = Vectors()
@@ -158,8 +154,8 @@ def main() -> None:
     _together(vectors)
     _variant(vectors)
     _unknown(vectors)
-    _prologue_refusals(vectors, small)
-    _trust_refusals(vectors, small)
+    prologue_refusals(vectors, small)
+    trust_refusals(vectors, small)
     for name, code, what, forged in signed_refusals(forge):
         _add_hostile(vectors, name, code, what, forged)
     vectors.write()
@@ -169,9 +165,12 @@ def _add_hostile(vectors: Vectors, name: str, code: str, what: str, forged: Forg
     file = f"refused/{name}.sealed" if code else f"{name}.sealed"
     vectors.files[file] = forged.data
     case: Case = {
-        "name": name, "file": file, "trust": ["ed25519"], "product": "demo",
+        "name": name,
+        "file": file,
+        "trust": ["ed25519"],
+        "product": "demo",
         "data_keys": {str(k): key.hex() for k, key in forged.data_keys.items()},
-    }  # fmt: skip
+    }
     if code:
         vectors.refused.append({**case, "code": code, "wrong": what})
     else:
@@ -198,18 +197,23 @@ def _sections(vectors: Vectors) -> None:
     model = plaintext("model.onnx", 3000 + 150_000)
     notes, readme = plaintext("notes", 130), plaintext("readme", 70_000)
     plans = (
-        section("face.swap+gpu research", {"README.md": readme, "模型/notes.txt": notes}, name="texts"),
+        section(
+            "face.swap+gpu research", {"README.md": readme, "模型/notes.txt": notes}, name="texts"
+        ),
         SectionPlan(
             EntitlementExpression.parse(["face.swap"]),
             [EntryPlan("model.onnx", BytesSource(model[:3000]))],
-            kind="graph", min_level=Level.L2, memory=MemoryProtection.SECRET,
+            kind="graph",
+            min_level=Level.L2,
+            memory=MemoryProtection.SECRET,
         ),
         SectionPlan(
             EntitlementExpression.parse(["face.swap"]),
             [EntryPlan("model.onnx", BytesSource(model[3000:]), file_offset=3000)],
-            kind="weights", name="weights",
+            kind="weights",
+            name="weights",
         ),
-    )  # fmt: skip
+    )
     entries = {"README.md": readme, "模型/notes.txt": notes, "model.onnx": model}
     data, made = sealed("sections", *plans, release=7)
     case = vectors.add("sections", data, made.data_keys, entries)
@@ -233,15 +237,62 @@ def _chunk_refusals(vectors: Vectors, case: Case, data: bytes) -> None:
         vectors.refuse(case, f"chunk-{what}-tag", damaged, xor(offset + size - 1, "80"))
         vectors.refuse(case, f"leaf-{what}", damaged, xor(prologue.leaf_table_offset + 32 * number))
     four, five, whole = chunks[4].offset, chunks[5].offset, chunks[4].size
-    vectors.refuse(case, "chunks-swapped", damaged, {"op": "swap", "offset": four, "other": five, "size": whole})
-    vectors.refuse(case, "chunk-repeated", damaged, {"op": "copy", "from": four, "offset": five, "size": whole})
-    vectors.refuse(case, "chunk-of-another-section", damaged, {"op": "copy", "from": chunks[1].offset, "offset": four, "size": whole})
-    vectors.refuse(case, "chunk-dropped", "container_truncated", {"op": "cut", "offset": four, "size": whole})
+    vectors.refuse(
+        case,
+        "chunks-swapped",
+        damaged,
+        {"op": "swap", "offset": four, "other": five, "size": whole},
+    )
+    vectors.refuse(
+        case, "chunk-repeated", damaged, {"op": "copy", "from": four, "offset": five, "size": whole}
+    )
+    vectors.refuse(
+        case,
+        "chunk-of-another-section",
+        damaged,
+        {"op": "copy", "from": chunks[1].offset, "offset": four, "size": whole},
+    )
+    vectors.refuse(
+        case, "chunk-dropped", "container_truncated", {"op": "cut", "offset": four, "size": whole}
+    )
     release_8 = parse(BytesSource(vectors.files["sections-release-8.sealed"]))
     at = release_8.verify_signatures([ED25519.verify_key()], product="demo").leaf_ranges()[4].offset
-    vectors.refuse(case, "chunk-of-another-release", damaged, {"op": "splice", "file": "sections-release-8.sealed", "from": at, "offset": four, "size": whole})
-    vectors.refuse(case, "leaf-table-of-another-release", damaged, {"op": "splice", "file": "sections-release-8.sealed", "from": release_8.prologue.leaf_table_offset, "offset": prologue.leaf_table_offset, "size": prologue.leaf_table_bytes})
-    vectors.refuse(case, "front-of-another-release", damaged, {"op": "splice", "file": "sections-release-8.sealed", "from": 0, "offset": 0, "size": prologue.front_bytes})
+    vectors.refuse(
+        case,
+        "chunk-of-another-release",
+        damaged,
+        {
+            "op": "splice",
+            "file": "sections-release-8.sealed",
+            "from": at,
+            "offset": four,
+            "size": whole,
+        },
+    )
+    vectors.refuse(
+        case,
+        "leaf-table-of-another-release",
+        damaged,
+        {
+            "op": "splice",
+            "file": "sections-release-8.sealed",
+            "from": release_8.prologue.leaf_table_offset,
+            "offset": prologue.leaf_table_offset,
+            "size": prologue.leaf_table_bytes,
+        },
+    )
+    vectors.refuse(
+        case,
+        "front-of-another-release",
+        damaged,
+        {
+            "op": "splice",
+            "file": "sections-release-8.sealed",
+            "from": 0,
+            "offset": 0,
+            "size": prologue.front_bytes,
+        },
+    )
     _forged_chunk(vectors, case, data)
     keys = dict(case["data_keys"])
     vectors.refuse(case, "key-of-another-section", damaged, data_keys={**keys, "2": keys["3"]})
@@ -275,9 +326,13 @@ def _together(vectors: Vectors) -> None:
     data, made = sealed("safety", section("safety", safety), both=False, secret_for_together=True)
     assert made.together_secret is not None
     vectors.add(
-        "safety", data, made.data_keys, safety, trust=["ed25519"],
+        "safety",
+        data,
+        made.data_keys,
+        safety,
+        trust=["ed25519"],
         secret=made.together_secret.hex(),
-    )  # fmt: skip
+    )
     other = drbg("other secret")(32)
     swap = {"swap.onnx": plaintext("swap", 700)}
     others = (TogetherRef("safety", made.together_secret), TogetherRef("watermark", other))
@@ -310,9 +365,14 @@ def _variant(vectors: Vectors) -> None:
     picked = {1: made.bundle(1, lambda chunk: chunk % 2), 2: made.bundle(2, lambda chunk: 2)}
     bundle = {str(s): [[a.hex(), b.hex()] for a, b in found] for s, found in picked.items()}
     case = vectors.add(
-        "variant", made.data, keys, entries, trust=["ed25519"], bundle_keys=bundle,
+        "variant",
+        made.data,
+        keys,
+        entries,
+        trust=["ed25519"],
+        bundle_keys=bundle,
         seeds={str(s): made.data_keys[s].hex() for s in (1, 2)},
-    )  # fmt: skip
+    )
     model = parse(BytesSource(made.data)).verify_signatures([ED25519.verify_key()], product="demo")
     ranges = model.leaf_ranges()
     # stored chunks: 0 index, 1-2 and 3-4 the variants of v.bin, 5-7 of w.bin, 8 the rest
@@ -351,77 +411,6 @@ def _unknown(vectors: Vectors) -> None:
     maker.on_header = change
     made = maker.make(index_of(one_entry("a.bin", plain, **later), **later), Part(plain))
     vectors.add("unknown-members", made.data, made.data_keys, {"a.bin": plain}, trust=["ed25519"])
-
-
-def _prologue_refusals(vectors: Vectors, small: Case) -> None:
-    data = vectors.files[small["file"]]
-    prologue = Prologue.from_bytes(data)
-    size = len(data)
-    for cut in (0, 1, 7):
-        vectors.refuse(small, f"truncated-{cut}", "not_sealed", truncate(cut))
-    places = {
-        "in-the-prologue": 8, "before-the-prologue-ends": 127, "after-the-prologue": 128,
-        "in-the-header": 200, "after-the-header": prologue.signatures_offset,
-        "in-the-signatures": prologue.signatures_offset + 50,
-        "after-the-signatures": prologue.leaf_table_offset,
-        "in-the-leaf-table": prologue.leaf_table_offset + 33,
-        "after-the-front": prologue.data_offset, "in-the-index": prologue.data_offset + 1000,
-        "after-the-index": prologue.data_offset + 4096 + 16, "before-the-last-byte": size - 1,
-    }  # fmt: skip
-    for where, cut in places.items():
-        vectors.refuse(small, f"truncated-{where}", "container_truncated", truncate(cut))
-    for more in (1, 3, 5, 8):
-        case = {"op": "append", "hex": "00" * more}
-        vectors.refuse(small, f"{more}-bytes-follow", "container_malformed", case)
-    fields = (
-        ("magic", 0, b"\x88", "not_sealed"),
-        ("magic-line-end", 5, b"\x0a\x1a\x00", "not_sealed"),
-        ("version-0", 8, b"\x00\x00", "container_version"),
-        ("version-2", 8, b"\x02\x00", "container_version"),
-        ("suite-0", 10, b"\x00\x00", "container_version"),
-        ("suite-3", 10, b"\x03\x00", "container_version"),
-    )
-    for name, offset, value, code in fields:
-        vectors.refuse(small, name, code, write(offset, value))
-    numbers = (
-        ("chunk-size-0", 12, 4, 0), ("chunk-size-32768", 12, 4, 32768),
-        ("chunk-size-65537", 12, 4, 65537), ("chunk-size-16-mib", 12, 4, 1 << 24),
-        ("plaintext-size-huge", 48, 8, 2**64 - 1), ("plaintext-size-off", 48, 8, prologue.plain_bytes + 1),
-        ("file-size-huge", 56, 8, 2**64 - 1), ("file-size-0", 56, 8, 0),
-        ("file-size-less", 56, 8, size - 1), ("header-offset-off", 64, 8, 129),
-        ("header-size-0", 72, 4, 0), ("header-size-huge", 72, 4, 2**32 - 1),
-        ("header-size-off", 72, 4, prologue.header_bytes - 1),
-        ("signatures-size-0", 76, 4, 0), ("signatures-size-huge", 76, 4, 2**32 - 1),
-        ("signatures-offset-off", 80, 8, prologue.signatures_offset + 1),
-        ("leaf-table-offset-off", 88, 8, prologue.leaf_table_offset + 1),
-        ("data-offset-less", 96, 8, prologue.data_offset - 1),
-        ("data-offset-huge", 96, 8, 2**64 - 1), ("section-count-0", 104, 4, 0),
-        ("section-count-huge", 104, 4, 2**32 - 1), ("section-count-off", 104, 4, 1),
-        ("stored-count-0", 108, 4, 0), ("stored-count-huge", 108, 4, 2**32 - 1),
-        ("stored-count-off", 108, 4, 3), ("reserved-first", 112, 1, 1), ("reserved-last", 127, 1, 1),
-    )  # fmt: skip
-    for name, offset, width, value in numbers:
-        change = write(offset, value.to_bytes(width, "little"))
-        vectors.refuse(small, name, "container_malformed", change)
-    vectors.refuse(small, "file-size-more", "container_truncated", write(56, (size + 1).to_bytes(8, "little")))  # fmt: skip
-
-
-def _trust_refusals(vectors: Vectors, small: Case) -> None:
-    data = vectors.files[small["file"]]
-    prologue = Prologue.from_bytes(data)
-    signature, wrong = "container_signature", "wrong_publisher"
-    vectors.refuse(small, "file-id-changed", signature, xor(16))
-    vectors.refuse(small, "product-changed", signature, xor(data.index(b"demo")))
-    vectors.refuse(small, "entitlement-changed", signature, xor(data.index(b"face.swap")))
-    start = prologue.signatures_offset
-    vectors.refuse(small, "ed25519-changed", signature, xor(data.index(b"csigX", start) + 6))
-    vectors.refuse(small, "ml-dsa-changed", signature, xor(prologue.leaf_table_offset - 1))
-    vectors.refuse(small, "another-publisher", wrong, trust=["other"])
-    vectors.refuse(small, "another-product", "wrong_product", product="other")
-    alone = next(case for case in vectors.valid if case["name"] == "sizes")
-    both = ["ed25519", "ml-dsa-65"]
-    vectors.refuse(alone, "ml-dsa-demanded-and-not-there", signature, trust=both)
-    vectors.refuse(alone, "no-signer-pinned", wrong, trust=["ml-dsa-65"])
 
 
 if __name__ == "__main__":
