@@ -48,7 +48,7 @@ def _run(arguments: list[str]) -> int:
     except Abort:
         return INTERRUPTED
     except TyperException as error:
-        text = getattr(error, "format_message", lambda: str(error))()
+        text = error.format_message()
         if type(error).__name__ == "NoArgsIsHelpError":
             sys.stderr.write(text + "\n")
             return Misuse.exit_code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -48,15 +49,20 @@ def top(
     """Give an AI model to customers without losing it."""
 
 
-for _verb in (workspace.init, workspace.seal, workspace.inspect, workspace.verify):
-    app.command(rich_help_panel="Publisher")(_verb)
-for _verb in (daily.activate, daily.deactivate, daily.status, daily.pull):
-    app.command(rich_help_panel="Device")(_verb)
-app.command(
-    rich_help_panel="Device",
-    context_settings={"ignore_unknown_options": False, "allow_interspersed_args": False},
-)(daily.run)
-app.command(rich_help_panel="Device")(doctor.doctor)
+_VERBS: tuple[tuple[str, Callable[..., object]], ...] = (
+    ("init", workspace.init),
+    ("seal", workspace.seal),
+    ("inspect", workspace.inspect),
+    ("verify", workspace.verify),
+    ("activate", daily.activate),
+    ("deactivate", daily.deactivate),
+    ("status", daily.status),
+    ("pull", daily.pull),
+    ("doctor", doctor.doctor),
+)
+for _name, _verb in _VERBS:
+    app.command(_name)(_verb)
+app.command("run", context_settings={"allow_interspersed_args": False})(daily.run)
 for _name, _noun in (
     ("model", model.app),
     ("plan", plan.app),
@@ -68,4 +74,4 @@ for _name, _noun in (
     ("audit", audit.app),
     ("server", server.app),
 ):
-    app.add_typer(_noun, name=_name, rich_help_panel="Nouns")
+    app.add_typer(_noun, name=_name)

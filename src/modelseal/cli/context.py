@@ -49,8 +49,7 @@ def workspace(home: Path | None) -> Iterator[Workspace]:
 def admin(home: Path | None, server: str | None, ca: Path | None = None) -> Iterator[AdminApi]:
     """The server half of the workspace in this process, or the server at ``server``."""
     if server is None:
-        from modelseal.server.services import open_server
-        from modelseal.server.services.admin import LocalAdmin
+        from modelseal.server.services import LocalAdmin, open_server
 
         with open_server(home_of(home)) as local:
             yield LocalAdmin(local)
@@ -87,7 +86,10 @@ def client(
 ) -> Iterator[Client]:
     """The device's client, closed afterwards; it renews nothing in the background."""
     from modelseal.client import Client
+    from modelseal.client.config import upwards
 
+    if app is None and not os.environ.get("MODELSEAL_APP"):
+        app = upwards(Path.cwd())
     with Client(app=app, state=state, server=server, trust=trust, ca=ca, background=False) as made:
         yield made
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from modelseal.cli import context, options, talk
 from modelseal.errors import Misuse
+
+if TYPE_CHECKING:
+    from modelseal.client import Status
 
 Key = Annotated[
     str | None,
@@ -44,7 +47,7 @@ def activate(
         with talk.progress("", quiet=json) as bar:
             client.activate(text, eula=accepted, replace=replace, label=label, on_progress=bar)
         status = client.status()
-    talk.answer(status, lambda: _tell_status(status), as_json=json)
+    talk.answer(status, lambda: tell_status(status), as_json=json)
 
 
 def deactivate(
@@ -76,7 +79,7 @@ def status(
     """Where this device stands: license, lease, days left, level, limits."""
     with context.client(state, app) as client:
         found = client.status()
-    talk.answer(found, lambda: _tell_status(found), as_json=json)
+    talk.answer(found, lambda: tell_status(found), as_json=json)
 
 
 def pull(
@@ -122,7 +125,8 @@ def run(
     return runner.run(program, state=state, app=app)
 
 
-def _tell_status(found) -> None:  # type: ignore[no-untyped-def]
+def tell_status(found: Status) -> None:
+    """The status, a line each."""
     shown = talk.plain(found)
     lease = shown.pop("lease", None) or {}
     talk.pairs([*shown.items(), *((f"lease {name}", value) for name, value in lease.items())])

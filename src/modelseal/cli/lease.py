@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from modelseal.cli import context, options, talk
-from modelseal.cli.daily import _tell_status
+from modelseal.cli.daily import tell_status
 
 app = typer.Typer(no_args_is_help=True, help="The right to run without contact.")
 
@@ -40,4 +40,4 @@ def renew(
     with context.client(state, app, server, trust, ca) as client:
         client.renew()
         found = client.status()
-    talk.answer(found, lambda: _tell_status(found), as_json=json)
+    talk.answer(found, lambda: tell_status(found), as_json=json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -121,10 +122,10 @@ def reseal(
     json: options.Json = False,
 ) -> None:
     """Seal a model anew under new data keys, after a key leaked."""
-    from modelseal.desk import sealing
+    from modelseal.desk import resealing
 
     with context.workspace(home) as desk, talk.progress("resealing", quiet=json) as bar:
-        sealed = sealing.reseal(desk, path, output, progress=bar)
+        sealed = resealing.reseal(desk, path, output, progress=bar)
     talk.answer(
         sealed,
         lambda: talk.say(
@@ -135,5 +136,5 @@ def reseal(
     )
 
 
-def _named(bar: talk.Progress, name: str):  # type: ignore[no-untyped-def]
+def _named(bar: talk.Progress, name: str) -> Callable[[int, int], None]:
     return lambda done, total: bar(done, total, name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -25,8 +25,11 @@ from modelseal.license.claims import (
 from modelseal.trust import Trust
 from modelseal.types import from_numeric
 
+if TYPE_CHECKING:
+    from modelseal.desk.filesource import FileSource
+
 _MAX_TOKEN_BYTES = 1 << 20
-_TOKENS: dict[str, type[msgspec.Struct]] = {
+_TOKENS: dict[str, Any] = {
     cls.TYP: cls
     for cls in (LicenseClaims, LeaseClaims, DenialClaims, ReleaseClaims, StatusListClaims)
 }
@@ -72,7 +75,7 @@ def _verify_token(path: Path, pinned: Trust) -> dict[str, Any]:
     data = files.read(path, _MAX_TOKEN_BYTES).strip()
     typ = tokens.peek_typ(data)
     if typ == RequestClaims.TYP:
-        claims: msgspec.Struct = tokens.read_request(data, server_id=pinned.server_id)
+        claims: msgspec.Struct = tokens.read_request(data, server_id=pinned.server_id, jwk=None)
     elif typ in _TOKENS:
         claims = tokens.read(data, _TOKENS[typ], pinned, max_bytes=_MAX_TOKEN_BYTES)
     else:
@@ -97,7 +100,7 @@ def _head(path: Path) -> bytes:
         return files.read(path)[: container.PROLOGUE_BYTES]
 
 
-def _source(path: Path):  # type: ignore[no-untyped-def]
+def _source(path: Path) -> FileSource:
     from modelseal.desk.filesource import FileSource
 
     return FileSource(path)
