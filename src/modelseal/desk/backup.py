@@ -96,6 +96,7 @@ def recovery_test(
     *,
     workspace: Workspace | None = None,
     sealed: Path | str | None = None,
+    typed: bool = True,
     now: datetime | None = None,
 ) -> BackupProved:
     """Opens the backup in memory and proves every key in it; writes nothing but the date.
@@ -103,7 +104,8 @@ def recovery_test(
     Every private key loads and is the one its id names; every key that the trust lists is there;
     with ``workspace`` the trust is that workspace's, and the desk remembers the date for
     ``doctor``; with ``sealed`` the recovery entry of that sealed file opens to its data keys.
-    Raises ``PassphraseWrong``, ``BackupInvalid``.
+    ``typed`` is False when the passphrase came from the kit on the disk: that proves the file but
+    not the paper. Raises ``PassphraseWrong``, ``BackupInvalid``.
     """
     at = check_aware(now or datetime.now(UTC))
     content = _open(Path(path), recovery_passphrase)
@@ -112,7 +114,7 @@ def recovery_test(
     if sealed is not None:
         proving.prove_recovery(content, Path(sealed))
     if workspace is not None and workspace.has_desk:
-        recovery.remember(workspace.desk, content, at)
+        recovery.remember(workspace.desk, content, at, typed=typed)
     return BackupProved(
         keys=content.key_count,
         models=len(content.models),
@@ -124,8 +126,9 @@ def recovery_test(
 
 
 def last_recovery_test(workspace: Workspace) -> datetime | None:
-    """When a backup was last proved; None when never. ``recovery.state`` tells more."""
-    return recovery.state(workspace).tested_at
+    """When a backup was last proved with a typed passphrase; None when never."""
+    found = recovery.state(workspace)
+    return found.tested_at if found.typed else None
 
 
 def restore_backup(

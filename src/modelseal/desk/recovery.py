@@ -21,29 +21,33 @@ NAME = "recovery.json"
 class RecoveryState(msgspec.Struct, frozen=True):
     """``kit_present``: the kit still lies on the disk. ``tested_at``: when a backup was proved.
 
-    ``unsaved`` are models sealed since the proved backup was made.
+    ``typed``: with a passphrase that a person typed, not with the kit on the disk. ``unsaved`` are
+    models sealed since the proved backup was made.
     """
 
     kit_present: bool
     tested_at: datetime | None
     backup_at: datetime | None
+    typed: bool
     unsaved: list[str]
 
     @property
     def done(self) -> bool:
         """True when nothing is left to do."""
-        return not self.kit_present and self.tested_at is not None and not self.unsaved
+        return self.typed and not self.kit_present and not self.unsaved
 
 
 def state(workspace: Workspace) -> RecoveryState:
     """Where the workspace stands; ``WorkspaceMissing`` without a desk."""
     path = workspace.desk / NAME
     tested_at = backup_at = None
+    typed = False
     saved: set[str] = set()
     try:
         value = strict_json.decode(files.read_secret(path), max_bytes=files.MAX_KEY_FILE_BYTES)
         tested_at, backup_at = from_numeric(value["tested_at"]), from_numeric(value["backup_at"])
         saved = {str(file_id) for file_id in value["models"]}
+        typed = value["typed"] is True
     except InputMissing:
         pass
     except (InvalidBytes, Misuse, KeyError, TypeError):
@@ -53,14 +57,15 @@ def state(workspace: Workspace) -> RecoveryState:
         for record in workspace.models.all()
         if b64u(record.file_id) not in saved
     ]
-    return RecoveryState(workspace.kit.exists(), tested_at, backup_at, unsaved)
+    return RecoveryState(workspace.kit.exists(), tested_at, backup_at, typed, unsaved)
 
 
-def remember(desk: Path, content: Archive, tested_at: datetime) -> None:
+def remember(desk: Path, content: Archive, tested_at: datetime, *, typed: bool) -> None:
     """Afterwards the desk remembers that the backup with ``content`` was proved."""
     value = {
         "tested_at": to_numeric(tested_at),
         "backup_at": to_numeric(content.created_at),
+        "typed": typed,
         "models": [b64u(model.file_id) for model in content.models],
     }
     files.replace(desk / NAME, strict_json.encode(value))

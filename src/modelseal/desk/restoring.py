@@ -30,7 +30,7 @@ def write(
     _write_desk(content, folder / "desk", at)
     _write_server(content, folder / "server", ask=ask, random=random)
     files.write_new(folder / "trust.json", content.trust, mode=0o644)
-    recovery.remember(folder / "desk", content, at)
+    recovery.remember(folder / "desk", content, at, typed=True)
 
 
 def _write_desk(content: Archive, folder: Path, at: datetime) -> None:

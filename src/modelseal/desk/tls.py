@@ -7,6 +7,7 @@ a public authority into ``server/tls`` and set ``tls_ca`` to nothing.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,7 +27,9 @@ from modelseal.crypto.signing import SigningKey
 from modelseal.errors import InvalidBytes, Misuse
 from modelseal.strict_json import b64u
 
+_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 DEFAULT_HOSTS = ("localhost", "127.0.0.1", "::1")
+SERVER_NAME = "modelseal license server"
 AUTHORITY_DAYS = 3650
 CERTIFICATE_DAYS = 3650
 
@@ -51,11 +54,12 @@ class Authority:
 
     def issue(self, hosts: Sequence[str], *, not_before: datetime) -> ServerCertificate:
         """A certificate for ``hosts`` (names or addresses), valid ten years."""
+        names = [_san(host) for host in hosts]
         private = ec.generate_private_key(ec.SECP256R1())
         authority = x509.load_pem_x509_certificate(self.certificate_pem)
         builder = (
-            _builder(_name(hosts[0]), authority.subject, private.public_key(), not_before)
-            .add_extension(x509.SubjectAlternativeName([_san(host) for host in hosts]), False)
+            _builder(_name(SERVER_NAME), authority.subject, private.public_key(), not_before)
+            .add_extension(x509.SubjectAlternativeName(names), False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), True)
             .add_extension(_key_usage(sign_certificates=False), True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False)
@@ -145,6 +149,10 @@ def _san(host: str) -> x509.GeneralName:
     except ValueError:
         pass
     try:
-        return x509.DNSName(host.encode("idna").decode("ascii"))
+        name = host.encode("idna").decode("ascii")
     except (UnicodeError, ValueError):
-        raise Misuse("a host is a DNS name or an IP address", server=host[:64]) from None
+        name = ""
+    if len(name) > 253 or not all(_LABEL.fullmatch(part) for part in name.split(".")):
+        shown = host[:64].encode("ascii", "replace").decode("ascii")
+        raise Misuse("a host is a DNS name or an IP address", server=shown)
+    return x509.DNSName(name)
