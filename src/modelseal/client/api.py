@@ -232,7 +232,7 @@ class Client:
         return self._core.trust
 
     def min_release(self, model: str) -> int:
-        """The oldest release of ``model`` that the catalog last seen still allows; 0 without one."""
+        """The oldest release of ``model`` that the last catalog allows; 0 without a catalog."""
         from modelseal.client import catalog
         from modelseal.client.state import CATALOG
 

@@ -256,7 +256,7 @@ class Core:
             self._unlocked = None
 
     def contact_made(self) -> None:
-        """The server just answered: accepted changes of the computer are enrolled. Under the lock."""
+        """The server just answered: changes of the computer are enrolled. Under the lock."""
         self._keep_wrapping(contact=True)
 
     def _keep_wrapping(self, *, contact: bool) -> None:

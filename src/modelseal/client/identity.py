@@ -75,7 +75,7 @@ def create_passing(random: Callable[[int], bytes]) -> Identity:
 
 
 def unlock(data: bytes, traits: Traits, path: str) -> Unlocked:
-    """The identity in ``data``; ``DeviceChanged`` names what is missing, ``StateDamaged`` the file."""
+    """The identity in ``data``; ``DeviceChanged`` says what is missing, else ``StateDamaged``."""
     try:
         opened = device.wrapping.unwrap_and_compare(data, traits.readings)
     except StateDamaged as error:

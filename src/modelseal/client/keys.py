@@ -79,10 +79,8 @@ def pick(core: Core, held: Held, file_id: bytes, sections: Iterable[int]) -> dic
     if lease is None:
         raise KeyNotInLease("there is no lease")
     wanted = sorted(set(sections))
-    if is_online(lease):
-        found = release(core, held, {file_id: wanted})
-    else:
-        found = open_lease(core, held)
+    online = is_online(lease)
+    found = release(core, held, {file_id: wanted}) if online else open_lease(core, held)
     missing = [section for section in wanted if (file_id, section) not in found]
     if missing:
         raise KeyNotInLease("no key for a section", file=b64u(file_id), sections=missing)

@@ -222,6 +222,7 @@ class StateStore:
         """Nothing is kept of an activation that was replaced."""
         aside = self._ports.folder(self.path / PREVIOUS)
         if aside.exists():
+            aside.sweep()
             for name in (*_MOVED, record.FILE_NAME):
                 aside.remove(name)
             with contextlib.suppress(OSError):

@@ -1,0 +1,16 @@
+"""Fixtures of the client's tests: a world with a server in it, a clock, a computer."""
+
+from __future__ import annotations
+
+import pytest
+
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy_from_outside(monkeypatch):
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for name in ("APP", "STATE", "SERVER", "TRUST", "CA", "LICENSE_KEY", "EULA"):
+        monkeypatch.delenv(f"MODELSEAL_{name}", raising=False)
