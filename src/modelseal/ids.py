@@ -1,12 +1,13 @@
-"""Ids and references: type-prefixed UUIDv7 (RFC 9562, section 5.7), and what support asks for.
+"""Ids: a prefix that says what the thing is, and a UUIDv7 (RFC 9562, section 5.7). Pure.
 
-Pure: the time and the randomness are arguments.
+``lic_0190a5e2-7b1c-7f3a-9c1d-0242ac120002``: sorts by time of making, says nothing else. The
+*reference* of an id is what a person reads out on the phone.
 """
 
 from __future__ import annotations
 
 import hashlib
-import uuid
+import re
 from collections.abc import Callable
 from datetime import datetime
 
@@ -16,36 +17,52 @@ from modelseal.types import check_aware
 PREFIXES = frozenset(
     {"lic", "dev", "lea", "den", "rel", "req", "evt", "pln", "cus", "mod", "prd", "tok", "srv"}
 )
-_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-REFERENCE_CHARS = 8
+CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+REFERENCE_LENGTH = 8
+
+Random = Callable[[int], bytes]
+"""That many random bytes, like ``secrets.token_bytes``."""
+
+_ID = re.compile(
+    r"([a-z]{3})_([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})", re.ASCII
+)
 
 
-def new_id(prefix: str, now: datetime, random: Callable[[int], bytes]) -> str:
-    """A fresh id like ``lic_01890a5d-ac96-774b-bcce-b302099a8057``; ids sort by time."""
+def new_id(prefix: str, now: datetime, random: Random) -> str:
+    """A fresh id of the kind ``prefix`` (one of ``PREFIXES``), made at ``now``.
+
+    Takes ten bytes from ``random``. Raises ``Misuse`` for another prefix or a naive ``now``.
+    """
     if prefix not in PREFIXES:
-        raise Misuse(f"no such id prefix: {prefix}")
-    milliseconds = int(check_aware(now).timestamp() * 1000) & (2**48 - 1)
-    tail = int.from_bytes(random(10), "big")
-    value = (
-        (milliseconds << 80)
-        | (0x7 << 76)
-        | (((tail >> 62) & 0xFFF) << 64)
-        | (0x2 << 62)
-        | (tail & (2**62 - 1))
-    )
-    return f"{prefix}_{uuid.UUID(int=value)}"
+        raise Misuse("an id has one of the known prefixes", prefix=str(prefix)[:16])
+    milliseconds = int(check_aware(now).timestamp() * 1000)
+    if not 0 <= milliseconds < 1 << 48:
+        raise Misuse("an id is made after 1970")
+    noise = random(10)
+    raw = bytearray(milliseconds.to_bytes(6, "big") + noise)
+    raw[6] = 0x70 | raw[6] & 0x0F
+    raw[8] = 0x80 | raw[8] & 0x3F
+    text = raw.hex()
+    parts = (text[:8], text[8:12], text[12:16], text[16:20], text[20:])
+    return f"{prefix}_{'-'.join(parts)}"
 
 
-def reference(identifier: str) -> str:
-    """The eight characters (40 bits, Crockford base32) by which people name ``identifier``."""
-    digest = hashlib.sha256(b"modelseal reference\0" + identifier.encode("utf-8")).digest()
-    value = int.from_bytes(digest[:5], "big")
-    return "".join(
-        _CROCKFORD[(value >> shift) & 31] for shift in range(5 * (REFERENCE_CHARS - 1), -1, -5)
-    )
+def check_id(text: object, prefix: str) -> str:
+    """``text`` itself when it is an id of the kind ``prefix``; else ``Misuse``."""
+    found = _ID.fullmatch(text) if isinstance(text, str) else None
+    if found is None or found[1] != prefix:
+        raise Misuse(f"an id of this kind begins with {prefix}_", id=str(text)[:64])
+    return found[0]
+
+
+def reference(of: str) -> str:
+    """The eight Crockford symbols of an id: 40 bits of its SHA-256, the same every time."""
+    digest = hashlib.sha256(b"modelseal reference\x00" + of.encode("utf-8")).digest()
+    number = int.from_bytes(digest[:5], "big")
+    return "".join(CROCKFORD[number >> shift & 31] for shift in range(35, -1, -5))
 
 
 def normal_reference(text: str) -> str:
-    """``text`` as ``reference`` writes it: upper case, O as 0, I and L as 1, no dashes."""
-    kept = "".join(c for c in text.upper() if c.isalnum())
+    """``text`` as ``reference`` writes it: upper case, O is 0, I and L are 1, no dashes."""
+    kept = "".join(char for char in text.upper() if char.isascii() and char.isalnum())
     return kept.replace("O", "0").replace("I", "1").replace("L", "1")

@@ -267,6 +267,8 @@ class RequestClaims(_Closed, frozen=True):
     server_nonce: Nonce | None = None
     evidence_digest: Thumbprint | None = None
     lease_token: Annotated[str, Meta(max_length=16384)] | None = None
+    vm: bool | None = None
+    container: bool | None = None
     next_count: Annotated[int, Meta(ge=0, le=64)] = 0
 
 

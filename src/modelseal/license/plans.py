@@ -1,132 +1,177 @@
-"""Plans: what a license grants, as versioned data with closed schemas (design, section 6)."""
+"""Plans are data: what a license made of them grants, for how long and on which conditions. Pure.
+
+A ``Plan`` is the terms alone; its name and version stand beside it. A license keeps the version
+it was issued with, so that any past decision can be replayed. Normative: ``docs/spec/tokens.md``,
+"Plans".
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
-from modelseal.errors import Misuse
-from modelseal.license.claims import EnforcementName, LevelNumber, Thumbprint
+from modelseal.errors import ConfigInvalid, Misuse
+from modelseal.license.claims import EnforcementName, Eula, LevelNumber, Time
 from modelseal.types import check_entitlement
 
 DAY_SECONDS = 86400
 MAX_LEASE_SECONDS = 400 * DAY_SECONDS
-MIN_LEASE_SECONDS = 1
+NEVER_SECONDS = 400 * DAY_SECONDS
 DEFAULT_LEASE_SECONDS = 7 * DAY_SECONDS
-MAX_ENTITLEMENTS = 256
+MAX_PLAN_BYTES = 64 * 1024
 
-Seconds = Annotated[int, Meta(ge=0, le=100 * 366 * DAY_SECONDS)]
-ShortText = Annotated[str, Meta(min_length=1, max_length=64)]
-Weight = Annotated[int, Meta(ge=0, le=16)]
+_Word = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*\Z")]
+_PerQuarter = Annotated[int, Meta(ge=0, le=1000)]
 
 
-class _Closed(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Frozen; an unknown member is refused, because a mistyped term must not grant anything."""
+class _Closed(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
+    """Frozen and closed: a member not named here is refused."""
 
 
 class PlanEntitlement(_Closed, frozen=True):
-    """One capability, from which verified level on, and for how many seconds from the start."""
+    """One granted capability, from which verified level on and until which NumericDate."""
 
-    id: ShortText
+    id: Annotated[str, Meta(min_length=1, max_length=64)]
     min_level: LevelNumber = 0
-    exp: Seconds | None = None
+    exp: Time | None = None
 
 
 class LeaseTerms(_Closed, frozen=True):
-    """How long a device works without contact, and when it asks again (default: a third)."""
+    """How long a lease lives and after how long it is renewed (None: a third of its life)."""
 
-    max_seconds: Annotated[int, Meta(ge=MIN_LEASE_SECONDS, le=MAX_LEASE_SECONDS)] = (
-        DEFAULT_LEASE_SECONDS
-    )
+    max_seconds: Annotated[int, Meta(ge=1, le=MAX_LEASE_SECONDS)] = DEFAULT_LEASE_SECONDS
     renew_after_seconds: Annotated[int, Meta(ge=0, le=MAX_LEASE_SECONDS)] | None = None
 
     @property
-    def renew_after(self) -> int:
-        """Seconds after ``iat`` from which a device renews."""
-        return (
-            self.max_seconds // 3 if self.renew_after_seconds is None else self.renew_after_seconds
-        )
+    def renew_seconds(self) -> int:
+        """Seconds after which a device asks for the next lease."""
+        third = self.max_seconds // 3
+        return third if self.renew_after_seconds is None else self.renew_after_seconds
 
 
 class Binding(_Closed, frozen=True):
-    """How a device is recognised, and how often a seat may move."""
+    """What ties a device: the level it must prove, how traits are weighed, how often seats move.
+
+    ``weights`` replace the default weights by trait kind. ``min_score`` is the share of enrolled
+    weight that makes it the same computer.
+    """
 
     min_level: LevelNumber = 0
-    weights: dict[ShortText, Weight] = {}
-    min_score: Annotated[int, Meta(ge=1, le=100)] = 60
-    rebinds_per_90d: Annotated[int, Meta(ge=0, le=1000)] = 2
-    instant_returns_per_90d: Annotated[int, Meta(ge=0, le=1000)] = 2
+    weights: dict[_Word, Annotated[int, Meta(ge=0, le=100)]] = {}
+    min_score: Annotated[float, Meta(gt=0, le=1)] = 0.6
+    rebinds_per_90d: _PerQuarter = 3
+    instant_returns_per_90d: _PerQuarter = 2
     allow_unbound: bool = True
 
 
-class EulaTerms(_Closed, frozen=True):
-    """The agreement that activation binds: SHA-256 of its bytes, base64url."""
-
-    digest: Thumbprint
-    uri: Annotated[str, Meta(max_length=512)] | None = None
-
-
 class Meter(_Closed, frozen=True):
-    """At most ``limit`` uses ``per`` period (seconds; None: for the license's whole life)."""
+    """So many uses of ``name`` in each ``per``; a used-up meter stops the next lease."""
 
-    name: ShortText
-    limit: Annotated[int, Meta(ge=0, le=2**53 - 1)]
-    per: Seconds | None = None
+    name: _Word
+    limit: Annotated[int, Meta(ge=1, le=2**53 - 1)]
+    per: Literal["day", "week", "month", "period", "total"]
 
 
 class Allow(_Closed, frozen=True):
-    """Where the app may run."""
+    """Where it may run. False asks the device to say what it is; silence is then refused."""
 
     vm: bool = True
     container: bool = True
 
 
-class Plan(_Closed, frozen=True):
-    """The terms of a plan. ``check`` refuses what no license could be issued under."""
+class Anomaly(_Closed, frozen=True):
+    """More than ``limit`` of ``rule`` within ``per_seconds`` leads to ``action``."""
 
-    entitlements: Annotated[list[PlanEntitlement], Meta(min_length=1, max_length=MAX_ENTITLEMENTS)]
+    rule: Literal[
+        "fork",
+        "activation_farming",
+        "too_many_devices",
+        "clock_rollback",
+        "trait_churn",
+        "address_spread",
+    ]
+    limit: Annotated[int, Meta(ge=1, le=1_000_000)]
+    per_seconds: Annotated[int, Meta(ge=1, le=MAX_LEASE_SECONDS)]
+    action: Literal["flag", "webhook", "suspend"] = "flag"
+
+
+class Plan(_Closed, frozen=True):
+    """The terms of a plan. Durations are seconds; see ``docs/spec/tokens.md`` for every member."""
+
+    entitlements: Annotated[list[PlanEntitlement], Meta(min_length=1, max_length=256)]
     seats: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
     floating: bool = False
     starts: Literal["issue", "first_activation"] = "issue"
-    period_seconds: Seconds | None = None
-    late_payment_seconds: Seconds = 0
-    trial: bool = False
+    period_seconds: Annotated[int, Meta(ge=1, le=100 * 366 * DAY_SECONDS)] | None = None
+    late_payment_seconds: Annotated[int, Meta(ge=0, le=MAX_LEASE_SECONDS)] = 0
     trial_once_per_device: bool = False
     lease: LeaseTerms = LeaseTerms()
     enforcement: EnforcementName = "software"
     binding: Binding = Binding()
     on_fork: Literal["hold", "suspend"] = "hold"
     on_expiry: Literal["stop_new", "stop_now"] = "stop_new"
-    eula: EulaTerms | None = None
-    meters: Annotated[list[Meter], Meta(max_length=32)] = []
+    eula: Eula | None = None
+    meters: Annotated[list[Meter], Meta(max_length=64)] = []
     memory: Literal["none", "locked", "secret"] = "none"
-    channels: Annotated[list[ShortText], Meta(max_length=32)] = []
+    channels: Annotated[list[_Word], Meta(min_length=1, max_length=32)] = msgspec.field(
+        default_factory=lambda: ["stable"]
+    )
     allow: Allow = Allow()
-    anomalies: Annotated[list[dict[str, Any]], Meta(max_length=32)] = []
+    anomalies: Annotated[list[Anomaly], Meta(max_length=64)] = []
 
-    def __post_init__(self) -> None:
-        names = [entitlement.id for entitlement in self.entitlements]
-        for name in names:
-            check_entitlement(name)
-        if len(set(names)) != len(names):
-            raise Misuse("a plan names an entitlement twice")
-        if self.lease.renew_after > self.lease.max_seconds:
-            raise Misuse("a lease must be renewed before it ends")
-        meters = [meter.name for meter in self.meters]
-        if len(set(meters)) != len(meters):
-            raise Misuse("a plan names a meter twice")
+
+def parse(terms: bytes | str | Mapping[str, Any]) -> Plan:
+    """The plan in a JSON text or a mapping; ``ConfigInvalid`` says which member is wrong and why.
+
+    ``parse(encode(plan))`` is ``plan`` again.
+    """
+    try:
+        if isinstance(terms, Mapping):
+            plan = msgspec.convert(dict(terms), Plan, strict=True)
+        else:
+            if len(terms) > MAX_PLAN_BYTES:
+                raise ConfigInvalid(f"a plan has at most {MAX_PLAN_BYTES} bytes")
+            plan = msgspec.json.decode(terms, type=Plan, strict=True)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+        raise ConfigInvalid(f"plan: {error}") from None
+    return _consistent(plan)
+
+
+def check(plan: Plan) -> Plan:
+    """``plan`` itself when it is one that ``parse`` would give; ``ConfigInvalid`` otherwise."""
+    parse(encode(plan))
+    return plan
 
 
 def encode(plan: Plan) -> bytes:
-    """Canonical JSON of ``plan``; ``decode`` undoes it."""
-    return msgspec.json.encode(plan, order="deterministic")
-
-
-def decode(data: bytes) -> Plan:
-    """The plan of ``data``; ``Misuse`` for an unknown member, a wrong type or an odd value."""
+    """The JSON text of ``plan``, members that have their default left out."""
     try:
-        return msgspec.json.decode(data, type=Plan)
-    except msgspec.MsgspecError as error:
-        raise Misuse(f"the plan is not acceptable: {error}") from None
+        return msgspec.json.encode(plan)
+    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError) as error:
+        raise ConfigInvalid(f"plan: {error}") from None
+
+
+def _consistent(plan: Plan) -> Plan:
+    for item in plan.entitlements:
+        try:
+            check_entitlement(item.id)
+        except Misuse as error:
+            raise ConfigInvalid(f"plan: {error.detail}", entitlement=item.id) from None
+    _distinct("entitlements", [item.id for item in plan.entitlements])
+    _distinct("meters", [item.name for item in plan.meters])
+    _distinct("channels", list(plan.channels))
+    if plan.lease.renew_seconds >= plan.lease.max_seconds:
+        raise ConfigInvalid("plan: a lease is renewed before it ends")
+    if plan.late_payment_seconds and plan.period_seconds is None:
+        raise ConfigInvalid("plan: late payment needs a period")
+    if plan.eula is not None and plan.eula.uri is None:
+        raise ConfigInvalid("plan: an agreement needs an address where it can be read")
+    return plan
+
+
+def _distinct(member: str, names: list[str]) -> None:
+    if len(set(names)) != len(names):
+        raise ConfigInvalid(f"plan: {member} names the same thing twice")

@@ -1,8 +1,8 @@
-"""Signing and reading every token. ``read`` undoes ``sign`` for the right trust, product and kind.
+"""Signing and reading tokens. ``read(sign(claims, signers), type(claims), trust) == claims``. Pure.
 
-Normative: ``docs/spec/tokens.md``. Order of checks: size, strict parse, header, kind, key in the
-pinned trust and its one algorithm, signatures, schema, issuer, audience. Whether a token has
-expired is not judged here: ``decide`` does that, for client and server alike.
+The trust is pinned: no key, algorithm or address is ever taken from the token under verification,
+but for a request that introduces its own key. Reading judges no ``exp``; ``decide`` does.
+Normative: ``docs/spec/tokens.md``.
 """
 
 from __future__ import annotations
@@ -13,159 +13,209 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from modelseal import strict_json
+from modelseal.crypto.jwk import thumbprint
 from modelseal.crypto.signing import Signer, VerifyKey
 from modelseal.errors import (
+    Misuse,
     TokenAlgorithm,
     TokenAudience,
     TokenClaims,
     TokenIssuer,
     TokenKeyUnknown,
-    TokenMalformed,
     TokenSignature,
+    TokenTooLarge,
     TokenType,
 )
-from modelseal.license import _jws
-from modelseal.license._jws import MAX_BYTES
-from modelseal.license.claims import RequestClaims
-from modelseal.strict_json import JsonInvalid, b64u
+from modelseal.license import jws
+from modelseal.license.claims import (
+    DenialClaims,
+    LeaseClaims,
+    LicenseClaims,
+    ReleaseClaims,
+    RequestClaims,
+    StatusListClaims,
+)
+from modelseal.license.jws import Jws
+from modelseal.license.plans import MAX_LEASE_SECONDS
 from modelseal.types import from_numeric
 
-C = TypeVar("C", bound=msgspec.Struct)
+MAX_BYTES = 16 * 1024
+MAX_REQUEST_BYTES = 64 * 1024
+MAX_AIR_GAP_BYTES = 256 * 1024
+MAX_STATUS_LIST_BYTES = 1024 * 1024
+DEVICE_ALGORITHMS = ("Ed25519", "ES256")
+INTRODUCING = ("activate", "lookup", "trial")
+
+Claims = (
+    LicenseClaims | LeaseClaims | DenialClaims | ReleaseClaims | RequestClaims | StatusListClaims
+)
+ServerClaims = LicenseClaims | LeaseClaims | DenialClaims | ReleaseClaims | StatusListClaims
+C = TypeVar("C", LicenseClaims, LeaseClaims, DenialClaims, ReleaseClaims, StatusListClaims)
+
+KINDS: dict[str, type[Any]] = {
+    cls.TYP: cls
+    for cls in (
+        LicenseClaims,
+        LeaseClaims,
+        DenialClaims,
+        ReleaseClaims,
+        RequestClaims,
+        StatusListClaims,
+    )
+}
+"""The claims class of every ``typ``."""
 
 
 class TrustView(Protocol):
-    """What reading a token needs of the pinned trust."""
+    """What reading a token asks of the pinned trust (``trust.Trust`` satisfies it)."""
 
     @property
     def product(self) -> str:
-        """The product, ``aud`` of what the server signs."""
+        """The one product the trust is for."""
         ...
 
     @property
     def server_id(self) -> str:
-        """The server, ``iss`` of what it signs and ``aud`` of requests."""
+        """The one server whose tokens count."""
         ...
 
-    def verify_keys(self, use: Any, kid: str, at: datetime) -> tuple[VerifyKey, ...]:
-        """The key ``kid`` valid at ``at`` with every other of its set; ``TokenKeyUnknown``."""
+    def verify_keys(self, use: str, kid: str, at: datetime) -> tuple[VerifyKey, ...]:
+        """The key ``kid`` for ``use``, valid at ``at``, and every other key of its set.
+
+        All of them must have signed. Raises ``TokenKeyUnknown``.
+        """
         ...
 
 
-def sign(claims: msgspec.Struct, signers: Sequence[Signer]) -> str:
-    """The token of ``claims``: compact for one signer, general JSON for the two of a hybrid set."""
-    typ = _typ(type(claims))
-    payload = b64u(strict_json.encode(msgspec.to_builtins(claims)))
-    parts: list[tuple[str, str]] = []
-    for signer in signers:
-        protected = _jws.header(signer.alg, signer.kid, typ)
-        value = b64u(signer.sign(f"{protected}.{payload}".encode("ascii")))
-        parts.append((protected, value))
-    if len(parts) == 1:
-        protected, value = parts[0]
-        return f"{protected}.{payload}.{value}"
-    if len(parts) != _jws.MAX_SIGNATURES:
-        raise TokenAlgorithm("a token has one signature, or the two of a hybrid set")
-    signatures = [{"protected": p, "signature": v} for p, v in parts]
-    return strict_json.encode({"payload": payload, "signatures": signatures}).decode("utf-8")
+def sign(claims: Claims, signers: Sequence[Signer]) -> str:
+    """The token of ``claims``: compact with one signer, general JSON with several.
 
-
-def read(token: str | bytes, cls: type[C], trust: TrustView, *, max_bytes: int = MAX_BYTES) -> C:
-    """The claims of ``token``, signed by a key that ``trust`` lists for this kind of token.
-
-    Raises a ``Token…`` error of the tree for everything else. Expiry is not judged.
+    Raises ``TokenClaims`` for claims that ``read`` would refuse and ``TokenTooLarge`` beyond the
+    cap of their kind, so that nothing unreadable is ever signed.
     """
-    parsed = _jws.parse(token, max_bytes)
-    _check_typ(parsed, _typ(cls))
-    issued_at = _issued_at(parsed.payload, max_bytes)
-    keys = trust.verify_keys(getattr(cls, "USE"), parsed.signatures[0].kid, issued_at)  # noqa: B009
+    payload = msgspec.to_builtins(claims)
+    _check(_convert(payload, type(claims)))
+    token = jws.build(claims.TYP, payload, list(signers))
+    limit = _limit(type(claims))
+    if len(token) > limit:
+        raise TokenTooLarge(f"would be longer than {limit} bytes", limit=limit)
+    return token
+
+
+def read(token: str | bytes, cls: type[C], trust: TrustView, *, max_bytes: int | None = None) -> C:
+    """The claims of a token that the pinned server signed.
+
+    In this order: size, strict form, closed header, ``typ``, ``iat``, the keys that the trust
+    lists for this use at ``iat``, algorithm, every signature, schema, ``iss``, ``aud`` and
+    ``product``. Raises the error of the first that fails, all ``InvalidBytes``.
+    """
+    parsed = jws.parse(token, max_bytes=_limit(cls) if max_bytes is None else max_bytes)
+    if parsed.typ != cls.TYP:
+        raise TokenType(f"a {parsed.typ[:32]!r} where a {cls.TYP!r} is wanted", wanted=cls.TYP)
+    issued_at = _issued_at(parsed)
+    keys = trust.verify_keys(cls.USE, parsed.signatures[0].kid, issued_at)
     _verify(parsed, keys)
-    claims = _claims(parsed.payload, cls, max_bytes)
-    if getattr(claims, "iss", None) != trust.server_id:
-        raise TokenIssuer("signed by a trusted key, but by another server")
-    for name in ("aud", "product"):
-        if hasattr(claims, name) and getattr(claims, name) != trust.product:
-            raise TokenAudience("for another product")
+    claims: C = _convert(parsed.payload, cls)
+    _check(claims)
+    if claims.iss != trust.server_id:
+        raise TokenIssuer("signed by another server")
+    if not isinstance(claims, StatusListClaims) and (claims.aud, claims.product) != (
+        trust.product,
+        trust.product,
+    ):
+        raise TokenAudience("made for another product")
     return claims
 
 
 def read_request(
-    token: str | bytes, *, server_id: str, jwk: Mapping[str, object] | None = None
+    token: str | bytes,
+    *,
+    server_id: str,
+    jwk: Mapping[str, object] | None = None,
+    max_bytes: int = MAX_REQUEST_BYTES,
+    any_operation: bool = False,
 ) -> RequestClaims:
-    """What a device asks, proved by its signing key.
+    """The claims of a request, whose signature proves possession of the device's signing key.
 
-    ``jwk`` is the enrolled key; None takes the key from the request itself (activation, lookup,
-    trial), which proves possession of that key and nothing more.
+    ``jwk`` is the enrolled key. None takes the request's own, and only operations that introduce
+    a device (``INTRODUCING``) may do that; ``any_operation`` lifts this for showing what a file
+    is, where nothing is decided. Raises as ``read`` does; ``TokenAudience`` when the
+    request is for another server, ``TokenKeyUnknown`` when it is signed by another device.
     """
-    parsed = _jws.parse(token, MAX_BYTES)
-    _check_typ(parsed, RequestClaims.TYP)
+    parsed = jws.parse(token, max_bytes=max_bytes)
+    if parsed.typ != RequestClaims.TYP:
+        raise TokenType(f"a {parsed.typ[:32]!r} where a request is wanted", wanted="request+jwt")
     if len(parsed.signatures) != 1:
-        raise TokenMalformed("a request has one signature")
-    claims = _claims(parsed.payload, RequestClaims, MAX_BYTES)
-    key = VerifyKey.from_jwk(claims.jwk if jwk is None else jwk)
-    if key.alg not in {"Ed25519", "ES256"}:
-        raise TokenAlgorithm("a device key is Ed25519 or ES256")
-    if parsed.signatures[0].kid != key.kid or claims.iss != key.kid:
-        raise TokenKeyUnknown("signed by another key than the one it names")
-    if jwk is not None and VerifyKey.from_jwk(claims.jwk).kid != key.kid:
-        raise TokenKeyUnknown("names another key than the enrolled one")
+        raise TokenSignature("a request has one signature")
+    own = parsed.payload.get("jwk")
+    if jwk is None and not any_operation and parsed.payload.get("op") not in INTRODUCING:
+        raise TokenKeyUnknown("this operation needs an enrolled device")
+    if not isinstance(own, dict):
+        raise TokenClaims("a request carries its public key")
+    key = VerifyKey.from_jwk(own if jwk is None else jwk)
+    if key.alg not in DEVICE_ALGORITHMS:
+        raise TokenAlgorithm("a device signs with Ed25519 or ES256")
+    if parsed.signatures[0].kid != key.kid:
+        raise TokenKeyUnknown("signed by another device's key")
     _verify(parsed, (key,))
+    claims: RequestClaims = _convert(parsed.payload, RequestClaims)
+    if claims.iss != key.kid or thumbprint(claims.jwk) != key.kid:
+        raise TokenIssuer("iss and jwk name another key than the one that signed")
     if claims.aud != server_id:
-        raise TokenAudience("for another server")
+        raise TokenAudience("asked of another server")
     return claims
 
 
-def peek_typ(token: str | bytes) -> str:
-    """The unverified kind of ``token``, to choose a reader; never a reason to trust it."""
-    return _jws.parse(token, _jws.MAX_STATUS_LIST_BYTES).typ
+def peek_typ(token: str | bytes, *, max_bytes: int = MAX_STATUS_LIST_BYTES) -> str:
+    """The ``typ`` a token claims to have; nothing is verified. For recognising a file only."""
+    return jws.parse(token, max_bytes=max_bytes).typ
 
 
-def _typ(cls: type) -> str:
-    typ = getattr(cls, "TYP", None)
-    if not isinstance(typ, str):
-        raise TokenType("no kind of token")
-    return typ
+def _limit(cls: type[Any]) -> int:
+    if cls is StatusListClaims:
+        return MAX_STATUS_LIST_BYTES
+    return MAX_AIR_GAP_BYTES if cls is RequestClaims else MAX_BYTES
 
 
-def _check_typ(parsed: _jws.Parsed, typ: str) -> None:
-    if parsed.typ != typ:
-        raise TokenType(f"a {typ} is needed here", needed=typ)
-
-
-def _verify(parsed: _jws.Parsed, keys: Sequence[VerifyKey]) -> None:
-    """Every key of the set must have signed, each by its own algorithm, and nobody else."""
-    by_kid = {key.kid: key for key in keys}
-    if set(by_kid) != {signature.kid for signature in parsed.signatures}:
-        raise TokenSignature("signed by fewer or other keys than the trust demands")
-    for signature in parsed.signatures:
-        key = by_kid[signature.kid]
-        if signature.alg != key.alg:
-            raise TokenAlgorithm(f"the key signs by {key.alg} only")
-        key.verify(signature.value, signature.signing_input)
-
-
-def _issued_at(payload: bytes, max_bytes: int) -> datetime:
-    """``iat``, read before the signature is checked, only to choose among the pinned keys."""
+def _issued_at(parsed: Jws) -> datetime:
     try:
-        body = strict_json.decode(payload, max_bytes=max_bytes)
-    except JsonInvalid as error:
-        raise TokenMalformed(error.detail) from None
-    issued_at = body.get("iat") if isinstance(body, dict) else None
-    if isinstance(issued_at, bool) or not isinstance(issued_at, int):
-        raise TokenClaims("iat is missing or no whole number")
-    if not 0 <= issued_at < 253402300800:
-        raise TokenClaims("iat lies outside 1970 to 9999")
-    return from_numeric(issued_at)
+        return from_numeric(parsed.payload["iat"])
+    except (KeyError, Misuse):
+        raise TokenClaims("iat is missing or no NumericDate") from None
 
 
-def _claims(payload: bytes, cls: type[C], max_bytes: int) -> C:
+def _verify(parsed: Jws, keys: tuple[VerifyKey, ...]) -> None:
+    """Every key signed, nobody else did, each with its own algorithm."""
+    wanted = {key.kid: key for key in keys}
+    found = {item.kid: item for item in parsed.signatures}
+    if len(found) != len(parsed.signatures):
+        raise TokenSignature("a key signed twice")
+    for kid, item in found.items():
+        if kid in wanted and item.alg != wanted[kid].alg:
+            raise TokenAlgorithm("the header names another algorithm than the key's")
+    if found.keys() != wanted.keys():
+        raise TokenSignature("not signed by exactly the keys that the trust demands together")
+    for kid, key in wanted.items():
+        key.verify(found[kid].signature, found[kid].signing_input)
+
+
+def _convert(payload: Any, cls: type[Any]) -> Any:
     try:
-        body = strict_json.decode(payload, max_bytes=max_bytes)
-        claims = msgspec.convert(body, cls, strict=True)
-    except JsonInvalid as error:
-        raise TokenMalformed(error.detail) from None
-    except msgspec.ValidationError as error:
-        raise TokenClaims(str(error).split(" - at ")[-1][:120]) from None
-    if strict_json.encode(body) != payload:
-        raise TokenMalformed("the payload is not the canonical JSON")
-    return claims
+        return msgspec.convert(payload, cls, strict=True)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise TokenClaims(str(error)[:200]) from None
+
+
+def _check(claims: Any) -> None:
+    """What a schema cannot say: spans that make sense and no lease beyond the longest."""
+    if getattr(claims, "exp", claims.iat + 1) <= claims.iat:
+        raise TokenClaims("exp lies before iat")
+    if isinstance(claims, (LeaseClaims, ReleaseClaims)) and any(
+        item.level > claims.level for item in claims.keys
+    ):
+        raise TokenClaims("keys for a higher level than was verified")
+    if isinstance(claims, LeaseClaims):
+        if claims.exp - claims.iat > MAX_LEASE_SECONDS:
+            raise TokenClaims("a lease lives at most 400 days")
+        if not claims.iat <= claims.renew_after_at <= claims.exp:
+            raise TokenClaims("renew_after_at lies outside the lease")

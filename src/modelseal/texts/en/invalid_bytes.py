@@ -71,6 +71,11 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "A license, a lease and a denial cannot stand for each other.",
         "Put the right file in its place, or run `modelseal lease renew`.",
     ),
+    "token_header": (
+        "The token's header says more than it may[: {detail}].",
+        "Keys, addresses and extensions are never taken from a token; it may be forged.",
+        "Get the file again from its source, or run `modelseal lease renew`.",
+    ),
     "token_algorithm": (
         "The token is signed in a way that is not accepted.",
         "Its algorithm is not the one of its key.",

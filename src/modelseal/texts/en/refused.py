@@ -132,6 +132,11 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "The plan binds activation to an agreement[ ({uri})].",
         "Read it, then run `modelseal activate KEY --eula accept`.",
     ),
+    "platform_not_allowed": (
+        "The plan does not allow use on this kind of computer[: {detail}].",
+        "It excludes virtual machines or containers, or the computer does not say which it is.",
+        "Activate on another computer, or ask your vendor for a plan that allows this one.",
+    ),
     "trial_used": (
         "The trial was used on this computer already.",
         "The plan gives one trial per computer.",

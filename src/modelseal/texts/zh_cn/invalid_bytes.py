@@ -71,6 +71,11 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "许可证、租约与拒绝不能互相代替。",
         "请放回正确的文件，或运行 `modelseal lease renew`。",
     ),
+    "token_header": (
+        "令牌头部含有不允许的内容[：{detail}]。",
+        "密钥、地址与扩展从不取自令牌；它可能是伪造的。",
+        "请从原处重新取得该文件，或运行 `modelseal lease renew`。",
+    ),
     "token_algorithm": (
         "令牌的签名方式不被接受。",
         "其算法不是该密钥的算法。",

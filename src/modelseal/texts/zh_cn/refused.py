@@ -128,6 +128,11 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "方案要求激活时接受协议[（{uri}）]。",
         "请阅读后运行 `modelseal activate KEY --eula accept`。",
     ),
+    "platform_not_allowed": (
+        "方案不允许在这类电脑上使用[：{detail}]。",
+        "方案排除了虚拟机或容器，或电脑没有说明自己属于哪一类。",
+        "请在另一台电脑上激活，或向供应商索取允许此类电脑的方案。",
+    ),
     "trial_used": (
         "这台电脑已使用过试用。",
         "方案规定每台电脑一次试用。",

@@ -1,0 +1,174 @@
+"""JWS as modelseal reads it: bytes in, header and payload out, strictly. Pure; no key, no trust.
+
+Two forms. *Compact* (RFC 7515, section 7.1) for one signature; *general JSON* (section 7.2.1) for
+several. A header is exactly ``alg``, ``kid``, ``typ``. base64url and JSON are canonical: whatever
+is accepted is the only spelling of what it says. Normative: ``docs/spec/tokens.md``, "Form".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from modelseal import strict_json
+from modelseal.crypto.signing import ALGORITHMS, Signer
+from modelseal.errors import (
+    Misuse,
+    TokenAlgorithm,
+    TokenHeader,
+    TokenMalformed,
+    TokenTooLarge,
+    TokenType,
+)
+from modelseal.strict_json import JsonInvalid, b64u, unb64u
+
+MAX_SIGNATURES = 4
+_MAX_HEADER_BYTES = 1024
+_HEADER = ("alg", "kid", "typ")
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """One signature with what its protected header says."""
+
+    alg: str
+    kid: str
+    signing_input: bytes
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Jws:
+    """A parsed token. Nothing in it is verified."""
+
+    typ: str
+    payload: dict[str, Any]
+    signatures: tuple[Signature, ...]
+
+
+def parse(token: str | bytes, *, max_bytes: int) -> Jws:
+    """The parts of ``token``, of which nothing is verified.
+
+    Raises ``TokenTooLarge`` before anything is parsed, then ``TokenMalformed`` (form, base64url,
+    JSON), ``TokenHeader`` (a member beside the three), ``TokenAlgorithm`` (none of ours).
+    """
+    text = _text(token, max_bytes)
+    if text.startswith("{"):
+        payload_part, pairs = _general(text)
+    else:
+        payload_part, pairs = _compact(text)
+    headers = [_header(protected) for protected, _ in pairs]
+    typ = headers[0]["typ"]
+    if any(header["typ"] != typ for header in headers):
+        raise TokenType("the signatures name different kinds of token")
+    return Jws(
+        typ=typ,
+        payload=_object(payload_part, "the payload", max_bytes),
+        signatures=tuple(
+            Signature(
+                alg=header["alg"],
+                kid=header["kid"],
+                signing_input=f"{protected}.{payload_part}".encode("ascii"),
+                signature=_bytes(signature, "a signature"),
+            )
+            for header, (protected, signature) in zip(headers, pairs, strict=True)
+        ),
+    )
+
+
+def build(typ: str, payload: dict[str, Any], signers: list[Signer]) -> str:
+    """The token of ``payload``: compact with one signer, general JSON with several."""
+    if not 1 <= len(signers) <= MAX_SIGNATURES:
+        raise Misuse(f"a token has 1 to {MAX_SIGNATURES} signers")
+    body = b64u(strict_json.encode(payload))
+    pairs = []
+    for signer in signers:
+        header = {"alg": signer.alg, "kid": signer.kid, "typ": typ}
+        protected = b64u(strict_json.encode(header))
+        pairs.append((protected, b64u(signer.sign(f"{protected}.{body}".encode("ascii")))))
+    if len(pairs) == 1:
+        return f"{pairs[0][0]}.{body}.{pairs[0][1]}"
+    signatures = [{"protected": protected, "signature": value} for protected, value in pairs]
+    return strict_json.encode({"payload": body, "signatures": signatures}).decode("ascii")
+
+
+def _text(token: str | bytes, max_bytes: int) -> str:
+    if not isinstance(token, (str, bytes)):
+        raise TokenMalformed("a token is text")
+    if len(token) > max_bytes:
+        raise TokenTooLarge(f"longer than {max_bytes} bytes", limit=max_bytes)
+    try:
+        return token.decode("ascii") if isinstance(token, bytes) else _ascii(token)
+    except UnicodeError:
+        raise TokenMalformed("a token is ASCII") from None
+
+
+def _ascii(token: str) -> str:
+    token.encode("ascii")
+    return token
+
+
+def _compact(text: str) -> tuple[str, list[tuple[str, str]]]:
+    parts = text.split(".", 3)
+    if len(parts) != 3:
+        raise TokenMalformed("a compact token has three parts")
+    return parts[1], [(parts[0], parts[2])]
+
+
+def _general(text: str) -> tuple[str, list[tuple[str, str]]]:
+    outer = _canonical(text.encode("ascii"), "the token", len(text))
+    if sorted(outer) != ["payload", "signatures"] or not isinstance(outer["payload"], str):
+        raise TokenMalformed("a general token holds payload and signatures")
+    items = outer["signatures"]
+    if not isinstance(items, list) or not 2 <= len(items) <= MAX_SIGNATURES:
+        raise TokenMalformed(f"a general token has 2 to {MAX_SIGNATURES} signatures")
+    pairs = []
+    for item in items:
+        if not isinstance(item, dict) or sorted(item) != ["protected", "signature"]:
+            raise TokenMalformed("a signature holds protected and signature")
+        if not all(isinstance(value, str) for value in item.values()):
+            raise TokenMalformed("protected and signature are texts")
+        pairs.append((item["protected"], item["signature"]))
+    return outer["payload"], pairs
+
+
+def _header(protected: str) -> dict[str, str]:
+    header = _object(protected, "the header", _MAX_HEADER_BYTES)
+    extra = sorted(set(header) - set(_HEADER))
+    if extra:
+        raise TokenHeader(
+            f"the header member {extra[0][:32]!r} is not allowed", member=extra[0][:32]
+        )
+    if "typ" not in header or not isinstance(header["typ"], str):
+        raise TokenType("the header names no kind of token")
+    if header.get("alg") not in ALGORITHMS:
+        raise TokenAlgorithm("the header names none of the algorithms in use")
+    if not isinstance(header.get("kid"), str):
+        raise TokenMalformed("the header names no key")
+    return header
+
+
+def _object(part: str, what: str, max_bytes: int) -> dict[str, Any]:
+    return _canonical(_bytes(part, what), what, max_bytes)
+
+
+def _canonical(raw: bytes, what: str, max_bytes: int) -> dict[str, Any]:
+    try:
+        value = strict_json.decode(raw, max_bytes=max_bytes)
+        same = strict_json.encode(value) == raw
+    except JsonInvalid as error:
+        raise TokenMalformed(f"{what}: {error.detail}") from None
+    except (ValueError, RecursionError):
+        raise TokenMalformed(f"{what} is no valid Unicode") from None
+    if not isinstance(value, dict):
+        raise TokenMalformed(f"{what} is no JSON object")
+    if not same:
+        raise TokenMalformed(f"{what} is not canonical JSON")
+    return value
+
+
+def _bytes(part: str, what: str) -> bytes:
+    try:
+        return unb64u(part)
+    except JsonInvalid as error:
+        raise TokenMalformed(f"{what}: {error.detail}") from None

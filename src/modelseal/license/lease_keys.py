@@ -1,0 +1,122 @@
+"""Data keys on their way to one device: sealed to a KEM key of its request. Pure.
+
+``open_keys(seal(keys, public, binding), private, binding) == keys``. What the keys are for stands
+in the HPKE ``info``; the same ciphertext under another lease, device, level or time does not open.
+Normative: ``docs/spec/tokens.md``, "Sealed keys".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from modelseal import cbor
+from modelseal.cbor import CborInvalid
+from modelseal.crypto import hpke
+from modelseal.crypto.hpke import InfoValue, KemOpener, KemPublicKey
+from modelseal.errors import Misuse, SealedKeyInvalid
+from modelseal.license.claims import SealedKeys
+from modelseal.strict_json import JsonInvalid, b64u, unb64u
+
+MAX_KEYS = 64
+BUNDLE_SECTION = -1
+_FILE_ID_BYTES = 32
+_KEY_BYTES = 32
+_MAX_SECTION = 2**32 - 1
+_MAX_PLAIN_BYTES = 16 * 1024
+
+DataKeys = dict[tuple[bytes, int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What sealed keys are bound to. ``label`` is ``lease`` or ``release``.
+
+    ``nonce`` (the request's) stands in a release only; ``level`` is that of the keys, not of the
+    lease; ``exp`` and ``seq`` are the token's (a release names the seq of its lease).
+    """
+
+    label: str
+    product: str
+    license: str
+    device: str
+    lease: str
+    seq: int
+    exp: int
+    level: int
+    jkt: str
+    nonce: str | None = None
+
+    def info(self) -> bytes:
+        """The HPKE ``info``."""
+        if self.label not in ("lease", "release") or (self.nonce is None) != (
+            self.label == "lease"
+        ):
+            raise Misuse("the label is lease, or release with a nonce")
+        values: dict[str, InfoValue] = {
+            "product": self.product,
+            "license": self.license,
+            "device": self.device,
+            "lease": self.lease,
+            "seq": self.seq,
+            "exp": self.exp,
+            "level": self.level,
+            "jkt": self.jkt,
+        }
+        if self.nonce is not None:
+            values["nonce"] = self.nonce
+        return hpke.info(self.label, values)
+
+
+def seal(keys: Mapping[tuple[bytes, int], bytes], to: KemPublicKey, binding: Binding) -> SealedKeys:
+    """At most 64 ``keys``, by file id and section, sealed to ``to``.
+
+    A bundle key stands under the bundle's digest and ``BUNDLE_SECTION``.
+    """
+    if len(keys) > MAX_KEYS:
+        raise Misuse(f"more than {MAX_KEYS} keys travel in a key bundle", limit=MAX_KEYS)
+    for (file_id, section), key in keys.items():
+        if not _is_entry(file_id, section, key):
+            raise Misuse("a data key has 32 bytes, a file id of 32 bytes and a section")
+    entries = [[file_id, section, bytes(key)] for (file_id, section), key in sorted(keys.items())]
+    ct = to.seal(cbor.encode(entries), binding.info())
+    return SealedKeys(recipient=to.kid, suite=hpke.SUITE, level=binding.level, ct=b64u(ct))
+
+
+def open_keys(sealed: SealedKeys, opener: KemOpener, binding: Binding) -> DataKeys:
+    """The keys by file id and section; ``SealedKeyInvalid`` for all that ``seal`` did not make."""
+    if sealed.suite != hpke.SUITE:
+        raise SealedKeyInvalid("an unknown suite")
+    if sealed.recipient != opener.kid or sealed.level != binding.level:
+        raise SealedKeyInvalid("sealed for another key or level")
+    try:
+        plain = opener.open(unb64u(sealed.ct), binding.info())
+        entries = cbor.decode(plain, max_bytes=_MAX_PLAIN_BYTES)
+    except (JsonInvalid, CborInvalid):
+        raise SealedKeyInvalid("no list of keys inside") from None
+    return _entries(entries)
+
+
+def _entries(entries: object) -> DataKeys:
+    if not isinstance(entries, list) or len(entries) > MAX_KEYS:
+        raise SealedKeyInvalid("no list of keys inside")
+    keys: DataKeys = {}
+    for entry in entries:
+        if not isinstance(entry, list) or len(entry) != 3 or not _is_entry(*entry):
+            raise SealedKeyInvalid("an entry is no file id, section and key")
+        if (entry[0], entry[1]) in keys:
+            raise SealedKeyInvalid("a key stands twice")
+        keys[entry[0], entry[1]] = entry[2]
+    return keys
+
+
+def _is_entry(file_id: object, section: object, key: object) -> bool:
+    return (
+        isinstance(file_id, bytes)
+        and len(file_id) == _FILE_ID_BYTES
+        and isinstance(section, int)
+        and not isinstance(section, bool)
+        and BUNDLE_SECTION <= section <= _MAX_SECTION
+        and isinstance(key, (bytes, bytearray))
+        and len(key) == _KEY_BYTES
+    )
