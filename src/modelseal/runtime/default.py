@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelseal.errors import ClientAmbiguous
+from modelseal.runtime import hook
 from modelseal.runtime.policy import Policy
 from modelseal.runtime.ports import Licensee
 
 if TYPE_CHECKING:
     from modelseal.client import Client
+    from modelseal.client.config import AppConfig
 
 _lock = threading.Lock()
 _used: Licensee | None = None
@@ -52,7 +55,8 @@ def current() -> Licensee:
         from modelseal.runtime.licensee import ClientLicensee
 
         check_unambiguous()
-        licensee = ClientLicensee(Client())
+        app = _app()
+        licensee = ClientLicensee(Client(app=None if app is None else app.path))
         _found = (os.getpid(), licensee)
         return licensee
 
@@ -71,11 +75,34 @@ def policy() -> Policy:
     global _policy  # noqa: PLW0603
     with _lock:
         if _policy is None:
-            from modelseal.client import config
-
-            found = config.find(None, os.environ)
+            found = _app()
             _policy = Policy("/") if found is None else Policy.of(str(found.folder), found.sealed)
         return _policy
+
+
+def _app() -> AppConfig | None:
+    """The ``modelseal.toml`` in force: named, beside the program, or that of the run's program.
+
+    Programs that this one starts under the hook inherit it, unless they have one of their own.
+    """
+    from modelseal.client import config
+
+    found = config.find(None, os.environ)
+    if found is not None:
+        if hook.is_running():
+            os.environ[hook.RUN_APP] = str(found.path)
+        return found
+    inherited = os.environ.get(hook.RUN_APP)
+    return config.load(Path(inherited)) if inherited else None
+
+
+def _fresh_lock() -> None:
+    global _lock  # noqa: PLW0603
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_fresh_lock)
 
 
 def check_unambiguous() -> None:

@@ -41,8 +41,12 @@ class SealedOnnx:
             try:
                 yield opened
             except ModelsealError as error:
-                report.tell(error, self.path, default.current_or_none())
+                self.refused(error)
                 raise
+
+    def refused(self, error: ModelsealError) -> None:
+        """``error`` is on stderr and in the journal."""
+        report.tell(error, self.path, default.current_or_none())
 
 
 class _Opened:

@@ -70,9 +70,14 @@ def _is_new(code: str, path: str) -> bool:
 
 
 def forget() -> None:
-    """What was told before is told again (a child of a fork starts anew; tests)."""
-    with _lock:
-        _seen.clear()
+    """What was told before is told again; a forked child starts so, with a lock of its own."""
+    global _lock  # noqa: PLW0603
+    _lock = threading.Lock()
+    _seen.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forget)
 
 
 def lines(error: ModelsealError) -> list[str]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from modelseal.errors import AccessDenied, InputMissing, Misuse
+from modelseal.runtime.hook import RUN_APP
 from modelseal.runtime.report import MAX_REPORT_BYTES, RUN_REPORT
 
 _FORWARDED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH")
@@ -48,6 +49,8 @@ def run(
         env = environment(os.environ if environ is None else environ, state=state, app=app)
         if report is not None:
             env[RUN_REPORT] = report
+        if config := _config_of(argv):
+            env[RUN_APP] = config
         _warn_unreachable(argv)
         code = _spawn_and_wait(list(argv), env)
         _summary(report)
@@ -70,7 +73,8 @@ def environment(
             env[name] = str(Path(value).absolute())
         elif env.get(name):
             env[name] = str(Path(env[name]).absolute())
-    env.pop(RUN_REPORT, None)
+    for name in (RUN_REPORT, RUN_APP):
+        env.pop(name, None)
     return env
 
 
@@ -188,6 +192,18 @@ def _isolating(arguments: Sequence[str]) -> str | None:
                 if place == len(letters) - 1:
                     next(rest, None)
                 break
+    return None
+
+
+def _config_of(argv: Sequence[str]) -> str | None:
+    """The ``modelseal.toml`` beside the program, so that what it starts has it too."""
+    named = [Path(argument) for argument in argv if not argument.startswith("-")]
+    scripts = named[1:2] if named and _PYTHON.fullmatch(named[0].name) else named[:1]
+    for script in scripts:
+        with contextlib.suppress(OSError, ValueError):
+            place = script.resolve().parent / "modelseal.toml"
+            if script.is_file() and place.is_file():
+                return str(place)
     return None
 
 

@@ -26,6 +26,7 @@ from modelseal.container import Entry, Index, VerifiedModel
 from modelseal.errors import MemoryNotReached, Misuse, NotSealed, ReaderClosed
 from modelseal.memory import Arena
 from modelseal.runtime import together
+from modelseal.runtime.parallel import spread
 from modelseal.runtime.ports import Licensee
 from modelseal.runtime.sniff import find, is_sealed_bytes
 from modelseal.runtime.source import AnySource, FileSource, MemorySource
@@ -79,18 +80,32 @@ def open_file(path: str, licensee: Licensee) -> OpenedFile:
     key = (id(licensee), file.identity)
     with _files_lock:
         gate = _opening.setdefault(key, threading.Lock())
-    with gate:
-        opened = _files.get(key)
-        if opened is None:
-            opened = _open_source(file, licensee)
-            file.check_unchanged()
-            with _files_lock:
-                _files[key] = opened
-        else:
-            file.close()
-    with _files_lock:
-        _opening.pop(key, None)
+    try:
+        with gate:
+            opened = _files.get(key)
+            if opened is None:
+                opened = _open_source(file, licensee)
+                file.check_unchanged()
+                with _files_lock:
+                    _files[key] = opened
+            else:
+                file.close()
+    finally:
+        with _files_lock:
+            _opening.pop(key, None)
     return opened
+
+
+def _forget_parent() -> None:
+    """A forked child opens for itself: a lock of its parent may be held for ever."""
+    global _files_lock  # noqa: PLW0603
+    _files_lock = threading.Lock()
+    _files.clear()
+    _opening.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_parent)
 
 
 def as_path(given: object) -> str:
@@ -189,7 +204,12 @@ class View:
             self._check_reached(arena, wanted)
             secrets = together.secrets(self, sections, self._licensee)
             with self._licensee.data_keys(model, sections) as keys:
-                model.read_entry(entry, keys, arena.view, file_offset=start, together=secrets)
+
+                def fill(low: int, high: int) -> None:
+                    part = arena.view[low:high]
+                    model.read_entry(entry, keys, part, file_offset=start + low, together=secrets)
+
+                spread(fill, end - start)
         except BaseException:
             arena.close()
             raise

@@ -19,22 +19,13 @@ from typing import Any, Protocol
 from modelseal.errors import EgressRefused, ExtraMissing, Misuse
 from modelseal.memory import wipe
 
+from . import egress
 from .skeleton import split
 
 __all__ = ["Model", "Opened", "Resolve", "make_class", "patch", "runtime"]
 
 _MODEL = "_modelseal_model"
 _numbers = itertools.count(1)
-
-# Options of execution providers that write compiled weights to a disk.
-_EGRESS_OPTIONS = frozenset({
-    "cache_dir", "trt_engine_cache_enable", "trt_timing_cache_enable", "trt_dump_subgraphs",
-    "trt_dump_ep_context_model", "nv_runtime_cache_path", "nv_dump_subgraphs",
-    "ModelCacheDirectory", "migraphx_model_cache_dir", "migraphx_save_compiled_model",
-    "qnn_context_cache_enable", "dump_json_qnn_graph",
-})  # fmt: skip
-_EGRESS_ENTRIES = ("ep.context_enable",)
-_OFF = ("", "0", "false", "none")
 
 
 class Opened(Protocol):
@@ -60,6 +51,10 @@ class Model(Protocol):
 
     def open(self) -> AbstractContextManager[Opened]:
         """The plaintext for as long as the context lasts."""
+        ...
+
+    def refused(self, error: EgressRefused) -> None:
+        """``error`` has been told when this returns; it is raised then."""
         ...
 
 
@@ -166,7 +161,11 @@ def _create(session: Any, create: Any, args: tuple[Any, ...], kwargs: Mapping[st
         create(session, *args, **kwargs)
         return
     options = session._sess_options
-    refuse_egress(options, args, kwargs, model.path)
+    try:
+        egress.refuse(options, args, kwargs, model.path)
+    except EgressRefused as error:
+        model.refused(error)
+        raise
     ort = runtime()
     _silence(ort)
     hand_over = getattr(ort.SessionOptions, "add_external_initializers_from_files_in_memory", None)
@@ -199,48 +198,9 @@ def _silence(ort: Any) -> None:
 
 
 def _getstate(session: Any) -> Any:
-    if _MODEL in session.__dict__:
-        raise EgressRefused("a session of a sealed model cannot be pickled", what="pickle")
+    model: Model | None = session.__dict__.get(_MODEL)
+    if model is not None:
+        error = egress.refusal("pickle", model.path)
+        model.refused(error)
+        raise error
     return object.__getstate__(session)
-
-
-def refuse_egress(
-    options: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], path: str | None
-) -> None:
-    """Raises ``EgressRefused`` when the session would write what it makes of the weights."""
-    if options is not None:
-        if options.optimized_model_filepath:
-            raise _egress("optimized_model_filepath", path)
-        if options.enable_profiling:
-            raise _egress("enable_profiling", path)
-        for key in _EGRESS_ENTRIES:
-            if _entry(options, key).lower() not in _OFF:
-                raise _egress(key, path)
-    for given in (*args, *kwargs.values()):
-        for name in _option_names(given):
-            raise _egress(name, path)
-
-
-def _egress(what: str, path: str | None) -> EgressRefused:
-    return EgressRefused(f"{what} would write what is made of the weights", what=what, path=path)
-
-
-def _entry(options: Any, key: str) -> str:
-    try:
-        return str(options.get_session_config_entry(key))
-    except Exception:  # noqa: BLE001 - the library raises when the entry is not set
-        return ""
-
-
-def _option_names(given: object) -> list[str]:
-    """The options among providers or provider options that would write to a disk."""
-    found: list[str] = []
-    for item in given if isinstance(given, (list, tuple)) else ():
-        options = item[1] if isinstance(item, tuple) and len(item) == 2 else item
-        if isinstance(options, dict):
-            found += [
-                str(name)
-                for name, value in options.items()
-                if name in _EGRESS_OPTIONS and str(value).lower() not in _OFF
-            ]
-    return found

@@ -25,12 +25,21 @@ WATCHED = {
 """Module that is waited for -> the module beside this one that patches it."""
 
 
+RUN_APP = "MODELSEAL_RUN_APP"
+"""Where the program of this run has its ``modelseal.toml``: for those it starts."""
+
+
+def is_running() -> bool:
+    """Whether the hook is in this process."""
+    return any(isinstance(finder, _Finder) for finder in sys.meta_path)
+
+
 def start() -> None:
     """From now on every watched module is patched as soon as it is imported.
 
     Modules that are there already are patched at once. Doing it again changes nothing.
     """
-    if any(isinstance(finder, _Finder) for finder in sys.meta_path):
+    if is_running():
         return
     sys.meta_path.insert(0, _Finder())
     for name in WATCHED:

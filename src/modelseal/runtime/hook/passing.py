@@ -9,6 +9,7 @@ import os
 import sys
 from typing import Any
 
+from modelseal.runtime.hook import RUN_APP
 from modelseal.runtime.sniff import is_sealed_bytes, is_sealed_file
 
 
@@ -35,7 +36,8 @@ def is_ours(given: object) -> bool:
 
 def _may_be_demanded() -> bool:
     """False when no ``modelseal.toml`` can be in force, so that none needs to be read."""
-    if os.environ.get("MODELSEAL_APP") or getattr(sys, "frozen", False):
+    named = os.environ.get("MODELSEAL_APP") or os.environ.get(RUN_APP)
+    if named or getattr(sys, "frozen", False):
         return True
     main = getattr(sys.modules.get("__main__"), "__file__", None)
     if not main:
