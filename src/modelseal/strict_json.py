@@ -9,11 +9,13 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from typing import Any
 
 from modelseal.errors import InvalidBytes
 
 MAX_DEPTH = 32
+_BRACKETS = re.compile(r"[\[\]{}]")
 
 
 class JsonInvalid(InvalidBytes):
@@ -78,10 +80,10 @@ def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
 def _check_depth(text: str) -> None:
     """Refuse deep nesting before the parser sees it; brackets in strings count too."""
     depth = 0
-    for char in text:
-        if char in "[{":
+    for bracket in _BRACKETS.findall(text):
+        if bracket in "[{":
             depth += 1
             if depth > MAX_DEPTH:
                 raise JsonInvalid(f"nested deeper than {MAX_DEPTH}")
-        elif char in "]}":
+        else:
             depth -= 1
