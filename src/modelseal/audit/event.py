@@ -75,10 +75,13 @@ def commit(fields: Mapping[str, str], random: Callable[[int], bytes]) -> Persona
 
 
 def check_personal(event: Event, personal: Personal) -> None:
-    """Returns when ``personal`` is what ``event`` committed to; raises ``AuditBroken`` otherwise."""
-    if len(personal.salt) != SALT_BYTES or not hmac.compare_digest(
-        personal.commitment, event.personal or ""
-    ):
+    """Returns when ``personal`` is what ``event`` committed to; ``AuditBroken`` otherwise."""
+    try:
+        commitment = personal.commitment.encode("ascii")
+        expected = (event.personal or "").encode("utf-8")
+    except UnicodeEncodeError:
+        raise AuditBroken("personal data that is no Unicode text", fault="malformed") from None
+    if len(personal.salt) != SALT_BYTES or not hmac.compare_digest(commitment, expected):
         raise AuditBroken("the personal data is not what the event committed to", fault="edited")
 
 
