@@ -148,7 +148,9 @@ class DenialClaims(_Closed, frozen=True):
     reference: Annotated[str, Meta(min_length=8, max_length=8)]
     lic: Id | None = None
     prev: Id | None = None
-    params: dict[str, str | int | list[str] | list[dict[str, str | int]]] = {}
+    params: Annotated[
+        dict[Name, str | int | list[str | dict[str, str | int]]], Meta(max_length=32)
+    ] = {}
 
 
 class ReleaseClaims(_Closed, frozen=True):
