@@ -119,17 +119,21 @@ def verify(
         found = recognise.verify(path, trust, bar)
 
     def human() -> None:
-        talk.pairs(list(talk.plain(found).items()))
+        _tell_inspected(found)
         talk.say(f"{path} is genuine.")
 
     talk.answer(found, human, as_json=json)
 
 
+_SECTION = ("id", "kind", "entitlement", "level", "plain_bytes", "chunks")
+
+
 def _tell_inspected(found: dict[str, object]) -> None:
-    simple = [(name, value) for name, value in found.items() if name != "sections"]
-    talk.pairs(simple)
-    sections = found.get("sections")
-    if isinstance(sections, list) and sections:
-        names = list(talk.plain(sections[0]))
-        rows = [[section.get(name) for name in names] for section in talk.plain(sections)]
-        talk.table("Sections", names, rows)
+    shown = talk.plain(found)
+    sections = shown.pop("sections", None) or []
+    for signer in shown.pop("signers", None) or []:
+        shown[f"signed {signer['alg']}"] = signer["kid"]
+    talk.pairs([(name, value) for name, value in shown.items() if value not in (None, [], {})])
+    if sections:
+        rows = [[section.get(name) for name in _SECTION] for section in sections]
+        talk.table("Sections", [name.replace("_", " ") for name in _SECTION], rows)
