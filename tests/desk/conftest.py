@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,10 +37,17 @@ def now() -> datetime:
     return NOW
 
 
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace that is made once and never used."""
+    return workspaces.init(tmp_path_factory.mktemp("t") / "shop", "facefusion", now=NOW).home
+
+
 @pytest.fixture
-def shop(tmp_path: Path) -> Workspace:
+def shop(tmp_path: Path, template: Path) -> Workspace:
     """A fresh workspace."""
-    return workspaces.init(tmp_path / "shop", "facefusion", now=NOW)
+    shutil.copytree(template, tmp_path / "shop")
+    return workspaces.open(tmp_path / "shop")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ The bytes never touch a disk unencrypted; ``backup`` protects them at once.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,7 +16,7 @@ from modelseal import cbor
 from modelseal.cbor import CborInvalid
 from modelseal.desk.records import DataKeys, ModelRecord
 from modelseal.desk.workspace import Workspace, read_document
-from modelseal.errors import BackupInvalid, ConfigInvalid, InputMissing
+from modelseal.errors import BackupInvalid, InputMissing, Misuse
 from modelseal.keys import file as file_provider
 from modelseal.keys.folder import SECRET_ALG, KeyEntry, KeyFolder
 from modelseal.types import from_numeric, to_numeric
@@ -23,6 +24,7 @@ from modelseal.types import from_numeric, to_numeric
 TYP = "modelseal-backup"
 VERSION = 1
 MAX_BYTES = 256 * 1024 * 1024
+_USE = re.compile(r"[a-z]{1,32}")
 _DESK_FILES = ("targets.json", "keys.json", "keys")
 _SERVER_FILES = ("server.toml", "tls/server.pem", "tls/server.key")
 
@@ -170,7 +172,11 @@ def decode(data: bytes) -> Archive:
         value = cbor.decode(data, max_bytes=MAX_BYTES)
         raw = msgspec.convert(value, _Content, strict=True)
         created_at = from_numeric(raw.created_at)
-    except (CborInvalid, ConfigInvalid) as error:
+        for item in (*raw.desk, *raw.online):
+            _check(item)
+        for model in raw.models:
+            from_numeric(model.created_at)
+    except (CborInvalid, Misuse) as error:
         raise BackupInvalid(error.detail) from None
     except (msgspec.ValidationError, ValueError) as error:
         raise BackupInvalid(str(error)[:200]) from None
@@ -189,6 +195,14 @@ def decode(data: bytes) -> Archive:
         documents=raw.documents,
         server_files=raw.server_files,
     )
+
+
+def _check(key: StoredKey) -> None:
+    from_numeric(key.not_before)
+    if key.not_after is not None:
+        from_numeric(key.not_after)
+    if not _USE.fullmatch(key.use):  # it becomes part of a file name
+        raise BackupInvalid("a key in the backup has an odd use")
 
 
 def _keys(folder: KeyFolder) -> list[StoredKey]:
