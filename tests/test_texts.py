@@ -61,6 +61,11 @@ def test_a_clause_in_brackets_falls_away_with_its_parameter():
     assert shown == "The license does not include this: it lacks face.restore."
 
 
+def test_zero_is_a_value_that_keeps_its_clause():
+    why = texts.render("audit_broken", {"fault": "edited", "first": 0, "last": 0}).why
+    assert why.startswith("The fault is edited, in events 0 to 0.")
+
+
 def test_an_unknown_code_still_gives_a_helpful_text():
     assert "no_such" not in texts.render("no_such", {}, "odd").next_step
     assert by_code("no_such") is None

@@ -89,11 +89,12 @@ def refuse(error: ModelsealError, *, as_json: bool) -> int:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table on stdout that folds in a narrow terminal."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    shown = Table(title=title, title_justify="left", pad_edge=False)
+    shown = Table(title=title, title_justify="left", pad_edge=False, box=box.SIMPLE_HEAD)
     for column in columns:
         shown.add_column(column, overflow="fold")
     for row in rows:

@@ -48,10 +48,14 @@ def _fill(template: str, values: Mapping[str, object]) -> str:
         optional = clause.startswith("[")
         text = clause[1:] if optional else clause
         names = [name for _, name, _, _ in Formatter().parse(text) if name]
-        if optional and any(not values.get(name) for name in names):
+        if optional and any(_absent(values.get(name)) for name in names):
             continue
         parts.append(text.format_map({name: _show(values.get(name)) for name in names}))
     return "".join(parts).strip()
+
+
+def _absent(value: object) -> bool:
+    return value is None or value == "" or value == () or value == []
 
 
 def _show(value: object) -> str:

@@ -158,7 +158,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     ),
     "audit_broken": (
         "The audit log does not hold[: {detail}].",
-        "[Event {index} was altered, removed, moved or added. ]The log no longer matches"
+        "[The fault is {fault}, in events {first} to {last}. ]The log no longer matches"
         " its signed checkpoint.",
         "Keep the export, and compare it with an older checkpoint or backup.",
     ),

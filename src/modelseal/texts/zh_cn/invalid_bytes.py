@@ -158,7 +158,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     ),
     "audit_broken": (
         "审计日志不成立[：{detail}]。",
-        "[事件 {index} 被更改、删除、移动或添加。]日志与签名的检查点不再一致。",
+        "[故障类型 {fault}，位于事件 {first} 至 {last}。]日志与签名的检查点不再一致。",
         "请保留导出文件，并与较早的检查点或备份比较。",
     ),
     "state_damaged": (
