@@ -1,0 +1,235 @@
+"""What was sealed opens again, whole and in parts."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from modelseal.container import BytesSource, EntryPlan, SectionPlan, TogetherRef, inspect, parse
+from modelseal.crypto.signing import SigningKey
+from modelseal.errors import ContainerDamaged, Misuse, NotFound, TogetherMissing
+from modelseal.types import EntitlementExpression, Level, MemoryProtection
+
+CHUNK = 65536
+SIZES = [0, 1, 63, 64, 65, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 17]
+FACE = EntitlementExpression.parse(["face.swap"])
+quiet = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+def opened(model: Any, keys: dict[int, bytes], **more: Any) -> dict[str, bytes]:
+    """Every entry, read one by one."""
+    files = {}
+    for entry in model.open_index(keys[0]):
+        target = bytearray(entry.size_bytes)
+        model.read_entry(entry, keys, memoryview(target), **more)
+        files[entry.name] = bytes(target)
+    return files
+
+
+@quiet
+@given(
+    sections=st.lists(
+        st.lists(st.sampled_from(SIZES), min_size=1, max_size=4), min_size=1, max_size=3
+    ),
+    suite=st.sampled_from([1, 2]),
+    threads=st.integers(1, 4),
+)
+def test_opening_gives_back_every_file_of_every_section(
+    publisher: Any, content: Any, sections: list[list[int]], suite: int, threads: int
+) -> None:
+    """Whatever the sizes, suite and threads: seal, then open, is the identity."""
+    files = [
+        {f"{number}/{at}": content(f"{number}/{at}", size) for at, size in enumerate(sizes)}
+        for number, sizes in enumerate(sections)
+    ]
+    data, made = publisher.seal(*map(publisher.section, files), suite=suite)
+    model = publisher.verified(data)
+    assert opened(model, made.data_keys) == {k: v for part in files for k, v in part.items()}
+    for info in model.sections[1:]:
+        whole = bytearray(info.plain_bytes)
+        model.open_section(info.id, made.data_keys[info.id], memoryview(whole), threads=threads)
+        for entry in model.open_index(made.data_keys[0]):
+            for extent in entry.extents:
+                if extent.section == info.id:
+                    extent.check(whole[extent.offset : extent.offset + extent.size_bytes])
+    model.verify_leaves()
+    assert model.digest() == made.digest
+    assert (len(data), model.file_id) == (made.size_bytes, made.file_id)
+
+
+@quiet
+@given(start=st.integers(0, 3 * CHUNK), size=st.integers(0, 3 * CHUNK))
+def test_a_range_is_the_same_bytes_as_in_the_whole(
+    publisher: Any, ranged: Any, start: int, size: int
+) -> None:
+    """Any range of an entry in several sections equals the slice of the original."""
+    plain, model, made, entry = ranged
+    size = min(size, max(0, len(plain) - start))
+    start = min(start, len(plain))
+    for depth in ("full", "tag"):
+        target = bytearray(size)
+        model.read_entry(entry, made.data_keys, memoryview(target), file_offset=start, depth=depth)
+        assert target == plain[start : start + size]
+
+
+@pytest.fixture(scope="module")
+def ranged(publisher: Any, content: Any) -> Any:
+    plain = content("ranged", 2 * CHUNK + 5000)
+    cuts = [0, 700, CHUNK + 700, len(plain)]
+    sections = [
+        SectionPlan(FACE, [EntryPlan("model", BytesSource(plain[low:high]), low)], kind="weights")
+        for low, high in pairwise(cuts)
+    ]
+    data, made = publisher.seal(*sections)
+    model = publisher.verified(data)
+    return plain, model, made, model.open_index(made.data_keys[0]).entry("model")
+
+
+def test_only_the_chunks_of_a_range_are_read(publisher: Any, content: Any) -> None:
+    """Reading one byte touches one stored chunk."""
+    data, made = publisher.seal(publisher.section({"a": content("a", 4 * CHUNK)}))
+
+    class Counting(BytesSource):
+        read: list[tuple[int, int]]
+
+        def read_into(self, offset: int, target: memoryview) -> None:
+            self.read.append((offset, target.nbytes))
+            super().read_into(offset, target)
+
+    source = Counting(data)
+    source.read = []
+    model = parse(source).verify_signatures([publisher.ed25519.verify_key()], product="demo")
+    source.read.clear()
+    target = bytearray(1)
+    model.read_range(1, made.data_keys[1], 2 * CHUNK + 5, memoryview(target), depth="tag")
+    offset, size, _ = model.leaf_ranges()[1 + 2]
+    assert (offset, size) in source.read
+    assert sum(n for _, n in source.read if n > CHUNK) == CHUNK + 16
+
+
+def test_one_hundred_thousand_tiny_entries_seal_and_open(publisher: Any) -> None:
+    """Many entries cost time and memory in proportion, and each can be read alone."""
+    entries = [EntryPlan(f"t/{i}", BytesSource(i.to_bytes(3, "big"))) for i in range(100_000)]
+    data, made = publisher.seal(SectionPlan(FACE, entries))
+    model = publisher.verified(data)
+    index = model.open_index(made.data_keys[0])
+    assert len(index) == 100_000
+    target = bytearray(3)
+    model.read_entry(index.entry("t/77777"), made.data_keys, memoryview(target))
+    assert int.from_bytes(target, "big") == 77777
+
+
+def test_a_section_with_other_models_opens_only_with_their_secrets(
+    publisher: Any, content: Any
+) -> None:
+    """Together-with is part of the key: no secret, a wrong one or a swapped one opens nothing."""
+    data, made = publisher.seal(
+        publisher.section({"nsfw": b"x"}), model="nsfw", secret_for_together=True
+    )
+    index = publisher.verified(data).open_index(made.data_keys[0])
+    assert index.secret == made.together_secret
+    assert made.together_secret.hex() not in repr(index) + repr(made)
+    plain = content("swap", 100)
+    others = (TogetherRef("nsfw", index.secret), TogetherRef("mark", b"m" * 32))
+    data, made = publisher.seal(publisher.section({"swap": plain}, together_with=others))
+    model = publisher.verified(data)
+    good = {"nsfw": index.secret, "mark": b"m" * 32}
+    assert opened(model, made.data_keys, together=good) == {"swap": plain}
+    target = bytearray(100)
+    for together in ({}, {"nsfw": index.secret}, {"nsfw": b"m" * 32, "mark": index.secret}):
+        with pytest.raises(TogetherMissing):
+            model.open_section(1, made.data_keys[1], memoryview(target), together=together)
+    assert target == bytes(100)
+
+
+def test_a_secret_is_carried_on_to_the_next_release(publisher: Any) -> None:
+    """What was sealed against the first release opens with the second one's secret."""
+    _, first = publisher.seal(publisher.section({"a": b"1"}), secret_for_together=True)
+    data, second = publisher.seal(
+        publisher.section({"a": b"2"}), release=4, together_secret=first.together_secret
+    )
+    secret = publisher.verified(data).open_index(second.data_keys[0]).secret
+    others = (TogetherRef("safety", first.together_secret),)
+    data, made = publisher.seal(publisher.section({"b": b"3"}, together_with=others))
+    model = publisher.verified(data)
+    assert opened(model, made.data_keys, together={"safety": secret}) == {"b": b"3"}
+
+
+def test_nothing_about_the_inside_is_readable_without_a_key(publisher: Any) -> None:
+    """Names, section names and content are in none of the bytes; entitlements are."""
+    section = publisher.section(
+        {"secret-folder/tensor-of-interest.bin": b"plaintext-of-the-model" * 10},
+        "a+b c",
+        name="the-graph",
+        min_level=Level.L2,
+        memory=MemoryProtection.SECRET,
+    )
+    data, _ = publisher.seal(section)
+    for hidden in (b"secret-folder", b"tensor-of", b"plaintext-of", b"the-graph"):
+        assert hidden not in data
+    seen = inspect(BytesSource(data))["sections"][1]
+    assert seen["entitlement"] == ["a+b", "c"]
+    assert (seen["level"], seen["memory"]) == ("L2", "secret")
+
+
+def test_two_sealings_of_the_same_plan_share_no_ciphertext(publisher: Any, content: Any) -> None:
+    """Fresh keys and a fresh file id each time: no stored chunk is the same."""
+    section = publisher.section({"a": content("a", CHUNK + 1)})
+    first, second = (publisher.verified(publisher.seal(section)[0]) for _ in range(2))
+    assert first.file_id != second.file_id
+    leaves = [{leaf.hash for leaf in model.leaf_ranges()} for model in (first, second)]
+    assert not leaves[0] & leaves[1]
+
+
+def test_a_wrong_request_is_misuse_and_changes_nothing(publisher: Any) -> None:
+    """Targets of another length, ranges outside, unknown sections, depths and missing keys."""
+    data, made = publisher.seal(publisher.section({"a": b"0123456789"}))
+    model = publisher.verified(data)
+    index, key = model.open_index(made.data_keys[0]), made.data_keys[1]
+    ten = memoryview(bytearray(10))
+    wrong: list[Any] = [
+        lambda: model.open_section(1, key, memoryview(bytearray(9))),
+        lambda: model.open_section(1, key, memoryview(bytes(10))),
+        lambda: model.open_section(1, key, ten, depth="none"),
+        lambda: model.open_section(1, None, ten),
+        lambda: model.open_section(True, key, ten),
+        lambda: model.open_section(1, "key", ten),
+        lambda: model.open_section(1, key, memoryview(bytearray(20))[::2]),
+        lambda: model.read_range(1, key, 1, ten),
+        lambda: model.read_range(1, key, -1, ten),
+        lambda: model.read_entry(index.entry("a"), {}, ten),
+        lambda: model.read_entry(index.entry("a"), made.data_keys, ten, file_offset=1),
+        lambda: model.variant_records(1),
+        lambda: model.verify_signatures([], product=None),
+        lambda: model.verify_signatures([SigningKey.generate("ES256").verify_key()], product=None),
+    ]
+    for ask in wrong:
+        with pytest.raises(Misuse):
+            ask()
+    for ask in (
+        lambda: index.entry("b"),
+        lambda: model.section(2),
+        lambda: model.check_key(9, key),
+    ):
+        with pytest.raises(NotFound):
+            ask()
+    assert ten == bytes(10)
+
+
+def test_the_key_of_one_section_is_no_key_of_another(publisher: Any) -> None:
+    """Every pair of section and key but the right ones is refused by the commitment."""
+    parts = [publisher.section({f"{n}": b"x"}, f"e{n}") for n in range(3)]
+    data, made = publisher.seal(*parts)
+    model = publisher.verified(data)
+    for section in range(4):
+        model.check_key(section, made.data_keys[section])
+        model.check_key(section, bytearray(made.data_keys[section]))
+        for other in set(range(4)) - {section}:
+            with pytest.raises(ContainerDamaged):
+                model.check_key(section, made.data_keys[other])
