@@ -46,6 +46,12 @@ class CrashingFolder(Folder):
         super().write(name, data)
         self.fuse.step(f"after write {name}")
 
+    def move(self, name: str, to: Folder) -> bool:
+        self.fuse.step(f"before move {name}")
+        moved = super().move(name, to)
+        self.fuse.step(f"after move {name}")
+        return moved
+
     def remove(self, name: str) -> None:
         self.fuse.step(f"before remove {name}")
         super().remove(name)

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import subprocess
+import sys
 
 import pytest
 
@@ -99,9 +100,7 @@ def test_a_truly_full_disk_is_disk_full_and_keeps_what_was_there(tiny_disk):
 
 def _as_user(code: str, *arguments: str) -> str:
     """What ``code`` prints, run as an ordinary user (nobody)."""
-    program = f"import os; os.setgid(65534); os.setuid(65534)\n{code}"
-    import sys
-
+    program = code.replace("DROP", "os.setgid(65534); os.setuid(65534)")
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True
     )
@@ -114,9 +113,10 @@ def test_activated_as_root_a_user_is_told_who_owns_the_state(folder, tmp_path):
         place.chmod(0o755)
     folder.write("lease.jwt", b"x")
     code = (
-        "import sys; from pathlib import Path\n"
+        "import os, sys; from pathlib import Path\n"
         "from modelseal.client.folder import Folder\n"
         "from modelseal.errors import ModelsealError\n"
+        "DROP\n"
         "try: Folder(Path(sys.argv[1])).read('lease.jwt', 10)\n"
         "except ModelsealError as e: print(e.code, e.params['owner'])\n"
         "try: Folder(Path(sys.argv[1])).write('lease.jwt', b'1')\n"

@@ -132,7 +132,7 @@ def lookup(core: Core, key: str) -> LicenseInfo:
     """
     text = license_key.format_key(license_key.parse(key))
     me = _passing_identity(core)
-    held = Held(None, None, None, None, None, has_device_key=False)
+    held = Held(None, None, None, None, None)
     nonce = asking.fresh_nonce(core)
     sealed = sealed_key(core, me, nonce, text)
     asked = asking.claims(core, me, held, op="lookup", nonce=nonce, kem=None, license_key=sealed)

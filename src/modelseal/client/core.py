@@ -48,7 +48,6 @@ class Held:
     denial: DenialClaims | None
     record: Record | None
     lease_token: str | None
-    has_device_key: bool
 
     @property
     def latest(self) -> LeaseClaims | DenialClaims | None:
@@ -190,16 +189,16 @@ class Core:
         A file that does not hold raises ``StateDamaged`` naming it; with ``tolerant`` it counts as
         absent, for the operations that replace it.
         """
-        files = self.store.read()
+        files = self.store.read(tolerant=tolerant)
         if files.license is None and files.lease is None and files.denial is None:
-            return Held(None, None, None, files.record, None, files.has_device_key)
+            return Held(None, None, None, files.record, None)
         license_ = self._read(files.license, LicenseClaims, LICENSE, tolerant=tolerant)
         lease = self._read(files.lease, LeaseClaims, LEASE, tolerant=tolerant)
         denial = self._read(files.denial, DenialClaims, DENIAL, tolerant=tolerant)
         if lease is not None and license_ is not None and lease.lic != license_.sub:
             lease = None  # a crash between the two files; the question is still pending
         token = files.lease if lease is not None else None
-        return Held(license_, lease, denial, files.record, token, files.has_device_key)
+        return Held(license_, lease, denial, files.record, token)
 
     def read_token(self, token: str, cls: type[T]) -> T:
         """The verified claims of ``token``; trust is read anew once for an unknown key."""
@@ -322,10 +321,7 @@ class Core:
 
     def note(self, **changes: Any) -> Record:
         """``state.json`` with ``changes``; made when it is not there. Under the lock."""
-        try:
-            known = self.store.read().record
-        except StateDamaged:
-            known = None
+        known = self.store.read(tolerant=True).record
         if known is None:
             known = Record(product=self.trust.product, server=self.server)
         return self.store.note(known, **changes)

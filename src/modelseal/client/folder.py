@@ -111,6 +111,18 @@ class Folder:
         except OSError as error:
             raise translate(error, self.path / name, writing=True) from None
 
+    def move(self, name: str, to: Folder) -> bool:
+        """``name`` lies in ``to`` instead, replacing what had its name; False when it is absent."""
+        try:
+            (self.path / name).replace(to.path / name)
+            to._sync()
+            self._sync()
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise translate(error, self.path / name, writing=True) from None
+        return True
+
     def append(self, name: str, line: bytes, *, durable: bool = False) -> None:
         """``line`` stands at the end of ``name``; on the disk already when ``durable``."""
         path = self.path / name

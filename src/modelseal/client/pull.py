@@ -171,7 +171,6 @@ def _is_present(core: Core, me: Identity, target: Path, expected: Expected) -> b
                 model = container.parse(source).verify_signatures(
                     expected.publisher_keys,
                     product=expected.product,
-                    min_release=expected.min_release,
                 )
                 if model.file_id != expected.file_id:
                     return False

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from modelseal.client.record import Record
-from modelseal.errors import ModelsealError
+from modelseal.errors import DeviceReturned, ModelsealError
 from modelseal.license import clock
 from modelseal.license import lease as leases
 from modelseal.license.claims import DenialClaims, LeaseClaims, LicenseClaims
@@ -93,6 +93,8 @@ class Standing:
 
     def refusal(self) -> ModelsealError | None:
         """Why nothing may be opened now; None when the lease runs."""
+        if self.state is LeaseState.RETURNED and self.denial is None and self.license is None:
+            return DeviceReturned("this device gave its seat back")
         decision = self.decide()
         if decision.allowed:
             return None

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from modelseal.client import leasekey, record
+from modelseal.client.folder import Folder
 from modelseal.client.identity import Identity
 from modelseal.client.leasekey import LeaseKeys
 from modelseal.client.lock import exclusive
@@ -47,7 +48,6 @@ class Files:
     lease: str | None
     denial: str | None
     record: Record | None
-    has_device_key: bool
 
 
 class StateStore:
@@ -73,22 +73,19 @@ class StateStore:
 
     # -- reading
 
-    def read(self) -> Files:
+    def read(self, *, tolerant: bool = False) -> Files:
         """What the folder holds; a folder that is not there holds nothing.
 
         Raises ``StateNotReadable`` when this user may not look, ``StateDamaged`` for files that
-        are no text or too large.
+        are no text or too large; with ``tolerant`` such a file counts as absent.
         """
         if not self.folder.exists():
-            return Files(None, None, None, None, has_device_key=False)
-        noted = self.folder.read(record.FILE_NAME, record.MAX_BYTES)
-        where = str(self.path / record.FILE_NAME)
+            return Files(None, None, None, None)
         return Files(
-            license=self._token(LICENSE),
-            lease=self._token(LEASE),
-            denial=self._token(DENIAL),
-            record=None if noted is None else record.decode(noted, where),
-            has_device_key=self.folder.read(DEVICE_KEY, _DEVICE_KEY_BYTES) is not None,
+            license=self._token(LICENSE, tolerant=tolerant),
+            lease=self._token(LEASE, tolerant=tolerant),
+            denial=self._token(DENIAL, tolerant=tolerant),
+            record=self._record(tolerant=tolerant),
         )
 
     def device_key(self) -> bytes | None:
@@ -138,10 +135,8 @@ class StateStore:
     def note(self, known: Record, **changes: object) -> Record:
         """``state.json`` is ``known`` with ``changes``; written only when something changed."""
         new = msgspec.structs.replace(known, **changes)
-        old = self.folder.read(record.FILE_NAME, record.MAX_BYTES)
-        data = record.encode(new)
-        if old != data:
-            self.folder.write(record.FILE_NAME, data)
+        if self._record(tolerant=True) != new:
+            self.folder.write(record.FILE_NAME, record.encode(new))
         return new
 
     def accept_lease(
@@ -193,34 +188,28 @@ class StateStore:
 
     def set_aside(self) -> None:
         """An activation whose device key cannot be used lies in ``previous/``, not lost."""
-        aside = self._ports.folder(self.path / PREVIOUS)
+        known = self._record(tolerant=True)
+        aside = self._aside()
         aside.create()
         for name in _MOVED:
-            data = self.folder.read(name, _DEVICE_KEY_BYTES)
-            if data is not None:
-                aside.write(name, data)
-                self.folder.remove(name)
-        noted = self.folder.read(record.FILE_NAME, record.MAX_BYTES)
-        if noted is not None:
-            aside.write(record.FILE_NAME, noted)
-            self._begin_record(noted)
+            self.folder.move(name, aside)
+        if self.folder.move(record.FILE_NAME, aside) and known is not None:
+            fresh = Record(product=known.product, server=known.server)
+            self.folder.write(record.FILE_NAME, record.encode(fresh))
 
     def put_back(self) -> None:
         """What ``set_aside`` moved is in its place again; nothing changes when it moved nothing."""
-        aside = self._ports.folder(self.path / PREVIOUS)
+        aside = self._aside()
         if not aside.exists():
             return
         for name in (*reversed(_MOVED), record.FILE_NAME):
-            data = aside.read(name, _DEVICE_KEY_BYTES)
-            if data is None:
+            if not aside.move(name, self.folder):
                 self.folder.remove(name)
-            else:
-                self.folder.write(name, data)
         self.drop_previous()
 
     def drop_previous(self) -> None:
         """Nothing is kept of an activation that was replaced."""
-        aside = self._ports.folder(self.path / PREVIOUS)
+        aside = self._aside()
         if aside.exists():
             aside.sweep()
             for name in (*_MOVED, record.FILE_NAME):
@@ -243,15 +232,8 @@ class StateStore:
         self.drop_previous()
         self.folder.remove(record.FILE_NAME)
 
-    def _begin_record(self, noted: bytes) -> None:
-        """A fresh ``state.json`` that remembers no more than product and server."""
-        try:
-            old = record.decode(noted)
-        except StateDamaged:
-            self.folder.remove(record.FILE_NAME)
-            return
-        fresh = Record(product=old.product, server=old.server)
-        self.folder.write(record.FILE_NAME, record.encode(fresh))
+    def _aside(self) -> Folder:
+        return self._ports.folder(self.path / PREVIOUS)
 
     def _lease_keys_or_none(self, identity: Identity) -> LeaseKeys:
         try:
@@ -259,11 +241,25 @@ class StateStore:
         except ModelsealError:
             return LeaseKeys()
 
-    def _token(self, name: str) -> str | None:
-        data = self.folder.read(name, 4 * _TOKEN_BYTES)
-        if data is None:
-            return None
+    def _record(self, *, tolerant: bool) -> Record | None:
         try:
-            return data.decode("ascii").strip()
+            data = self.folder.read(record.FILE_NAME, record.MAX_BYTES)
+            where = str(self.path / record.FILE_NAME)
+            return None if data is None else record.decode(data, where)
+        except StateDamaged:
+            if tolerant:
+                return None
+            raise
+
+    def _token(self, name: str, *, tolerant: bool) -> str | None:
+        try:
+            data = self.folder.read(name, 4 * _TOKEN_BYTES)
+            return None if data is None else data.decode("ascii").strip()
         except UnicodeDecodeError:
+            if tolerant:
+                return None
             raise StateDamaged("no token in it", path=str(self.path / name)) from None
+        except StateDamaged:
+            if tolerant:
+                return None
+            raise
