@@ -8,7 +8,7 @@ from pathlib import Path
 from modelseal.client.folder import Folder
 
 
-class Crash(BaseException):  # noqa: N818 - not an error: the process is gone
+class Crash(BaseException):
     """The power went."""
 
 

@@ -96,10 +96,10 @@ def test_activated_the_status_says_everything(active):
 def test_the_status_holds_the_members_of_the_design():
     from modelseal.client import Status
 
-    assert [
+    assert list(Status.__struct_fields__)[:13] == [
         "state", "product", "plan", "license_id", "device_id", "label", "entitlements",
         "license_expires_at", "lease", "level", "level_missing", "memory", "last_refusal",
-    ] == list(Status.__struct_fields__)[:13]  # fmt: skip
+    ]  # fmt: skip
 
 
 def test_the_keys_of_a_granted_file_are_given_and_only_those(active, world):
@@ -248,7 +248,9 @@ def test_an_agreement_must_be_accepted_by_its_digest(world, client, key):
     assert client.status().state == "ACTIVE"
 
 
-@pytest.mark.parametrize("more", [{"eula": "x"}, {"label": "x" * 65}, {"label": ""}, {"replace": ""}])
+@pytest.mark.parametrize(
+    "more", [{"eula": "x"}, {"label": "x" * 65}, {"label": ""}, {"replace": ""}]
+)
 def test_a_wish_that_makes_no_sense_is_refused_before_anything_is_sent(world, client, key, more):
     with pytest.raises(Misuse):
         client.activate(key, **more)
@@ -713,6 +715,7 @@ def test_two_activating_at_once_end_with_one_seat(world, key):
     results = []
     world.clock.sleep = lambda seconds: time.sleep(0.01)
     with world.client() as one, world.client() as two:
+
         def enter(client):
             results.append(client.activate(key).state)
 

@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.client import world
 
 from modelseal.client import config, settings
 from modelseal.errors import ConfigInvalid, TrustMalformed
 from modelseal.strict_json import b64u
-from tests.client import world
 
 
 @pytest.fixture(scope="module")

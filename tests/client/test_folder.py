@@ -11,7 +11,13 @@ import sys
 import pytest
 
 from modelseal.client.folder import Folder
-from modelseal.errors import DiskFull, StateDamaged, StateNotReadable, StateNotWritable, StorageFailed
+from modelseal.errors import (
+    DiskFull,
+    StateDamaged,
+    StateNotReadable,
+    StateNotWritable,
+    StorageFailed,
+)
 
 
 @pytest.fixture

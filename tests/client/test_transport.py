@@ -36,7 +36,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):
             self.wfile.write(body)
 
-    do_POST = do_PUT = do_CONNECT = do_GET
+    do_POST = do_PUT = do_CONNECT = do_GET  # noqa: N815
 
     def log_message(self, *args) -> None:
         pass

@@ -272,7 +272,9 @@ class FakeServer:
             token = self._status_list().encode()
             return Answer(200, {"content-type": "application/statuslist+jwt"}, token)
         if path.startswith("/v1/bundles/"):
-            return Answer(200, {"content-type": "application/octet-stream"}, self.bundles[path[12:]])
+            return Answer(
+                200, {"content-type": "application/octet-stream"}, self.bundles[path[12:]]
+            )
         if path.startswith("/v1/catalog/"):
             return self._catalog(path.removeprefix("/v1/catalog/"))
         assert body is not None, path
@@ -280,7 +282,9 @@ class FakeServer:
             claims = tokens.read_request(body, server_id=SERVER_ID, jwk=None)
             self.requests.append(claims)
             return self._activate(claims) if path == "/v1/devices" else self._lookup(claims)
-        known = self.devices[next(part for part in path.split("/") if part.startswith("dev_")).split(":")[0]]
+        known = self.devices[
+            next(part for part in path.split("/") if part.startswith("dev_")).split(":")[0]
+        ]
         claims = tokens.read_request(body, server_id=SERVER_ID, jwk=known.jwk)
         self.requests.append(claims)
         if path.endswith("/key-releases"):
@@ -346,11 +350,7 @@ class FakeServer:
         if mine.license.state != "active":
             return self._deny(claims, mine, f"license_{mine.license.state}", state="REVOKED")
         now = to_numeric(self.clock.at)
-        keys = {
-            (m.file_id, s): k
-            for m in self._granted(mine.license)
-            for s, k in m.keys.items()
-        }
+        keys = {(m.file_id, s): k for m in self._granted(mine.license) for s, k in m.keys.items()}
         base: dict[str, Any] = dict(self._common(mine, claims, now), exp=now + 3600)
         base.update(jti=self._id("evt"), lease=mine.lease_id, seq=mine.seq)
         binding = Binding(
@@ -370,12 +370,18 @@ class FakeServer:
             )  # fmt: skip
             self.devices[mine.device_id] = mine
             answer = self._lease(mine, claims, 201)
-            return _json(201, {**strict_json.decode(answer.body, max_bytes=1 << 20), "license_key": key})
+            return _json(
+                201, {**strict_json.decode(answer.body, max_bytes=1 << 20), "license_key": key}
+            )
         lic = self._key_of(claims)
         if lic is None:
             return self._deny(claims, None, "unknown_license_key")
         holders = [
-            {"device_id": d.device_id, "label": d.label, "last_contact_at": self.clock.at.isoformat()}
+            {
+                "device_id": d.device_id,
+                "label": d.label,
+                "last_contact_at": self.clock.at.isoformat(),
+            }
             for d in self.devices.values()
             if d.license is lic and d.state == "active"
         ]
@@ -538,7 +544,10 @@ def serve(data: bytes, headers: dict[str, str], pieces: int = 50_000) -> Stream:
     """A blob as the server gives it, Range included."""
     start = 0
     status_ = 200
-    answer = {"etag": f'"{hashlib.sha256(data).hexdigest()}"', "content-type": "application/octet-stream"}
+    answer = {
+        "etag": f'"{hashlib.sha256(data).hexdigest()}"',
+        "content-type": "application/octet-stream",
+    }
     if "Range" in headers:
         start, status_ = int(headers["Range"].removeprefix("bytes=").rstrip("-")), 206
         answer["content-range"] = f"bytes {start}-{len(data) - 1}/{len(data)}"
@@ -592,4 +601,13 @@ def signing_key() -> SigningKey:
     return SigningKey.generate()
 
 
-__all__ = ["Clock", "FakeServer", "ModelsealError", "World", "computer", "foundation", "seal", "serve"]
+__all__ = [
+    "Clock",
+    "FakeServer",
+    "ModelsealError",
+    "World",
+    "computer",
+    "foundation",
+    "seal",
+    "serve",
+]
