@@ -475,19 +475,6 @@ def test_a_full_disk_is_said_and_leaves_nothing(
     assert left(tmp_path) == ["shop", "swap.onnx"]
 
 
-@pytest.fixture
-def small_disk() -> Any:
-    """Limits how long a file may become, which the kernel reports as a full disk's cousin."""
-    import resource
-    import signal
-
-    old = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
-    resource.setrlimit(resource.RLIMIT_FSIZE, old)
-    signal.signal(signal.SIGXFSZ, handler)
-
-
 def test_resealing_keeps_everything_but_the_keys(
     shop: Workspace, model_file: Write, tmp_path: Path, now: datetime
 ) -> None:

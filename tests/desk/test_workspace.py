@@ -17,6 +17,7 @@ from modelseal.desk import kit
 from modelseal.desk import workspace as workspaces
 from modelseal.desk.workspace import Workspace
 from modelseal.errors import (
+    DiskFull,
     InputMissing,
     Misuse,
     ModelsealError,
@@ -351,3 +352,10 @@ def test_a_closed_workspace_opens_its_keys_again_when_asked(shop: Workspace, now
         provider = opened.desk_provider
     assert opened.desk_provider is not provider
     assert isinstance(opened.desk_provider, keys.KeyProvider)
+
+
+def test_init_on_a_full_disk_says_so_and_leaves_nothing(tmp_path: Path, small_disk: Any) -> None:
+    small_disk(3_000)
+    with pytest.raises(DiskFull):
+        workspaces.init(tmp_path / "shop", "p")
+    assert list(tmp_path.iterdir()) == []

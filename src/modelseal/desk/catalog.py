@@ -55,7 +55,7 @@ def signed_next(
 ) -> bytes:
     """The next version of the targets, listing ``listed``, signed by the desk's targets key."""
     role = metadata.delegated_role(before, writing.KEYS_ROLE)
-    keys = RoleKeys([dict(key.jwk) for key in role.keys.values()], role.threshold)
+    keys = RoleKeys(role.jwks(), role.threshold)
     signed = writing.targets(before.version + 1, at + TARGETS_LIFE, keys, listed)
     return writing.sign(signed, workspace.desk_signers("targets", at))
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 from modelseal import strict_json
+from modelseal.crypto.jwk import Jwk
 from modelseal.crypto.signing import VerifyKey
 from modelseal.errors import ModelsealError, TrustMalformed, TrustSignature
 from modelseal.strict_json import JsonInvalid, b64u
@@ -29,10 +30,14 @@ _ED25519_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """Who may sign: the keys by key id, and how many of them must."""
+    """Who may sign: the public Ed25519 bytes by key id, and how many of them must."""
 
-    keys: Mapping[str, VerifyKey]
+    keys: Mapping[str, bytes]
     threshold: int
+
+    def jwks(self) -> list[Jwk]:
+        """The public keys."""
+        return [_jwk(public) for public in self.keys.values()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +57,15 @@ class Metadata:
     def verify(self, role: Role) -> None:
         """Returns when ``role.threshold`` of its keys signed; else ``TrustSignature``."""
         payload = canonical(self.signed)
-        good = sum(self._holds(keyid, key, payload) for keyid, key in role.keys.items())
+        good = sum(self._holds(keyid, public, payload) for keyid, public in role.keys.items())
         if good < role.threshold:
             raise TrustSignature(f"{self.kind}: {good} of {role.threshold} signatures hold")
 
-    def _holds(self, keyid: str, key: VerifyKey, payload: bytes) -> bool:
+    def _holds(self, keyid: str, public: bytes, payload: bytes) -> bool:
         for entry in self.document["signatures"]:
             if entry["keyid"] == keyid:
                 try:
-                    key.verify(_unhex(entry["sig"]), payload)
+                    VerifyKey.from_jwk(_jwk(public), "Ed25519").verify(_unhex(entry["sig"]), payload)
                 except ModelsealError:
                     return False
                 return True
@@ -149,22 +154,26 @@ def whole(members: Mapping[str, object], name: str, kind: str) -> int:
     return value
 
 
-def _keys(value: object, kind: str) -> dict[str, VerifyKey]:
+def _keys(value: object, kind: str) -> dict[str, bytes]:
     keys = _mapping(value, kind)
     if len(keys) > MAX_KEYS:
         _malformed(kind, f"more than {MAX_KEYS} keys")
     return {keyid: _key(keyid, key, kind) for keyid, key in keys.items()}
 
 
-def _key(keyid: str, value: object, kind: str) -> VerifyKey:
+def _key(keyid: str, value: object, kind: str) -> bytes:
     key = _mapping(value, kind)
     public = _unhex(_mapping(key.get("keyval"), kind).get("public"))
     if len(public) != _ED25519_BYTES or dict(key) != tuf_key(public) or keyid != key_id(key):
         _malformed(kind, "a key is Ed25519 under the hash of itself")
-    return VerifyKey.from_jwk({"kty": "OKP", "crv": "Ed25519", "x": b64u(public)}, "Ed25519")
+    return public
 
 
-def _role(value: object, keys: Mapping[str, VerifyKey], kind: str) -> Role:
+def _jwk(public: bytes) -> Jwk:
+    return {"kty": "OKP", "crv": "Ed25519", "x": b64u(public)}
+
+
+def _role(value: object, keys: Mapping[str, bytes], kind: str) -> Role:
     role = _mapping(value, kind)
     keyids = role.get("keyids")
     if not isinstance(keyids, list) or not all(isinstance(k, str) for k in keyids):
