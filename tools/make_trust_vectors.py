@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 from modelseal import cbor, trust
 from modelseal.crypto.hpke import KemPrivateKey
 from modelseal.crypto.signing import SigningKey
-from modelseal.desk import kit
-from modelseal.keys import envelope, passphrase
+from modelseal.desk import archive, kit
+from modelseal.desk.archive import Archive, StoredKey, StoredModel
+from modelseal.desk.records import DataKeys, ModelRecord, ModelRecords
+from modelseal.keys import OnlineKeys, envelope, passphrase
+from modelseal.keys.file import FileProvider
 from modelseal.keys.passphrase import Work
 from modelseal.trust import KeyList, TrustedKey, Use, keylist, writing
 from modelseal.trust.canonical import canonical
@@ -211,6 +215,92 @@ def write_trust() -> None:
     (folder / "manifest.json").write_bytes(_json(manifest, indent=1))
 
 
+class _Counted:
+    """Octets that differ from call to call and not from run to run."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._count = 0
+
+    def __call__(self, size_bytes: int) -> bytes:
+        self._count += 1
+        return octets(f"{self._name} {self._count}", size_bytes)
+
+
+def kept_files(kek: bytes) -> dict[str, Any]:
+    """A wrapped key file, a model record and a backup, each as its bytes."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        provider = FileProvider("file:kek.key", kek, _Counted("kept"))
+        online = OnlineKeys(folder, provider, server_id="srv_vector")
+        online.add("lease", key("kept lease"), not_before=NOW, set_name="lease-1")
+        (wrapped,) = [path.read_bytes() for path in folder.glob("lease-*.key")]
+        names = [path.name for path in folder.glob("lease-*.key")]
+        records = ModelRecords(folder, provider, product="facefusion")
+        records.add(RECORD, DataKeys({0: octets("k0", 32), 1: octets("k1", 32)}, octets("t", 32)))
+        record = (folder / f"{RECORD.file_id.hex()}.key").read_bytes()
+    return {
+        "wrapped_key_file": {
+            "name": names[0],
+            "hex": wrapped.hex(),
+            "private": key("kept lease").to_pkcs8().hex(),
+        },
+        "model_record": {
+            "hex": record.hex(),
+            "keys": {"0": octets("k0", 32).hex(), "1": octets("k1", 32).hex()},
+            "together": octets("t", 32).hex(),
+        },
+    }
+
+
+RECORD = ModelRecord(
+    file_id=bytes(range(32)),
+    model="swap",
+    model_version="1",
+    release=1,
+    digest="ab" * 32,
+    size_bytes=1009782,
+    name="swap.onnx",
+    created_at=NOW,
+)
+
+
+def backup_content(kek: bytes) -> Archive:
+    """A small archive: one key of each half, one model."""
+
+    def stored(use: str) -> StoredKey:
+        kept = key(f"backup {use}")
+        start = int(NOW.timestamp())
+        private = kept.to_pkcs8()
+        return StoredKey(use, kept.alg, kept.kid, f"{use}-1", start, None, private)
+
+    model = StoredModel(
+        file_id=RECORD.file_id,
+        model="swap",
+        model_version="1",
+        release=1,
+        digest=RECORD.digest,
+        size_bytes=RECORD.size_bytes,
+        name="swap.onnx",
+        created_at=int(NOW.timestamp()),
+        keys={0: octets("k0", 32), 1: octets("k1", 32)},
+        together=octets("t", 32),
+    )
+    return Archive(
+        product="facefusion",
+        server_id="srv_vector",
+        created_at=NOW,
+        trust=b"{}",
+        desk=[stored("root")],
+        online=[stored("lease")],
+        kek_uri="file:kek.key",
+        kek=kek,
+        models=[model],
+        documents={"targets.json": b"{}"},
+        server_files={"server.toml": b""},
+    )
+
+
 def write_keys() -> None:
     """``vectors/keys``."""
     folder = ROOT / "keys"
@@ -241,6 +331,17 @@ def write_keys() -> None:
             "purpose": "key-file",
             "plaintext": kek.hex(),
             "protected": protected.hex(),
+        },
+        **kept_files(kek),
+        "backup": {
+            "passphrase": recovery,
+            "protected": passphrase.protect(
+                archive.encode(backup_content(kek)),
+                recovery,
+                "backup",
+                random=lambda n: octets("backup salt", n),
+                work=work,
+            ).hex(),
         },
         "recovery_passphrase": {
             "random": octets("recovery", 28).hex(),

@@ -15,8 +15,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from modelseal import keys
-from modelseal.desk import kit
+from modelseal.desk import archive, kit
+from modelseal.desk.records import ModelRecords
 from modelseal.keys import envelope, passphrase
+from modelseal.keys.file import FileProvider
 
 FOLDER = Path(__file__).resolve().parents[2] / "vectors" / "keys"
 MANIFEST: dict[str, Any] = json.loads((FOLDER / "manifest.json").read_text("utf-8"))
@@ -94,3 +96,68 @@ def test_the_recovery_passphrase_is_spelled_as_the_spec_says() -> None:
         digest = hashlib.sha256(f"modelseal recovery {place} {group}".encode()).digest()
         groups.append(group + alphabet[digest[0] % 32])
     assert "-".join(["MSR", *groups]) == vector["text"] == kit.normalise(vector["text"].lower())
+
+
+def opened_by_spec(wrapped: bytes, bound: dict[str, Any]) -> bytes:
+    """An envelope under the vectors' key, opened from the spec alone."""
+    key = bytes.fromhex(MANIFEST["envelope"]["key"])
+    message_key = hkdf(key, wrapped[25:57], b"modelseal wrapped key v1")
+    encoded = cbor2.dumps(bound, canonical=True)
+    return AESGCM(message_key).decrypt(bytes(12), wrapped[57:], wrapped[:57] + encoded)
+
+
+def provider() -> FileProvider:
+    return FileProvider("file:kek.key", bytes.fromhex(MANIFEST["envelope"]["key"]))
+
+
+def test_a_wrapped_key_file_opens_by_us_and_from_the_spec(tmp_path: Path) -> None:
+    vector = MANIFEST["wrapped_key_file"]
+    data = bytes.fromhex(vector["hex"])
+    (tmp_path / vector["name"]).write_bytes(data)
+    (tmp_path / vector["name"]).chmod(0o600)
+    online = keys.OnlineKeys(tmp_path, provider(), server_id="srv_vector")
+    (entry,) = online.entries()
+    assert online.private_bytes(entry).hex() == vector["private"]
+    assert online.signers("lease", entry.not_before)[0].kid == entry.kid
+    members = cbor2.loads(data[9:])
+    assert data[:9] == b"\x89MSO1\r\n\x1a\x01"
+    bound = {"purpose": "online-key", **{n: members[n] for n in ("server", "use", "kid")}}
+    assert opened_by_spec(members["wrapped"], bound).hex() == vector["private"]
+    digest = hashlib.sha256(members["kid"].encode()).hexdigest()
+    assert vector["name"] == f"lease-{digest[:16]}.key"
+
+
+def test_a_model_record_opens_by_us_and_from_the_spec(tmp_path: Path) -> None:
+    vector = MANIFEST["model_record"]
+    data = bytes.fromhex(vector["hex"])
+    members = cbor2.loads(data[9:])
+    path = tmp_path / f"{members['file'].hex()}.key"
+    path.write_bytes(data)
+    path.chmod(0o600)
+    records = ModelRecords(tmp_path, provider(), product="facefusion")
+    (record,) = records.all()
+    found = records.keys_of(record)
+    expected = {int(section): bytes.fromhex(key) for section, key in vector["keys"].items()}
+    together = bytes.fromhex(vector["together"])
+    assert (found.keys, found.together) == (expected, together)
+    assert data[:9] == b"\x89MSD1\r\n\x1a\x01"
+    bound = {
+        "purpose": "data-keys",
+        "product": "facefusion",
+        **{name: members[name] for name in ("file", "model", "release")},
+    }
+    plain = cbor2.loads(opened_by_spec(members["wrapped"], bound))
+    assert plain == {"keys": expected, "together": together}
+
+
+def test_a_backup_is_read_as_it_was_written() -> None:
+    vector = MANIFEST["backup"]
+    data = bytes.fromhex(vector["protected"])
+    plain = passphrase.reveal(data, vector["passphrase"], "backup")
+    found = archive.decode(plain)
+    assert archive.encode(found) == plain
+    members = cbor2.loads(plain)
+    assert (members["typ"], members["version"]) == ("modelseal-backup", 1)
+    assert members["kek"].hex() == MANIFEST["envelope"]["key"]
+    assert [key["use"] for key in members["desk"] + members["online"]] == ["root", "lease"]
+    assert found.models[0].record.release == 1

@@ -65,7 +65,8 @@ class Metadata:
         for entry in self.document["signatures"]:
             if entry["keyid"] == keyid:
                 try:
-                    VerifyKey.from_jwk(_jwk(public), "Ed25519").verify(_unhex(entry["sig"]), payload)
+                    key = VerifyKey.from_jwk(_jwk(public), "Ed25519")
+                    key.verify(_unhex(entry["sig"]), payload)
                 except ModelsealError:
                     return False
                 return True
