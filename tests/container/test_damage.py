@@ -222,8 +222,10 @@ def test_a_ciphertext_that_opens_under_two_keys_opens_only_under_the_committed_o
     model = publisher.verified(changed)
     target = bytearray(48)
     model.open_section(1, right, memoryview(target), depth="tag")
+    assert any(target)
     with pytest.raises(ContainerDamaged):
         model.open_section(1, wrong, memoryview(target), depth="tag")
+    assert not any(target)
 
 
 def test_product_and_release_are_checked_after_the_signature(publisher: Any, made: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
@@ -9,7 +10,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modelseal.container import BytesSource, EntryPlan, SectionPlan, TogetherRef, inspect, parse
+from modelseal.container import (
+    BytesSource,
+    EntryPlan,
+    SectionPlan,
+    TogetherRef,
+    _chunks,
+    inspect,
+    parse,
+)
 from modelseal.crypto.signing import SigningKey
 from modelseal.errors import ContainerDamaged, Misuse, NotFound, TogetherMissing
 from modelseal.types import EntitlementExpression, Level, MemoryProtection
@@ -233,3 +242,16 @@ def test_the_key_of_one_section_is_no_key_of_another(publisher: Any) -> None:
         for other in set(range(4)) - {section}:
             with pytest.raises(ContainerDamaged):
                 model.check_key(section, made.data_keys[other])
+
+
+def test_a_system_without_more_threads_opens_all_the_same() -> None:
+    """A pool that refuses to start a thread: the run is done by the caller's own."""
+
+    class Refusing(ThreadPoolExecutor):
+        def submit(self, *arguments: Any, **more: Any) -> Any:
+            raise RuntimeError("can't start new thread")
+
+    done: list[tuple[int, int]] = []
+    with Refusing(1) as pool:
+        future = _chunks._start(pool, lambda low, high: done.append((low, high)), 3, 7)
+    assert (future.result(), done) == (None, [(3, 7)])

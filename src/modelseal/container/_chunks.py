@@ -130,7 +130,7 @@ class ChunkOpener:
 
 
 def open_whole(opener: ChunkOpener, target: memoryview, threads: int) -> None:
-    """The plaintext of the whole section is in ``target``; zeroed when anything fails."""
+    """The plaintext of the whole section is in ``target``; see ``zeroed_on_failure``."""
     count = opener.layout.info.chunk_count
     workers = max(1, min(threads, count))
     stop = Event()
@@ -147,13 +147,13 @@ def open_whole(opener: ChunkOpener, target: memoryview, threads: int) -> None:
             stop.set()
             raise
 
-    _zeroed_on_failure(target, lambda: _spread(run, count, workers, stop))
+    _spread(run, count, workers, stop)
 
 
 def open_range(opener: ChunkOpener, offset: int, target: memoryview) -> None:
     """``target`` holds the section's plaintext from ``offset`` on; only its chunks are read."""
     if target.nbytes:
-        _zeroed_on_failure(target, lambda: _open_range(opener, offset, target))
+        _open_range(opener, offset, target)
 
 
 def secrets_of(layout: SectionLayout, together: Mapping[str, Buffer]) -> tuple[Buffer, ...]:
@@ -175,6 +175,18 @@ def check_count(layout: SectionLayout, variant_keys: Sequence[VariantKey]) -> No
         raise Misuse("a variant key is a label and a key")
     if len(variant_keys) != layout.info.chunk_count:
         raise Misuse("one variant key per chunk of the section")
+
+
+def zeroed_on_failure(target: memoryview, work: Callable[[], None]) -> None:
+    """``work`` is done, or ``target`` is zero; a source that ends early by now is damage."""
+    try:
+        work()
+    except ContainerTruncated:
+        wipe(target)
+        raise ContainerDamaged("the sealed model ends early") from None
+    except BaseException:
+        wipe(target)
+        raise
 
 
 def _spread(run: Callable[[int, int], None], count: int, workers: int, stop: Event) -> None:
@@ -226,14 +238,3 @@ def _open_range(opener: ChunkOpener, offset: int, target: memoryview) -> None:
     finally:
         if scratch is not None:
             wipe(scratch)
-
-
-def _zeroed_on_failure(target: memoryview, work: Callable[[], None]) -> None:
-    try:
-        work()
-    except ContainerTruncated:
-        wipe(target)
-        raise ContainerDamaged("the sealed model ends early") from None
-    except BaseException:
-        wipe(target)
-        raise

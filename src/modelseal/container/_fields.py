@@ -28,11 +28,11 @@ class Fields:
         """The error to raise for this map."""
         return self._fail(f"{self._what}: {why}")
 
-    def require_known(self, known: frozenset[str]) -> None:
-        """Refuses the map when it lists a critical member that this release does not know."""
-        critical = self._left.pop("crit", None)
-        if critical is None:
-            return
+    def require_known(self, known: frozenset[str]) -> tuple[str, ...]:
+        """The critical members; refuses the map when this release does not know one of them."""
+        if "crit" not in self._left:
+            return ()
+        critical = self._left.pop("crit")
         names = critical if isinstance(critical, list) else []
         if not names or len(names) != len({n for n in names if isinstance(n, str)}):
             raise self.error("crit is a list of distinct member names")
@@ -42,6 +42,7 @@ class Fields:
         if unknown:
             code = ContainerVersion if self._fail is ContainerMalformed else self._fail
             raise code(f"{self._what}: an unknown critical member", member=str(unknown[0])[:64])
+        return tuple(names)
 
     def whole(self, name: str, low: int, high: int) -> int:
         """The whole number ``name`` within the range."""

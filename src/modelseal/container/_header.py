@@ -100,8 +100,7 @@ class Header:
         min_reader = fields.whole("min_reader", 1, 2**32)
         if min_reader > limits.READER_VERSION:
             raise ContainerVersion(f"made for readers from {min_reader} on", version=min_reader)
-        crit = value.get("crit", ())
-        fields.require_known(_KNOWN)
+        crit = fields.require_known(_KNOWN)
         return cls(
             product=_label(fields, "product"),
             model=_label(fields, "model"),
@@ -116,7 +115,7 @@ class Header:
                 SectionInfo.from_map(item, position)
                 for position, item in enumerate(fields.items("sections", 1, limits.MAX_SECTIONS))
             ),
-            crit=tuple(crit),
+            crit=crit,
             extra=fields.rest(),
         )
 

@@ -156,7 +156,11 @@ def encode(index: Index) -> bytes:
         members["secret"] = bytes(index.secret)
     if index.crit:
         members["crit"] = list(index.crit)
-    body = cbor.encode(members)
+    return frame(cbor.encode(members))
+
+
+def frame(body: bytes) -> bytes:
+    """``body`` behind its length, with zeros up to a multiple of 4096."""
     size = _PREFIX.size + len(body)
     return _PREFIX.pack(len(body)) + body + bytes(-size % limits.INDEX_PADDING_BYTES)
 
@@ -171,13 +175,13 @@ def decode(plain: Buffer, sections: Sequence[SectionInfo], chunk_bytes: int) -> 
     fields = Fields(value, "index", ContainerDamaged)
     if fields.text("typ") != TYP or fields.whole("version", 0, 2**32) != VERSION:
         raise fields.error("of another type or version")
-    fields.require_known(_KNOWN)
+    crit = fields.require_known(_KNOWN)
     most = limits.MAX_INDEX_BYTES
     index = Index(
         entries=tuple(_entry(item) for item in fields.items("entries", 1, most)),
         section_names=_section_names(fields, len(sections)) if fields.has("names") else {},
         secret=fields.octets("secret", limits.KEY_BYTES) if fields.has("secret") else None,
-        crit=tuple(value.get("crit", ())),
+        crit=crit,
         extra=fields.rest(),
     )
     problem = names_problem(index.names) or layout_problem(index.entries, sections, chunk_bytes)
@@ -252,7 +256,7 @@ def _entry_map(entry: Entry) -> dict[str, Any]:
 
 def _entry(value: Any) -> Entry:
     fields = Fields(value, "index entry", ContainerDamaged)
-    fields.require_known(_KNOWN_ENTRY)
+    crit = fields.require_known(_KNOWN_ENTRY)
     name = fields.text("name", limits.MAX_INDEX_BYTES)
     problem = name_problem(name)
     if problem is not None:
@@ -264,7 +268,7 @@ def _entry(value: Any) -> Entry:
         raise fields.error(problem)
     if not is_kind(role) or (role == FILE_ROLE and "role" in value):
         raise fields.error("an odd role, or the usual one written out")
-    return Entry(name, extents, role, tuple(value.get("crit", ())), fields.rest())
+    return Entry(name, extents, role, crit, fields.rest())
 
 
 def _extent(value: Any, fields: Fields) -> Extent:

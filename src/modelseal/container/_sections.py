@@ -110,8 +110,7 @@ class SectionInfo:
     def from_map(cls, value: Any, position: int) -> SectionInfo:
         """The entry at ``position``; ``ContainerVersion`` or ``ContainerMalformed`` if odd."""
         fields = Fields(value, f"section {position}")
-        fields.require_known(_KNOWN)
-        crit = tuple(value.get("crit", ()))
+        crit = fields.require_known(_KNOWN)
         kind = fields.text("kind", 32)
         if not is_kind(kind) or (kind == INDEX_KIND) != (position == 0):
             raise fields.error("the kind does not fit")

@@ -81,11 +81,14 @@ class VerifiedModel(SealedModel):
         view = writable(target)
         if view.nbytes != place.info.plain_bytes:
             raise Misuse("the target has the section's plaintext length", section=section)
-        opener = self._opener(place, data_key, together, depth, bundle_keys)
-        chunks.open_whole(opener, view, threads)
-        if not all(is_zero(view[start:end]) for start, end in self._gaps.get(section, ())):
-            wipe(view)
-            raise ContainerDamaged("the padding between entries is not zero", section=section)
+
+        def work() -> None:
+            opener = self._opener(place, data_key, together, depth, bundle_keys)
+            chunks.open_whole(opener, view, threads)
+            if not all(is_zero(view[start:end]) for start, end in self._gaps.get(section, ())):
+                raise ContainerDamaged("the padding between entries is not zero", section=section)
+
+        chunks.zeroed_on_failure(view, work)
 
     def read_range(
         self,
@@ -106,8 +109,12 @@ class VerifiedModel(SealedModel):
         view = writable(target)
         if offset < 0 or offset + view.nbytes > place.info.plain_bytes:
             raise Misuse("the range lies outside the section", section=section)
-        opener = self._opener(place, data_key, together, depth, bundle_keys)
-        chunks.open_range(opener, offset, view)
+
+        def work() -> None:
+            opener = self._opener(place, data_key, together, depth, bundle_keys)
+            chunks.open_range(opener, offset, view)
+
+        chunks.zeroed_on_failure(view, work)
 
     def read_entry(
         self,
