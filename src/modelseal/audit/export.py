@@ -122,9 +122,10 @@ def _take_event(parsed: Parsed, members: dict[str, Any]) -> None:
     if isinstance(index, bool) or not isinstance(index, int) or len(leaf) != HASH_BYTES:
         raise AuditBroken("an event line has an index and a leaf hash")
     event = events.from_members(members["event"])
+    computed = leaf_hash(events.encode(event))
     parsed.indexes.append(index)
     parsed.claimed.append(leaf)
-    parsed.computed.append(leaf_hash(events.encode(event)))
+    parsed.computed.append(computed)
     parsed.ids.append(event.id)
     if event.kind == EventKind.SERVER_RESTORED:
         snapshot = event.params.get("snapshot_size")
