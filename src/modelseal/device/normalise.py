@@ -36,8 +36,8 @@ _PLACEHOLDER_WORDS = """
 _PLACEHOLDER_TEXTS = frozenset(_PLACEHOLDER_WORDS.split())
 _PLACEHOLDER_PATTERNS = (
     re.compile(r"QM0000\d"),  # QEMU numbers its disks
-    re.compile(r"(0123456789|1234567890|9876543210|0987654321|ABCDEFGH|A1B2C3D4).*"),
-    re.compile(r"1234567?8?9?"),
+    re.compile(r"(0123456789|1234567890|9876543210|0987654321|ABCDEFGH|A1B2C3D4).{0,6}"),
+    re.compile(r"12345?6?7?8?9?"),
     re.compile(r"[.\-_ 0X?*#/\\]+"),
 )
 _PLACEHOLDER_UUIDS = frozenset(

@@ -149,14 +149,18 @@ def rewrap(
 ) -> WrappedSecret | None:
     """The file to store after ``opened``, or None when the stored one is right as it is.
 
-    With ``contact`` (the server just answered) drift begins anew. Without it a changed trait is
-    one step of drift, and ``DeviceChanged`` is raised for a step too many (``drift.step``); a
-    trait that is merely gone is no step, since it may come back.
+    With ``contact`` (the server just answered) drift begins anew and new kinds are enrolled.
+    Without it a changed trait is one step of drift, and ``DeviceChanged`` is raised for a step
+    too many (``drift.step``); a trait that is merely gone is no step, since it may come back.
+    A kind that only an administrator can read is never added, so that one run as root does not
+    lock the user out.
     """
-    readings = list(readings)
+    usable = [r for r in readings if not r.privileged or r.kind in opened.enrolled]
     if contact:
         after = NO_DRIFT
-        needed = bool(opened.changed or opened.gone) or opened.drift != NO_DRIFT
+        sure = {r.kind for r in usable if r.confidence == Confidence.HIGH}
+        added = sure - set(opened.enrolled)
+        needed = bool(opened.changed or opened.gone or added) or opened.drift != NO_DRIFT
     else:
         after = drift.step(
             opened.drift,
@@ -170,7 +174,7 @@ def rewrap(
         return None
     return wrap(
         opened.secret,
-        readings,
+        usable,
         random=random,
         min_score=min_score,
         weights=weights,
