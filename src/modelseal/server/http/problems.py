@@ -1,0 +1,122 @@
+"""Errors as HTTP: the one table, and problem documents (RFC 9457)."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+
+from modelseal import errors, texts
+from modelseal.server.services.denials import refusal_of
+
+STATUS: dict[type[errors.ModelsealError], int] = {
+    errors.ModelsealError: 500,
+    errors.Misuse: 422,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.Refused: 403,
+    errors.CredentialInvalid: 401,
+    errors.InvalidBytes: 400,
+    errors.TokenTooLarge: 413,
+    errors.Unavailable: 503,
+    errors.RateLimited: 429,
+    errors.AssuranceNotReached: 403,
+}
+"""The whole table: the nearest class above an error decides."""
+
+MEDIA_TYPE = "application/problem+json"
+_log = logging.getLogger("modelseal.server")
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A problem document. ``denial`` is a signed refusal; without one nothing was denied."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    params: dict[str, Any]
+    reference: str | None = None
+    event_id: str | None = None
+    denial: str | None = None
+
+
+def status_of(error: errors.ModelsealError) -> int:
+    """The HTTP status of ``error`` by the table."""
+    return next(STATUS[cls] for cls in type(error).__mro__ if cls in STATUS)
+
+
+def render(error: errors.ModelsealError) -> Response[bytes]:
+    """The problem document of ``error``, in English; programs read ``code`` and ``params``."""
+    text = texts.render(error.code, error.params, error.detail, language="en")
+    refusal = refusal_of(error)
+    problem = Problem(
+        type=f"urn:modelseal:error:{error.code}",
+        title=text.what,
+        status=status_of(error),
+        detail=error.detail,
+        code=error.code,
+        params={name: _plain(value) for name, value in error.params.items()},
+        reference=error.reference,
+        event_id=refusal.event_id if refusal else None,
+        denial=refusal.denial if refusal else None,
+    )
+    headers = {"Cache-Control": "no-store"}
+    wait = error.params.get("retry_after_seconds")
+    if isinstance(error, errors.Unavailable):
+        headers["Retry-After"] = str(wait if isinstance(wait, int) else 5)
+    if isinstance(error, errors.CredentialInvalid):
+        headers["WWW-Authenticate"] = 'Bearer realm="modelseal"'
+    return Response(
+        msgspec.json.encode(problem),
+        status_code=problem.status,
+        media_type=MEDIA_TYPE,
+        headers=headers,
+    )
+
+
+def on_error(_request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Any exception as a problem document; what is not ours is logged and says nothing."""
+    if isinstance(error, errors.ModelsealError):
+        return render(error)
+    if isinstance(error, HTTPException):
+        return _framework(error)
+    reference = secrets.token_hex(4).upper()
+    _log.error("internal error, reference %s", reference, exc_info=error)
+    return render(errors.InternalError("an unexpected failure", reference=reference))
+
+
+def _framework(error: HTTPException) -> Response[bytes]:
+    """What the framework refused before any service was asked, under its own status."""
+    code = {404: errors.NotFound, 405: errors.Misuse}.get(error.status_code, errors.Misuse)
+    if error.status_code >= 500:
+        return render(errors.InternalError("an unexpected failure"))
+    answer = render(code(_describe(error)))
+    answer.status_code = error.status_code
+    body = msgspec.json.decode(answer.content)
+    body["status"] = error.status_code
+    answer.content = msgspec.json.encode(body)
+    if error.headers and "Allow" in error.headers:
+        answer.headers["Allow"] = error.headers["Allow"]
+    return answer
+
+
+def _describe(error: HTTPException) -> str:
+    extra = error.extra if isinstance(error.extra, list) else []
+    reasons = [str(item.get("message", ""))[:200] for item in extra if isinstance(item, dict)]
+    return "; ".join([error.detail[:200], *reasons[:4]])
+
+
+def _plain(value: object) -> Any:
+    try:
+        return msgspec.to_builtins(value)
+    except TypeError:
+        return str(value)
+
+
+__all__ = ["MEDIA_TYPE", "STATUS", "Problem", "on_error", "render", "status_of"]

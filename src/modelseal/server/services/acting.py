@@ -1,0 +1,166 @@
+"""What every device call does with a decision: record it with its facts, then answer or refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection
+
+from modelseal.audit import EventKind
+from modelseal.errors import InternalError, NotFound
+from modelseal.license.claims import RequestClaims
+from modelseal.license.decide import Decision, decide
+from modelseal.license.facts import Action, DeviceFacts, Facts
+from modelseal.server.services import denials, recorder
+from modelseal.server.services.context import Context
+from modelseal.server.services.denials import Refusal
+from modelseal.server.services.issuing import Terms
+from modelseal.server.services.plans import terms_of
+from modelseal.server.services.replay import recorded
+from modelseal.server.store import devices as device_store
+from modelseal.server.store import licenses as license_store
+from modelseal.server.store import plans as plan_store
+from modelseal.server.store.engine import Again
+from modelseal.server.store.rows import DeviceRow, LicenseRow
+
+
+def terms(tx: Connection, row: LicenseRow) -> Terms:
+    """The license with the plan version it was issued with."""
+    found = plan_store.terms(tx, row.plan_id, row.plan_version)
+    if found is None:
+        raise InternalError("a license's plan is missing")
+    return Terms(row, found[0], terms_of(found[1]))
+
+
+def record(
+    tx: Connection,
+    known: recorder.Recorded,
+    kind: EventKind,
+    facts: Facts,
+    decision: Decision,
+    *,
+    claims: RequestClaims,
+    license_row: LicenseRow | None,
+    device_id: str | None,
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """The decision stands in the log with its facts, so that it can be replayed."""
+    recorder.record(
+        tx,
+        known,
+        kind,
+        at=facts.now,
+        actor=f"device:{device_id}" if device_id else "device",
+        subjects={
+            "license": license_row.license_id if license_row else None,
+            "customer": license_row.customer_id if license_row else None,
+            "device": device_id,
+            "key": claims.iss,
+        },
+        params={
+            "action": facts.action.value,
+            "code": decision.code,
+            "step": decision.step,
+            "facts": recorded(facts),
+            **(more or {}),
+        },
+        decision=True,
+    )
+
+
+def refuse(
+    context: Context,
+    tx: Connection,
+    facts: Facts,
+    *,
+    claims: RequestClaims,
+    license_row: LicenseRow | None,
+    device: DeviceRow | None,
+    kind: EventKind,
+    more: Mapping[str, object] | None = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Refusal:
+    """The refusal of ``facts``, recorded; in a chain it takes the next number of the device."""
+    now = facts.now
+    known = recorder.fresh(context, now)
+    decision = decide(facts)
+    chained = device is not None and facts.action in (Action.RENEW, Action.RELEASE, Action.RETURN)
+    seq = device.seq + 1 if chained and device is not None else 0
+    refusal = denials.sign(
+        context, claims, decision, known, now,
+        action=facts.action, device=device, seq=seq, more=more,
+    )  # fmt: skip
+    record(
+        tx, known, kind, facts, decision, claims=claims, license_row=license_row,
+        device_id=device.device_id if device else None, more={"seq": seq},
+    )  # fmt: skip
+    if chained and device is not None:
+        written = device_store.change(
+            tx, device, seq=seq, last_jti=refusal.jti, last_contact_at=now,
+            event_id=known.event_id, **(changes or {}),
+        )  # fmt: skip
+        if not written:
+            raise Again
+    return refusal
+
+
+def holders_told(tx: Connection, license_id: str) -> dict[str, object]:
+    """Who holds the seats, for whoever entered the license key: labels and last contact."""
+    rows = device_store.holders(tx, license_id)
+    return {
+        "holders": [_named(row) for row in rows],
+        "devices": [
+            {
+                "device_id": row.device_id,
+                "label": row.label or "",
+                "last_contact_at": _text(row.last_contact_at),
+            }
+            for row in rows
+        ],
+    }
+
+
+def _named(row: DeviceRow) -> str:
+    label = f"{row.label}, " if row.label else ""
+    return f"{label}{row.device_id}, last contact {_text(row.last_contact_at)}"
+
+
+def _text(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def replaced(facts: Facts, **changes: Any) -> Facts:
+    """``facts`` with some of them replaced."""
+    return msgspec.structs.replace(facts, **changes)
+
+
+def with_moved(facts: DeviceFacts, moved: tuple[str, ...]) -> DeviceFacts:
+    """``facts`` naming the kinds of traits in which two branches differ."""
+    return msgspec.structs.replace(facts, moved=moved)
+
+
+def device(tx: Connection, device_id: str) -> DeviceRow:
+    """The device with this id; ``NotFound``."""
+    row = device_store.get(tx, device_id)
+    if row is None:
+        raise NotFound("no such device", device=device_id)
+    return row
+
+
+def license_of(tx: Connection, device_row: DeviceRow) -> LicenseRow:
+    """The license of a device."""
+    row = license_store.get(tx, device_row.license_id)
+    if row is None:
+        raise InternalError("a device's license is missing")
+    return row
+
+
+def license_row(tx: Connection, license_id: str) -> LicenseRow:
+    """The license with this id."""
+    row = license_store.get(tx, license_id)
+    if row is None:
+        raise InternalError("a license is missing")
+    return row

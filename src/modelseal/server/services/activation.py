@@ -1,0 +1,318 @@
+"""Activation: a license key and a device become a device with a seat, a license and a lease."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+from sqlalchemy import Connection
+
+from modelseal.audit import EventKind
+from modelseal.errors import Unavailable
+from modelseal.license.claims import RequestClaims
+from modelseal.license.decide import Decision, decide
+from modelseal.license.facts import Action, Chain, Facts, SeatFacts
+from modelseal.server.services import acting, intake, judging, recorder, seating, statuses
+from modelseal.server.services.context import Context
+from modelseal.server.services.denials import Refusal
+from modelseal.server.services.issuing import Answer, Issuing, Terms
+from modelseal.server.services.licensing import hash_key
+from modelseal.server.store import devices as device_store
+from modelseal.server.store import licenses as license_store
+from modelseal.server.store import seats as seat_store
+from modelseal.server.store.engine import Again
+from modelseal.server.store.rows import DeviceRow
+from modelseal.strict_json import unb64u
+from modelseal.types import from_numeric
+
+_DRAWS = 16
+
+
+class Activated(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer to an activation or a trial."""
+
+    device_id: str
+    license: str
+    lease: str
+    event_id: str
+    license_key: str | None = None
+
+
+class Activation:
+    """Entering a license key on a device."""
+
+    def __init__(self, context: Context, issuing: Issuing) -> None:
+        self._context = context
+        self._issuing = issuing
+
+    def activate(self, claims: RequestClaims) -> Activated | Refusal:
+        """A seat, a license token and a lease; the same nonce again gives the same answer."""
+        intake.kem_key(claims)
+        key_hash = hash_key(self._context, intake.typed_key(self._context, claims))
+        now = self._context.now()
+
+        def act(tx: Connection) -> Activated | Refusal:
+            found = license_store.by_key_hash(tx, key_hash)
+            if found is not None:
+                license_store.lock(tx, found.license_id)
+            row = license_store.by_key_hash(tx, key_hash)
+            if row is None or claims.product != self._context.product:
+                facts = Facts(
+                    action=Action.ACTIVATE, now=now, product=self._context.product,
+                    asked_product=claims.product,
+                    seat=SeatFacts(outcome="held"),
+                )  # fmt: skip
+                return acting.refuse(
+                    self._context, tx, facts, claims=claims, license_row=None, device=None,
+                    kind=EventKind.LEASE_DENIED,
+                )  # fmt: skip
+            return self.enter(tx, claims, acting.terms(tx, row), now, Action.ACTIVATE)
+
+        return self._context.store.write(act)
+
+    def enter(
+        self,
+        tx: Connection,
+        claims: RequestClaims,
+        terms: Terms,
+        now: datetime,
+        action: Action,
+        trial_used: bool = False,
+    ) -> Activated | Refusal:
+        """The device at its seat, or a refusal. The caller holds the license's lock."""
+        context, row = self._context, terms.license
+        device = device_store.by_key(tx, row.license_id, claims.iss)
+        facts = Facts(
+            action=action,
+            now=now,
+            product=context.product,
+            asked_product=claims.product,
+            license=judging.license_facts(row, terms.plan, context.product),
+            device=judging.device_facts(claims, terms.plan, device),
+            chain=Chain.FIRST,
+            seat=SeatFacts(outcome="held", seats=row.seats),
+            trial_used=trial_used,
+        )
+        repeat = device is not None and device.nonce == claims.nonce and not device.held
+        if repeat and device is not None and device.state == device_store.ACTIVE:
+            return self._again(
+                tx, claims, terms, device, acting.replaced(facts, chain=Chain.REPEAT)
+            )
+        if not decide(facts).allowed:
+            return self._refuse(tx, claims, terms, device, facts)
+        device_id = device.device_id if device else context.new_id("dev", now)
+        seat = seating.enter(tx, terms, claims, device_id, device, now)
+        facts = acting.replaced(facts, seat=seat.facts)
+        decision = decide(facts)
+        if not decision.allowed:
+            return self._refuse(tx, claims, terms, device, facts)
+        return self._admit(tx, claims, terms, device, device_id, seat, facts, decision)
+
+    def _admit(
+        self,
+        tx: Connection,
+        claims: RequestClaims,
+        terms: Terms,
+        device: DeviceRow | None,
+        device_id: str,
+        seat: seating.Seating,
+        facts: Facts,
+        decision: Decision,
+    ) -> Activated:
+        context, now = self._context, facts.now
+        known = recorder.fresh(context, now)
+        terms = self._started(tx, terms, now)
+        bound = not facts.device.unbound
+        if device is None:
+            device = self._new_device(tx, claims, terms, device_id, seat, bound, known, now)
+        answer = self._issuing.lease(
+            tx, terms, device, now, seq=device.seq + 1, nonce=claims.nonce,
+            kem=intake.kem_key(claims), prev=None, bound=bound, with_license=True,
+        )  # fmt: skip
+        self._write(tx, claims, terms, device, seat, answer, bound, known, now)
+        if seat.replaced is not None:
+            seating.retire(tx, seat.replaced, now, known.event_id)
+        if seat.spent is not None:
+            license_store.spend(
+                tx, terms.license.license_id, seat.spent, device_id, now, known.event_id
+            )
+        acting.record(
+            tx, known, EventKind.DEVICE_ACTIVATED, facts, decision, claims=claims,
+            license_row=terms.license, device_id=device_id,
+            more={
+                "seq": answer.claims.seq,
+                "lease": answer.claims.jti,
+                "lease_exp": answer.claims.exp,
+                "seat": seat.seat_no,
+                "spent": seat.spent,
+                "replaced": seat.replaced.device_id if seat.replaced else None,
+                "eula": claims.eula,
+            },
+        )  # fmt: skip
+        return Activated(
+            device_id=device_id,
+            license=answer.license or "",
+            lease=answer.lease,
+            event_id=known.event_id,
+        )
+
+    def _new_device(
+        self,
+        tx: Connection,
+        claims: RequestClaims,
+        terms: Terms,
+        device_id: str,
+        seat: seating.Seating,
+        bound: bool,
+        known: recorder.Recorded,
+        now: datetime,
+    ) -> DeviceRow:
+        context = self._context
+        for _ in range(_DRAWS):
+            number, idx = statuses.draw(context, tx)
+            row = DeviceRow(
+                license_id=terms.license.license_id,
+                device_id=device_id,
+                jkt=claims.iss,
+                jwk=dict(claims.jwk),
+                label=claims.label,
+                state=device_store.ACTIVE,
+                held=False,
+                traits=judging.stored(claims.traits),
+                presented=judging.stored(claims.traits),
+                bound=bound,
+                drift=0,
+                level=judging.LEVEL,
+                enforcement=terms.plan.enforcement,
+                status_list=number,
+                status_idx=idx,
+                status_value=0,
+                seat_no=seat.seat_no,
+                seq=0,
+                last_jti=None,
+                answer=None,
+                lease_id=None,
+                lease_seq=None,
+                lease_iat=None,
+                lease_exp=None,
+                bundle=None,
+                nonce=claims.nonce,
+                license_rev=0,
+                license_iat=None,
+                activated_at=now,
+                last_contact_at=now,
+                ended_at=None,
+                reason=None,
+                event_id=known.event_id,
+            )
+            if device_store.add(tx, row):
+                return row
+        raise Unavailable("no free place in the status list was drawn")
+
+    def _write(
+        self,
+        tx: Connection,
+        claims: RequestClaims,
+        terms: Terms,
+        device: DeviceRow,
+        seat: seating.Seating,
+        answer: Answer,
+        bound: bool,
+        known: recorder.Recorded,
+        now: datetime,
+    ) -> None:
+        lease = answer.claims
+        label = claims.label if claims.label is not None else device.label
+        written = device_store.change(
+            tx, device,
+            state=device_store.ACTIVE, held=False, status_value=0, ended_at=None, reason=None,
+            label=label, traits=judging.stored(claims.traits),
+            presented=judging.stored(claims.traits), bound=bound, drift=0,
+            enforcement=lease.enforcement, seat_no=seat.seat_no, activated_at=now,
+            license_rev=terms.license.rev, license_iat=now,
+            **lease_values(answer, known.event_id, now),
+        )  # fmt: skip
+        if not written:
+            raise Again
+        if device.status_value != 0:
+            statuses.touch(tx, [device.status_list])
+        hold_until(tx, terms, device.device_id, answer, now)
+
+    def _again(
+        self,
+        tx: Connection,
+        claims: RequestClaims,
+        terms: Terms,
+        device: DeviceRow,
+        facts: Facts,
+    ) -> Activated | Refusal:
+        if not decide(facts).allowed:
+            return self._refuse(tx, claims, terms, device, facts)
+        answer = self._issuing.again(tx, device, intake.kem_key(claims), facts.now)
+        return Activated(
+            device_id=device.device_id,
+            license=answer.license or "",
+            lease=answer.lease,
+            event_id=str((device.answer or {}).get("event_id", device.event_id)),
+        )
+
+    def _refuse(
+        self,
+        tx: Connection,
+        claims: RequestClaims,
+        terms: Terms,
+        device: DeviceRow | None,
+        facts: Facts,
+    ) -> Refusal:
+        more: dict[str, object] = {}
+        if decide(facts).code in ("no_free_seat", "replace_pending", "rebinds_used_up"):
+            more = acting.holders_told(tx, terms.license.license_id)
+        return acting.refuse(
+            self._context, tx, facts, claims=claims, license_row=terms.license, device=device,
+            kind=EventKind.LEASE_DENIED, more=more,
+        )  # fmt: skip
+
+    def _started(self, tx: Connection, terms: Terms, now: datetime) -> Terms:
+        """The license with its start: the first activation starts what waits for it."""
+        row = terms.license
+        if row.starts_at is not None:
+            return terms
+        ends_at = row.ends_at
+        if row.period_seconds is not None:
+            ends_at = now + timedelta(seconds=row.period_seconds)
+        license_store.change(tx, row, starts_at=now, ends_at=ends_at, changed_at=now)
+        fresh = license_store.get(tx, row.license_id)
+        return Terms(fresh or row, terms.plan_name, terms.plan)
+
+
+def lease_values(answer: Answer, event_id: str, now: datetime) -> dict[str, object]:
+    """What the device's row remembers of a new lease."""
+    lease = answer.claims
+    return {
+        "seq": lease.seq,
+        "last_jti": lease.jti,
+        "answer": {**answer.kept, "event_id": event_id},
+        "event_id": event_id,
+        "lease_id": lease.jti,
+        "lease_seq": lease.seq,
+        "lease_iat": from_numeric(lease.iat),
+        "lease_exp": from_numeric(lease.exp),
+        "bundle": _bundle(answer),
+        "nonce": lease.request_nonce,
+        "last_contact_at": now,
+    }
+
+
+def hold_until(tx: Connection, terms: Terms, device_id: str, answer: Answer, now: datetime) -> None:
+    """A floating seat is held as long as the lease it was given for."""
+    if not terms.plan.floating:
+        return
+    seat = seat_store.of_device(tx, terms.license.license_id, device_id)
+    if seat is not None:
+        ends = from_numeric(answer.claims.exp)
+        seat_store.give_back(tx, seat, max(ends, now), seat.prior_until)
+
+
+def _bundle(answer: Answer) -> str | None:
+    ref = answer.claims.bundle
+    return None if ref is None else unb64u(ref.digest).hex()

@@ -1,0 +1,244 @@
+"""The signed catalog: root, targets and keys come from the desk, snapshot and timestamp from here.
+
+What comes in is verified by the root's keys; versions never go back. What goes out is served
+byte for byte as it was signed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from modelseal import trust as trust_room
+from modelseal.admin import CatalogState, PutTrust, SignedMetadata
+from modelseal.errors import CatalogInvalid, Conflict, InvalidBytes, NotFound, TrustRollback
+from modelseal.server.services import trusted
+from modelseal.server.services.context import Context
+from modelseal.server.store import models as model_store
+from modelseal.server.store import tokens as token_store
+from modelseal.server.store import tuf
+from modelseal.server.store.rows import MetadataRow, ModelRow
+from modelseal.trust import metadata, writing
+
+SNAPSHOT_LIFE = timedelta(days=7)
+TIMESTAMP_LIFE = timedelta(days=1)
+MAX_TARGETS_BYTES = 4 * 1024 * 1024
+_NAME = re.compile(r"(?:([1-9][0-9]{0,8})\.(root|snapshot|targets|keys)|(timestamp))\.json")
+_LIST = re.compile(r"([0-9a-f]{64})\.keys")
+
+
+class Catalog:
+    """Reading and refreshing the roles, and taking in what the desk signed."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def document(self, name: str) -> bytes:
+        """The signed bytes of ``timestamp.json`` or ``N.role.json``; ``NotFound``."""
+        found = _NAME.fullmatch(name)
+        if found is None:
+            raise NotFound("the catalog has no such document")
+        self.refresh()
+        if found[3]:
+            row = self._context.store.read(tuf.newest, "timestamp")
+        else:
+            row = self._context.store.read(tuf.version, found[2], int(found[1]))
+        if row is None:
+            raise NotFound("the catalog has no such version")
+        return row.data
+
+    def key_list(self, name: str) -> bytes:
+        """The key list named ``{sha256}.keys``; ``NotFound``."""
+        found = _LIST.fullmatch(name)
+        data = self._context.store.read(tuf.file, found[1]) if found else None
+        if data is None:
+            raise NotFound("the catalog has no such target")
+        return data
+
+    def state(self) -> CatalogState:
+        """The newest version of every role."""
+        self.refresh()
+
+        def read(tx: Connection) -> dict[str, SignedMetadata]:
+            names = ("root", "targets", "keys", "snapshot", "timestamp")
+            return {name: _shown(_need(tuf.newest(tx, name))) for name in names}
+
+        return CatalogState(**self._context.store.read(read))
+
+    def refresh(self) -> None:
+        """Snapshot and timestamp are there, name the newest roles and live half their life more."""
+        now = self._context.now()
+        if self._context.store.read(_is_fresh, now):
+            return
+
+        def act(tx: Connection) -> None:
+            if not _is_fresh(tx, now):
+                sign_online(self._context, tx, now)
+
+        try:
+            self._context.store.write(act)
+        except Conflict:
+            return  # another process refreshed at the same moment
+
+    def put_trust(self, trust: PutTrust, record: Callable[[Connection, datetime], str]) -> str:
+        """The new roles are in force; the id of the event that ``record`` wrote with them.
+
+        Raises the errors of ``trust.update``: ``TrustRollback``, ``TrustSignature`` and others.
+        """
+        context, now = self._context, self._context.now()
+        new = trust_room.update(
+            context.trust,
+            roots=trust.roots,
+            targets=trust.targets,
+            keys_role=trust.keys_role,
+            key_list=trust.key_list,
+            now=now,
+        )
+
+        def act(tx: Connection) -> str:
+            for root in trust.roots:
+                trusted.put(tx, "root", root)
+            check_models_listed(context, tx, trust.targets)
+            put_targets(tx, trust.targets)
+            trusted.put(tx, "keys", trust.keys_role)
+            tuf.put_file(tx, hashlib.sha256(trust.key_list).hexdigest(), trust.key_list)
+            token_store.bump(tx, trusted.COUNTER)
+            newest = _need(tuf.newest(tx, "root"))
+            if newest.version != new.root_version:
+                raise Conflict("another root was put in between")
+            sign_online(context, tx, now)
+            return record(tx, now)
+
+        return context.store.write(act)
+
+
+def verify_targets(context: Context, data: bytes, now: datetime) -> dict[str, dict[str, Any]]:
+    """The entries of a signed targets role, by path.
+
+    Raises ``CatalogInvalid`` unless the root's targets keys signed it, it has not expired, it
+    still delegates ``keys`` as the keys role is signed, and every entry is well formed.
+    """
+    trust = context.trust
+    if len(data) > MAX_TARGETS_BYTES:
+        raise CatalogInvalid("the targets role is too large", limit=MAX_TARGETS_BYTES)
+    try:
+        document = metadata.read(data, "targets")
+        root = metadata.read(trust.root_bytes, "root")
+        document.verify(metadata.top_level_roles(root)["targets"])
+        role = _need(context.store.read(tuf.newest, "keys"))
+        metadata.read(role.data, "targets").verify(metadata.delegated_role(document, "keys"))
+    except InvalidBytes as error:
+        raise CatalogInvalid(f"targets: {error.detail}") from None
+    if now >= document.expires_at:
+        raise CatalogInvalid("the targets role has expired", expires_at=document.expires_at)
+    entries = document.signed.get("targets")
+    if not isinstance(entries, dict) or not all(isinstance(e, dict) for e in entries.values()):
+        raise CatalogInvalid("the targets role lists no targets")
+    return entries
+
+
+def put_targets(tx: Connection, data: bytes) -> None:
+    """``data`` (verified) is the newest targets role; ``TrustRollback`` when it is older."""
+    document = metadata.read(data, "targets")
+    newest = _need(tuf.newest(tx, "targets"))
+    if document.version == newest.version:
+        if data != newest.data:
+            raise Conflict("another targets role of this version is in force")
+        return
+    if document.version < newest.version:
+        raise TrustRollback("a newer targets role is in force", version=newest.version)
+    tuf.put(tx, MetadataRow("targets", document.version, data, document.expires_at))
+    token_store.bump(tx, trusted.COUNTER)
+
+
+def listed(entries: dict[str, dict[str, Any]], digest: str) -> tuple[str, dict[str, Any]] | None:
+    """Path and entry of the target with this SHA-256."""
+    for path, entry in entries.items():
+        hashes = entry.get("hashes")
+        if isinstance(hashes, dict) and hashes.get("sha256") == digest:
+            return path, entry
+    return None
+
+
+def check_models_listed(
+    context: Context, tx: Connection, data: bytes, but: ModelRow | None = None
+) -> None:
+    """Every published model but ``but`` stands in the targets role ``data``; ``CatalogInvalid``."""
+    entries = metadata.read(data, "targets").signed.get("targets", {})
+    for row in model_store.published(tx, context.product):
+        if but is not None and row.record_id == but.record_id:
+            continue
+        if listed(entries, row.blob_digest) is None:
+            raise CatalogInvalid(
+                "a published model is missing from the targets role", model=row.model
+            )
+
+
+def sign_online(context: Context, tx: Connection, now: datetime) -> None:
+    """A new snapshot where a role changed or it ages, and a new timestamp of it."""
+    targets, keys = _need(tuf.newest(tx, "targets")), _need(tuf.newest(tx, "keys"))
+    snapshot = tuf.newest(tx, "snapshot")
+    if (
+        snapshot is None
+        or _ages(snapshot, SNAPSHOT_LIFE, now)
+        or not _names(snapshot.data, {"targets.json": targets, "keys.json": keys})
+    ):
+        number = 1 if snapshot is None else snapshot.version + 1
+        signed = writing.snapshot(
+            number, now + SNAPSHOT_LIFE, targets=targets.data, keys_role=keys.data
+        )
+        snapshot = _put(context, tx, "snapshot", signed, now)
+    timestamp = tuf.newest(tx, "timestamp")
+    number = 1 if timestamp is None else timestamp.version + 1
+    signed = writing.timestamp(number, now + TIMESTAMP_LIFE, snapshot=snapshot.data)
+    _put(context, tx, "timestamp", signed, now)
+
+
+def _put(
+    context: Context, tx: Connection, role: str, signed: dict[str, Any], now: datetime
+) -> MetadataRow:
+    data = writing.sign(signed, context.signers(role, now))
+    document = metadata.read(data, role)
+    row = MetadataRow(role, document.version, data, document.expires_at)
+    if not tuf.put(tx, row):
+        raise Conflict("the catalog was refreshed at the same moment")
+    return row
+
+
+def _is_fresh(tx: Connection, now: datetime) -> bool:
+    snapshot, timestamp = tuf.newest(tx, "snapshot"), tuf.newest(tx, "timestamp")
+    if snapshot is None or timestamp is None:
+        return False
+    if _ages(snapshot, SNAPSHOT_LIFE, now) or _ages(timestamp, TIMESTAMP_LIFE, now):
+        return False
+    targets, keys = _need(tuf.newest(tx, "targets")), _need(tuf.newest(tx, "keys"))
+    return _names(snapshot.data, {"targets.json": targets, "keys.json": keys}) and _names(
+        timestamp.data, {"snapshot.json": snapshot}
+    )
+
+
+def _ages(row: MetadataRow, life: timedelta, now: datetime) -> bool:
+    return now >= row.expires_at - life / 2
+
+
+def _names(data: bytes, roles: dict[str, MetadataRow]) -> bool:
+    kind = "snapshot" if "targets.json" in roles else "timestamp"
+    meta = metadata.read(data, kind).signed["meta"]
+    return all(meta[name]["version"] == row.version for name, row in roles.items())
+
+
+def _need(row: MetadataRow | None) -> MetadataRow:
+    if row is None:
+        raise CatalogInvalid("the store holds no catalog")
+    return row
+
+
+def _shown(row: MetadataRow) -> SignedMetadata:
+    return SignedMetadata(
+        role=row.role, version=row.version, expires_at=row.expires_at, data=row.data
+    )

@@ -1,0 +1,129 @@
+"""What every service works with: store, keys, trust, clock and randomness, all given from outside.
+
+One clock: every time that is stored or compared comes from ``now``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from modelseal import ids
+from modelseal.crypto.hpke import KemOpener
+from modelseal.crypto.signing import Signer
+from modelseal.errors import KeyStoreUnavailable, SealedKeyInvalid
+from modelseal.keys import KeyProvider, OnlineKeys
+from modelseal.server.services.blobs import Blobs
+from modelseal.server.services.config import ServerConfig
+from modelseal.server.services.trusted import TrustRoom
+from modelseal.server.store import tokens as token_store
+from modelseal.server.store.engine import Store
+from modelseal.trust import Trust
+from modelseal.types import check_aware
+
+_KEY_CACHE = timedelta(seconds=30)
+_SECRET_BYTES = 32
+
+
+@dataclass(slots=True)
+class Context:
+    """Everything a service may use. ``home`` is the workspace, ``folder`` its server half."""
+
+    home: Path
+    folder: Path
+    config: ServerConfig
+    store: Store
+    provider: KeyProvider
+    online: OnlineKeys
+    blobs: Blobs
+    trusted: TrustRoom
+    clock: Callable[[], datetime]
+    random: Callable[[int], bytes]
+    _keys: dict[str, tuple[datetime, Any]] = field(default_factory=dict)
+    _secrets: dict[str, bytes] = field(default_factory=dict)
+    _guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def now(self) -> datetime:
+        """The time, aware and in UTC."""
+        return check_aware(self.clock()).astimezone(UTC)
+
+    @property
+    def trust(self) -> Trust:
+        """The trust as it stands in the store."""
+        return self.trusted.current()
+
+    @property
+    def product(self) -> str:
+        """The product of this workspace."""
+        return self.trusted.pinned.product
+
+    @property
+    def server_id(self) -> str:
+        """``iss`` of our tokens, ``aud`` of requests."""
+        return self.trusted.pinned.server_id
+
+    def new_id(self, prefix: str, now: datetime) -> str:
+        """A fresh id."""
+        return ids.new_id(prefix, now, self.random)
+
+    def signers(self, use: str, now: datetime) -> Sequence[Signer]:
+        """The keys that sign for ``use`` at ``now``; looked up anew twice a minute."""
+        found: Sequence[Signer] = self._cached(
+            f"sign:{use}", now, lambda: self.online.signers(use, now)
+        )
+        return found
+
+    def opener(self, recipient: str, now: datetime) -> KemOpener:
+        """Our sealing key ``recipient``; ``SealedKeyInvalid`` when we have none of that id."""
+        openers: Mapping[str, KemOpener] = self._cached("sealing", now, self.online.sealing_openers)
+        opener = openers.get(recipient)
+        if opener is None:
+            raise SealedKeyInvalid("sealed to a key this server does not have")
+        return opener
+
+    def _cached(self, name: str, now: datetime, look: Callable[[], Any]) -> Any:
+        with self._guard:
+            kept = self._keys.get(name)
+            if kept is None or not kept[0] <= now < kept[0] + _KEY_CACHE:
+                kept = (now, look())
+                self._keys[name] = kept
+            return kept[1]
+
+    def secret(self, name: str) -> bytes:
+        """32 random bytes of this store, made at the first use, wrapped by the KEK at rest."""
+        with self._guard:
+            found = self._secrets.get(name)
+        if found is not None:
+            return found
+        context = self.wrap_context("secret", name=name)
+        wrapped = self.store.read(token_store.secret, name)
+        if wrapped is None:
+            fresh = self.provider.wrap(self.random(_SECRET_BYTES), context)
+            wrapped = self.store.write(token_store.ensure_secret, name, fresh)
+        secret = self.provider.unwrap(wrapped, context)
+        if len(secret) != _SECRET_BYTES:
+            raise KeyStoreUnavailable("a secret of the store has another length")
+        with self._guard:
+            self._secrets[name] = secret
+        return secret
+
+    def keyed_hash(self, name: str, data: bytes) -> bytes:
+        """HMAC-SHA256 of ``data`` under the store's secret ``name``."""
+        return hmac.new(self.secret(name), data, hashlib.sha256).digest()
+
+    def wrap_context(self, purpose: str, **more: str | int | bytes) -> dict[str, str | int | bytes]:
+        """The context that binds a wrapped value to this server and one purpose."""
+        return {"purpose": purpose, "server": self.server_id, **more}
+
+
+def plain(value: object) -> Any:
+    """``value`` as what JSON knows."""
+    return msgspec.to_builtins(value)

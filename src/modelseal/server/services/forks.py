@@ -1,0 +1,85 @@
+"""Forks: two holders of one device key. Which branch may go on, and what it costs.
+
+A fork is a request that does not know the newest lease and is no repetition of the question that
+lease answered. It accuses nobody: a restored backup makes one as a copied folder does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from modelseal.license.claims import RequestClaims
+from modelseal.license.facts import Chain
+from modelseal.license.status import Status
+from modelseal.server.services import judging, seating, statuses
+from modelseal.server.services.issuing import Terms
+from modelseal.server.store import devices as device_store
+from modelseal.server.store import licenses as license_store
+from modelseal.server.store.rows import DeviceRow
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a request stands. ``hold`` says that neither branch goes on from here."""
+
+    chain: Chain
+    hold: bool = False
+    moved: tuple[str, ...] = ()
+
+
+def place(
+    tx: Connection, terms: Terms, device: DeviceRow, claims: RequestClaims, now: datetime
+) -> Place:
+    """The place of a renewal or return in the chain of its device.
+
+    ``lease_seq`` is the newest lease's number; denials after it leave the chain as it is. Of a
+    fork whose branches differ in what they run on, the one that matches the enrolment goes on
+    (``heal``, a rebind) or has gone on already; where both match or neither, nobody does.
+    """
+    lease_seq = device.lease_seq or 0
+    if lease_seq <= claims.seq <= device.seq and not _other_lease(device, claims, lease_seq):
+        return Place(Chain.NEXT)
+    if claims.seq == lease_seq - 1 and claims.nonce == device.nonce:
+        return Place(Chain.REPEAT)
+    return _fork(tx, terms, device, claims, now)
+
+
+def _other_lease(device: DeviceRow, claims: RequestClaims, lease_seq: int) -> bool:
+    """True when the request stands on a lease with the newest number and another id."""
+    if claims.seq != lease_seq or claims.prev is None:
+        return False
+    return claims.prev not in (device.lease_id, device.last_jti)
+
+
+def _fork(
+    tx: Connection, terms: Terms, device: DeviceRow, claims: RequestClaims, now: datetime
+) -> Place:
+    binding = terms.plan.binding
+    enrolled = judging.traits(device.traits)
+    other = judging.match(enrolled, judging.traits(device.presented), binding)
+    this = judging.match(enrolled, claims.traits, binding)
+    apart = judging.match(judging.traits(device.presented), claims.traits, binding)
+    moved = tuple(str(kind) for kind in (*apart.moved,))
+    if device.held or this.same_computer == other.same_computer:
+        return Place(Chain.FORK, hold=True, moved=moved)
+    if other.same_computer:
+        return Place(Chain.FORK, moved=moved)
+    used = license_store.spent(tx, terms.license.license_id, seating.REBIND, now - seating.WINDOW)
+    if used >= binding.rebinds_per_90d:
+        return Place(Chain.FORK, hold=True, moved=moved)
+    return Place(Chain.HEAL, moved=moved)
+
+
+def hold(tx: Connection, terms: Terms, device: DeviceRow) -> dict[str, object]:
+    """What is written when neither branch goes on; the plan may suspend the license for it."""
+    license_row = terms.license
+    if terms.plan.on_fork == "suspend" and license_row.state == "active":
+        license_store.change(tx, license_row, state="suspended", reason="forked device")
+        touched = device_store.set_status_of_license(tx, license_row.license_id, Status.SUSPENDED)
+        statuses.touch(tx, touched)
+        return {"held": True}
+    statuses.touch(tx, [device.status_list])
+    return {"held": True, "status_value": int(Status.ENDED)}

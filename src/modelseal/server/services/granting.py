@@ -1,0 +1,132 @@
+"""Data keys for one device: those of the granted sections of published files, sealed to its key.
+
+What is granted is decided from the expressions and levels in the signed header of each stored
+file. Up to 64 keys travel in the token; more in a key bundle whose key the token carries.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from modelseal.container import SectionInfo
+from modelseal.crypto.hpke import KemPublicKey
+from modelseal.errors import InternalError
+from modelseal.license import bundle as bundles
+from modelseal.license import lease_keys
+from modelseal.license.claims import BundleRef, SealedKeys
+from modelseal.license.decide import granted
+from modelseal.license.facts import EntitlementFact
+from modelseal.server.services.context import Context
+from modelseal.server.services.models import Models
+from modelseal.server.store import models as store
+from modelseal.strict_json import b64u
+
+BUNDLE_SECRET = "key-bundle"
+HYBRID_KEYS = 24
+KeyMap = dict[tuple[bytes, int], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The keys as they stand in a token; ``files`` are the file ids they open (base64url)."""
+
+    keys: list[SealedKeys]
+    bundle: BundleRef | None
+    files: list[str]
+
+
+def sections_granted(
+    sections: Sequence[SectionInfo], names: frozenset[str], level: int
+) -> list[int]:
+    """The sections of one file whose keys a licensee gets who holds ``names`` at ``level``.
+
+    What has no expression (the index above all) goes with any granted section of the file. A
+    section above the level and a traced (variant) section are never among them.
+    """
+    fit = [s for s in sections if int(s.level) <= level and not s.is_variant]
+    asking = [s for s in sections if s.entitlement is not None]
+    got = {s.id for s in fit if s.entitlement is not None and s.entitlement.satisfied_by(names)}
+    if asking and not got:
+        return []
+    return sorted(got | {s.id for s in fit if s.entitlement is None})
+
+
+class Grants:
+    """Collecting and sealing data keys."""
+
+    def __init__(self, context: Context, models: Models) -> None:
+        self._context = context
+        self._models = models
+
+    def collect(
+        self,
+        tx: Connection,
+        entitlements: Iterable[EntitlementFact],
+        level: int,
+        now: datetime,
+        wanted: Mapping[bytes, frozenset[int]] | None = None,
+    ) -> KeyMap:
+        """The data keys that are granted now, unwrapped; of ``wanted`` files only, where given."""
+        names = granted(entitlements, now, level)
+        context, found = self._context, KeyMap()
+        for row in store.published(tx, context.product):
+            if wanted is not None and row.file_id not in wanted:
+                continue
+            chosen = sections_granted(self._models.sections(row.blob_digest), names, level)
+            if wanted is not None and wanted[row.file_id]:
+                chosen = [section for section in chosen if section in wanted[row.file_id]]
+            if not chosen:
+                continue
+            wrapped = store.keys(tx, row.file_id)
+            for section in chosen:
+                if section not in wrapped:
+                    raise InternalError("a published file has no key for one of its sections")
+                bound = self._models.key_context(row.file_id, section)
+                found[(row.file_id, section)] = context.provider.unwrap(wrapped[section], bound)
+        return found
+
+    def seal(
+        self,
+        tx: Connection,
+        keys: KeyMap,
+        to: KemPublicKey,
+        binding: lease_keys.Binding,
+        *,
+        ends_at: datetime,
+        signatures: int,
+        known_bundle: str | None = None,
+    ) -> Granted:
+        """``keys`` sealed to ``to``; through a key bundle when they are too many for a token.
+
+        ``known_bundle`` is the digest of the bundle this token named before (a lost reply).
+        """
+        files = sorted({b64u(file_id) for file_id, _section in keys})
+        limit = lease_keys.MAX_KEYS if signatures == 1 else HYBRID_KEYS
+        if not keys:
+            return Granted([], None, [])
+        if len(keys) <= limit:
+            return Granted([lease_keys.seal(keys, to, binding)], None, files)
+        context = self._context
+        bundle_key = context.keyed_hash(
+            BUNDLE_SECRET, f"{binding.label}:{binding.lease}:{binding.nonce or ''}".encode()
+        )
+        digest = known_bundle
+        if digest is None or store.bundle(tx, digest) is None:
+            data = bundles.seal_bundle(
+                keys,
+                product=binding.product,
+                license=binding.license,
+                bundle_key=bundle_key,
+                random=context.random,
+            )
+            digest = hashlib.sha256(data).hexdigest()
+            store.put_bundle(tx, digest, binding.license, binding.device, ends_at, data)
+        raw = bytes.fromhex(digest)
+        carried = {(raw, lease_keys.BUNDLE_SECTION): bundle_key}
+        sealed = lease_keys.seal(carried, to, binding)
+        return Granted([sealed], BundleRef(digest=b64u(raw)), files)

@@ -1,0 +1,73 @@
+"""The same question under the same idempotency key gets the same answer, spent once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+from sqlalchemy import Connection
+
+from modelseal.errors import Conflict, IdempotencyMismatch
+from modelseal.server.store import tokens as store
+
+if TYPE_CHECKING:
+    from modelseal.server.services.context import Context
+
+T = TypeVar("T")
+KEPT = timedelta(hours=24)
+MAX_KEY_CHARACTERS = 128
+
+
+def once(
+    context: Context,
+    actor: str,
+    key: str | None,
+    question: object,
+    act: Callable[[Connection], T],
+    kind: type[T],
+) -> T:
+    """``act`` in one transaction, or the answer it gave before under ``key``.
+
+    Answers are kept for 24 hours, wrapped by the key-encryption key: they may hold a license key.
+    """
+    if key is None:
+        return context.store.write(act)
+    if not 0 < len(key) <= MAX_KEY_CHARACTERS:
+        raise IdempotencyMismatch("an idempotency key has 1 to 128 characters")
+    digest = hashlib.sha256(msgspec.json.encode(question, order="deterministic")).digest()
+    bound = context.wrap_context("idempotency", actor=actor, key=key)
+    now = context.now()
+
+    def known() -> T | None:
+        kept = context.store.read(store.remembered, actor, key)
+        if kept is None:
+            return None
+        if kept[0] != digest:
+            raise IdempotencyMismatch("this idempotency key came with another question")
+        return msgspec.json.decode(context.provider.unwrap(kept[1], bound), type=kind)
+
+    def act_and_keep(tx: Connection) -> T:
+        store.forget_answers(tx, now - KEPT)
+        answer = act(tx)
+        wrapped = context.provider.wrap(msgspec.json.encode(answer), bound)
+        if not store.remember(tx, actor, key, digest, wrapped, now):
+            raise _Raced
+        return answer
+
+    answer = known()
+    if answer is not None:
+        return answer
+    try:
+        return context.store.write(act_and_keep)
+    except _Raced:
+        answer = known()
+        if answer is None:
+            raise Conflict("the same idempotency key is in use") from None
+        return answer
+
+
+class _Raced(Exception):
+    """Another process kept its answer first; ours is rolled back."""

@@ -1,0 +1,124 @@
+"""Plans: versioned data; a license keeps the version it was issued with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection
+
+from modelseal.admin import Page, PlanDraft, PlanRecord
+from modelseal.audit import EventKind
+from modelseal.errors import ConfigInvalid, Conflict, InternalError, Misuse, NotFound
+from modelseal.license import plans as plan_rules
+from modelseal.license.plans import Plan
+from modelseal.server.services import recorder
+from modelseal.server.services.actors import Actor, Right
+from modelseal.server.services.context import Context, plain
+from modelseal.server.services.paging import page_of
+from modelseal.server.store import plans as store
+from modelseal.server.store.rows import PlanRow
+
+
+def terms_of(value: dict[str, Any]) -> Plan:
+    """The terms in a stored plan."""
+    try:
+        return plan_rules.parse(value)
+    except ConfigInvalid:
+        raise InternalError("a stored plan is not readable") from None
+
+
+class Plans:
+    """Creating, changing and showing plans."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def create(self, actor: Actor, draft: PlanDraft) -> PlanRecord:
+        """Version 1 of a new plan; the same draft again is answered with what is there."""
+        actor.need(Right.PLANS)
+        plan_rules.check(draft.terms)
+        context, now = self._context, self._context.now()
+        known = recorder.fresh(context, now)
+        row = PlanRow(
+            plan_id=context.new_id("pln", now),
+            name=draft.name,
+            version=1,
+            terms=plain(draft.terms),
+            created_at=now,
+            changed_at=now,
+            event_id=known.event_id,
+        )
+
+        def act(tx: Connection) -> PlanRow:
+            if not store.add(tx, row):
+                found = _find(tx, draft.name)
+                if found.version == 1 and terms_of(found.terms) == draft.terms:
+                    return found
+                raise Conflict("a plan of this name exists", name=draft.name)
+            self._record(tx, known, EventKind.PLAN_CREATED, actor, row)
+            return row
+
+        return _shown(context.store.write(act))
+
+    def update(self, actor: Actor, which: str, draft: PlanDraft) -> PlanRecord:
+        """The next version; licenses issued before keep theirs."""
+        actor.need(Right.PLANS)
+        plan_rules.check(draft.terms)
+        context, now = self._context, self._context.now()
+        known = recorder.fresh(context, now)
+
+        def act(tx: Connection) -> PlanRow:
+            found = _find(tx, which)
+            if found.name != draft.name:
+                raise Misuse("a plan keeps its name", name=found.name)
+            if not store.add_version(tx, found, plain(draft.terms), now, known.event_id):
+                raise Conflict("the plan was changed at the same moment", name=found.name)
+            row = _find(tx, which)
+            self._record(tx, known, EventKind.PLAN_CHANGED, actor, row)
+            return row
+
+        return _shown(context.store.write(act))
+
+    def show(self, actor: Actor, which: str) -> PlanRecord:
+        """The newest version of a plan, by name or id."""
+        actor.need(Right.READ)
+        return _shown(self._context.store.read(_find, which))
+
+    def list(self, actor: Actor, cursor: str | None) -> Page[PlanRecord]:
+        """Every plan."""
+        actor.need(Right.READ)
+        rows = page_of(self._context, cursor, store.page, lambda row: row.plan_id)
+        return Page(items=[_shown(row) for row in rows.items], next_cursor=rows.next_cursor)
+
+    def _record(
+        self,
+        tx: Connection,
+        known: recorder.Recorded,
+        kind: EventKind,
+        actor: Actor,
+        row: PlanRow,
+    ) -> None:
+        recorder.record(
+            tx, known, kind, at=row.changed_at, actor=actor.name,
+            subjects={"plan": row.plan_id},
+            params={"name": row.name, "version": row.version, "terms": row.terms},
+        )  # fmt: skip
+
+
+def _find(tx: Connection, which: str) -> PlanRow:
+    row = store.find(tx, which)
+    if row is None:
+        raise NotFound("no such plan", name=which)
+    return row
+
+
+def _shown(row: PlanRow) -> PlanRecord:
+    return PlanRecord(
+        plan_id=row.plan_id,
+        name=row.name,
+        version=row.version,
+        terms=terms_of(row.terms),
+        created_at=row.created_at,
+        changed_at=row.changed_at,
+        event_id=row.event_id,
+    )

@@ -1,0 +1,183 @@
+"""Renewal, the heartbeat: the next lease, the same lease again, or a signed denial."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+from sqlalchemy import Connection
+
+from modelseal.audit import EventKind
+from modelseal.license.claims import RequestClaims
+from modelseal.license.decide import Decision, decide
+from modelseal.license.facts import Action, Chain, Facts, SeatFacts
+from modelseal.server.services import acting, forks, intake, judging, recorder, seating
+from modelseal.server.services.activation import hold_until, lease_values
+from modelseal.server.services.adoption import adopt, knows
+from modelseal.server.services.context import Context
+from modelseal.server.services.denials import Refusal
+from modelseal.server.services.forks import Place
+from modelseal.server.services.issuing import NEVER_AGAIN_SECONDS, Issuing, Terms
+from modelseal.server.store import devices as device_store
+from modelseal.server.store import licenses as license_store
+from modelseal.server.store import models as model_store
+from modelseal.server.store.engine import Again
+from modelseal.server.store.rows import DeviceRow
+
+
+class Renewed(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The answer to a renewal; ``license`` when the device's is missing, changed or ageing."""
+
+    lease: str
+    event_id: str
+    license: str | None = None
+
+
+class Renewal:
+    """Giving out the next lease."""
+
+    def __init__(self, context: Context, issuing: Issuing) -> None:
+        self._context = context
+        self._issuing = issuing
+
+    def renew(self, claims: RequestClaims, device_id: str) -> Renewed | Refusal:
+        """The next lease of the device; ``StoreBehind`` when it knows more than the store."""
+        intake.kem_key(claims)
+        now = self._context.now()
+        if not self._context.store.read(knows, claims, device_id):
+            adopt(self._context, claims, device_id, now)
+
+        def act(tx: Connection) -> Renewed | Refusal:
+            device = acting.device(tx, device_id)
+            row = acting.license_of(tx, device)
+            return self._renew(tx, claims, device, acting.terms(tx, row), now)
+
+        return self._context.store.write(act)
+
+    def _renew(
+        self, tx: Connection, claims: RequestClaims, device: DeviceRow, terms: Terms, now: datetime
+    ) -> Renewed | Refusal:
+        here = forks.place(tx, terms, device, claims, now)
+        if here.chain in (Chain.FORK, Chain.HEAL):
+            license_store.lock(tx, device.license_id)
+        facts = self._facts(claims, device, terms, here, now)
+        seat = SeatFacts(outcome="held", seats=terms.license.seats)
+        allowed = decide(acting.replaced(facts, seat=seat)).allowed
+        if allowed and here.chain is not Chain.REPEAT and terms.plan.floating:
+            seat = seating.hold_for(tx, terms, device, now).facts
+        facts = acting.replaced(facts, seat=seat)
+        decision = decide(facts)
+        if not decision.allowed:
+            return self._refuse(tx, claims, device, terms, facts, here)
+        if here.chain is Chain.REPEAT:
+            return self._again(tx, claims, device, now)
+        return self._next(tx, claims, device, terms, facts, decision, here)
+
+    def _facts(
+        self,
+        claims: RequestClaims,
+        device: DeviceRow,
+        terms: Terms,
+        here: Place,
+        now: datetime,
+    ) -> Facts:
+        product = self._context.product
+        known = judging.device_facts(claims, terms.plan, device)
+        if here.moved:
+            known = acting.with_moved(known, here.moved)
+        return Facts(
+            action=Action.RENEW,
+            now=now,
+            product=product,
+            asked_product=claims.product,
+            license=judging.license_facts(terms.license, terms.plan, product),
+            device=known,
+            chain=here.chain,
+        )
+
+    def _next(
+        self,
+        tx: Connection,
+        claims: RequestClaims,
+        device: DeviceRow,
+        terms: Terms,
+        facts: Facts,
+        decision: Decision,
+        here: Place,
+    ) -> Renewed:
+        context, now = self._context, facts.now
+        known = recorder.fresh(context, now)
+        bound = not facts.device.unbound
+        wanted = _wants_license(claims, device, terms, now)
+        answer = self._issuing.lease(
+            tx, terms, device, now, seq=device.seq + 1, nonce=claims.nonce,
+            kem=intake.kem_key(claims), prev=claims.prev, bound=bound, with_license=wanted,
+        )  # fmt: skip
+        same = facts.device.match is not None and facts.device.match.same_computer
+        values = lease_values(answer, known.event_id, now)
+        values |= {
+            "presented": judging.stored(claims.traits),
+            "bound": bound,
+            "enforcement": answer.claims.enforcement,
+            "drift": device.drift + 1 if facts.device.moved else 0,
+        }
+        if same and facts.device.moved:
+            values["traits"] = judging.stored(claims.traits)
+        if wanted:
+            values |= {"license_rev": terms.license.rev, "license_iat": now}
+        if claims.label is not None:
+            values["label"] = claims.label
+        if not device_store.change(tx, device, **values):
+            raise Again
+        if here.chain is Chain.HEAL:
+            license_store.spend(
+                tx, device.license_id, seating.REBIND, device.device_id, now, known.event_id
+            )
+        model_store.drop_bundles(tx, device.device_id, now)
+        hold_until(tx, terms, device.device_id, answer, now)
+        acting.record(
+            tx, known, EventKind.LEASE_RENEWED, facts, decision, claims=claims,
+            license_row=terms.license, device_id=device.device_id,
+            more={"seq": answer.claims.seq, "lease": answer.claims.jti,
+                  "lease_exp": answer.claims.exp},
+        )  # fmt: skip
+        return Renewed(lease=answer.lease, event_id=known.event_id, license=answer.license)
+
+    def _again(
+        self, tx: Connection, claims: RequestClaims, device: DeviceRow, now: datetime
+    ) -> Renewed:
+        answer = self._issuing.again(tx, device, intake.kem_key(claims), now)
+        event_id = str((device.answer or {}).get("event_id", device.event_id))
+        return Renewed(lease=answer.lease, event_id=event_id, license=answer.license)
+
+    def _refuse(
+        self,
+        tx: Connection,
+        claims: RequestClaims,
+        device: DeviceRow,
+        terms: Terms,
+        facts: Facts,
+        here: Place,
+    ) -> Refusal:
+        changes: dict[str, object] = {}
+        kind = EventKind.LEASE_DENIED
+        if facts.chain is Chain.FORK and decide(facts).code == "forked":
+            kind = EventKind.FORK_FOUND
+            if here.hold and not device.held:
+                changes = forks.hold(tx, terms, device)
+                device = acting.device(tx, device.device_id)
+        return acting.refuse(
+            self._context, tx, facts, claims=claims, license_row=terms.license, device=device,
+            kind=kind, changes=changes,
+        )  # fmt: skip
+
+
+def _wants_license(claims: RequestClaims, device: DeviceRow, terms: Terms, now: datetime) -> bool:
+    """True when the device's license token is missing, changed, or (*never*) half used up."""
+    if claims.lic is None or device.license_iat is None:
+        return True
+    if device.license_rev != terms.license.rev:
+        return True
+    if terms.license.ends_at is not None:
+        return False
+    return now - device.license_iat > timedelta(seconds=NEVER_AGAIN_SECONDS)

@@ -1,0 +1,155 @@
+"""``open_server``: the services of one workspace, opened over its store and keys."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from modelseal.keys import Ask, OnlineKeys, open_provider
+from modelseal.server.services import config as configs
+from modelseal.server.services import granting, licensing, tokens, trials, trusted
+from modelseal.server.services.blobs import Blobs
+from modelseal.server.services.calls import DeviceCalls
+from modelseal.server.services.catalog import Catalog
+from modelseal.server.services.context import Context
+from modelseal.server.services.customers import Customers
+from modelseal.server.services.explaining import Explaining
+from modelseal.server.services.inventory import Inventory
+from modelseal.server.services.licensing import Licensing
+from modelseal.server.services.log import Log
+from modelseal.server.services.models import Models
+from modelseal.server.services.plans import Plans
+from modelseal.server.services.statuses import StatusLists
+from modelseal.server.services.tokens import Tokens
+from modelseal.server.services.trusting import Trusting
+from modelseal.server.store import schema
+from modelseal.server.store.engine import Store
+
+FOLDER = "server"
+_SECRETS = (
+    licensing.KEY_SECRET,
+    tokens.SECRET,
+    granting.BUNDLE_SECRET,
+    trials.KEY_SECRET,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The services of one workspace. Close it when done; use it from any thread."""
+
+    context: Context
+    devices: DeviceCalls
+    plans: Plans
+    licenses: Licensing
+    inventory: Inventory
+    customers: Customers
+    models: Models
+    catalog: Catalog
+    trusting: Trusting
+    statuses: StatusLists
+    log: Log
+    tokens: Tokens
+    explaining: Explaining
+
+    def close(self) -> None:
+        """Every connection is given back."""
+        self.context.store.close()
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def tick(self) -> None:
+        """What is due by itself: events get their place in the log, the catalog stays fresh."""
+        self.log.sequence()
+        self.catalog.refresh()
+
+    def ready(self) -> None:
+        """Returns when store, keys and catalog work; raises ``Unavailable`` otherwise."""
+        self.context.store.ping()
+        now = self.context.now()
+        for use in ("license", "lease", "status"):
+            self.context.signers(use, now)
+
+
+def open_server(
+    home: Path | str,
+    *,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    random: Callable[[int], bytes] = os.urandom,
+    ask: Ask | None = None,
+    migrate_store: bool = True,
+) -> Server:
+    """The services of the workspace at ``home``; its desk may be absent.
+
+    A store of an older schema is migrated forward unless ``migrate_store`` is False. Raises
+    ``WorkspaceMissing``, ``ConfigInvalid``, ``KeyStoreUnavailable``, ``StorageFailed``.
+    """
+    home = Path(home)
+    folder = home / FOLDER
+    pinned = trusted.read_pinned(home)
+    config = configs.load(folder)
+    provider = open_provider(config.kek, ask=ask, base=folder)
+    store = Store(config.database, folder)
+    if migrate_store:
+        schema.migrate(store)
+    else:
+        schema.check(store)
+    context = Context(
+        home=home,
+        folder=folder,
+        config=config,
+        store=store,
+        provider=provider,
+        online=OnlineKeys(folder / "keys", provider, server_id=pinned.server_id),
+        blobs=Blobs(folder / "blobs", random),
+        trusted=trusted.TrustRoom(pinned, store),
+        clock=now,
+        random=random,
+    )
+    try:
+        store.write(trusted.seed, pinned)
+        for name in _SECRETS:
+            context.secret(name)
+        context.blobs.sweep(context.now() - timedelta(days=1))
+    except BaseException:
+        store.close()
+        raise
+    return _assemble(context)
+
+
+def _assemble(context: Context) -> Server:
+    models = Models(context)
+    licenses = Licensing(context)
+    catalog = Catalog(context)
+    return Server(
+        context=context,
+        devices=DeviceCalls(context, models, licenses),
+        plans=Plans(context),
+        licenses=licenses,
+        inventory=Inventory(context),
+        customers=Customers(context),
+        models=models,
+        catalog=catalog,
+        trusting=Trusting(context, catalog),
+        statuses=StatusLists(context),
+        log=Log(context),
+        tokens=Tokens(context),
+        explaining=Explaining(context),
+    )
+
+
+def migrate(home: Path | str) -> str:
+    """The workspace's database has this release's schema; its version."""
+    folder = Path(home) / FOLDER
+    store = Store(configs.load(folder).database, folder)
+    try:
+        return schema.migrate(store)
+    finally:
+        store.close()

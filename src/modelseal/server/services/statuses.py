@@ -1,0 +1,91 @@
+"""Status lists: two bits per device at a random index, signed anew when something changed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from modelseal.errors import NotFound
+from modelseal.license import status, tokens
+from modelseal.license.claims import StatusListClaims
+from modelseal.license.status import Status
+from modelseal.server.services.context import Context
+from modelseal.server.store import devices as device_store
+from modelseal.server.store import tokens as token_store
+from modelseal.types import to_numeric
+
+ENTRIES = 1 << 17
+TTL_SECONDS = 300
+LIFE = timedelta(hours=1)
+_FILL = 0.6
+_FULL = "status-lists-full"
+
+
+def path(number: int) -> str:
+    """Where list ``number`` is served, and its ``sub``."""
+    return f"/v1/status-lists/{number}"
+
+
+def touch(tx: Connection, lists: Iterable[int]) -> None:
+    """The lists changed: their numbers grow with the act that changed them."""
+    for number in sorted(set(lists)):
+        token_store.bump(tx, f"status:{number}")
+
+
+def draw(context: Context, tx: Connection) -> tuple[int, int]:
+    """List and random index for a new device. The unique key of the row decides if it is free."""
+    number = 1 + token_store.counter(tx, _FULL)
+    if device_store.count_in_list(tx, number) >= ENTRIES * _FILL:
+        number = 1 + token_store.bump(tx, _FULL)
+    return number, int.from_bytes(context.random(8), "big") % ENTRIES
+
+
+class StatusLists:
+    """Serving the lists; a signed one is reused until it changed or is half its ttl old."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._guard = threading.Lock()
+        self._kept: dict[int, tuple[int, datetime, bytes]] = {}
+
+    def token(self, number: int) -> bytes:
+        """``statuslist+jwt`` of list ``number``; ``NotFound`` when there is none."""
+        context, now = self._context, self._context.now()
+
+        def versions(tx: Connection) -> tuple[int, int]:
+            return (
+                1 + token_store.counter(tx, _FULL),
+                token_store.counter(tx, f"status:{number}"),
+            )
+
+        top, version = context.store.read(versions)
+        if not 1 <= number <= top:
+            raise NotFound("no such status list", number=number)
+        with self._guard:
+            kept = self._kept.get(number)
+        fresh = timedelta(seconds=TTL_SECONDS / 2)
+        if kept is not None and kept[0] == version and kept[1] <= now < kept[1] + fresh:
+            return kept[2]
+        token, version = context.store.read(self._sign, number, now)
+        with self._guard:
+            self._kept[number] = (version, now, token)
+        return token
+
+    def _sign(self, tx: Connection, number: int, now: datetime) -> tuple[bytes, int]:
+        context = self._context
+        version = token_store.counter(tx, f"status:{number}")
+        entries = {idx: Status(value) for idx, value in device_store.statuses(tx, number)}
+        issued_at = to_numeric(now)
+        claims = StatusListClaims(
+            iss=context.server_id,
+            sub=path(number),
+            iat=issued_at,
+            exp=issued_at + int(LIFE.total_seconds()),
+            ttl=TTL_SECONDS,
+            number=version,
+            status_list=status.body(status.pack(entries, ENTRIES)),
+        )
+        return tokens.sign(claims, context.signers("status", now)).encode(), version

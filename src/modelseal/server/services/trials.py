@@ -1,0 +1,124 @@
+"""Self-service trials: a license of its own for a device.
+
+A plan offers them by ``trial_once_per_device``; what is given to everybody is given once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import Connection
+
+from modelseal.admin import IssueLicense
+from modelseal.audit import EventKind
+from modelseal.errors import NotFound, TokenClaims
+from modelseal.license import license_key
+from modelseal.license.claims import RequestClaims, TraitDigest
+from modelseal.license.decide import decide
+from modelseal.license.facts import Action, Facts, SeatFacts
+from modelseal.license.plans import Plan
+from modelseal.server.services import acting, intake, judging, recorder
+from modelseal.server.services.activation import Activated, Activation
+from modelseal.server.services.context import Context
+from modelseal.server.services.denials import Refusal
+from modelseal.server.services.licensing import Licensing, ends_of, hash_key
+from modelseal.server.services.plans import terms_of
+from modelseal.server.store import licenses as license_store
+from modelseal.server.store import plans as plan_store
+from modelseal.server.store.engine import Again
+from modelseal.server.store.rows import PlanRow
+
+KEY_SECRET = "trial-license-key"
+
+
+class Trials:
+    """Giving out trials."""
+
+    def __init__(self, context: Context, licensing: Licensing, activation: Activation) -> None:
+        self._context = context
+        self._licensing = licensing
+        self._activation = activation
+
+    def start(self, claims: RequestClaims) -> Activated | Refusal:
+        """A trial license and its activation in one act; the same nonce gives the same again."""
+        intake.kem_key(claims)
+        if claims.plan is None:
+            raise TokenClaims("the request names no plan")
+        key = self._key(claims)
+        key_hash = hash_key(self._context, license_key.parse(key))
+        now = self._context.now()
+
+        def act(tx: Connection) -> Activated | Refusal:
+            known = license_store.by_key_hash(tx, key_hash)
+            if known is not None:
+                license_store.lock(tx, known.license_id)
+                terms = acting.terms(tx, acting.license_row(tx, known.license_id))
+                answer = self._activation.enter(tx, claims, terms, now, Action.TRIAL)
+            else:
+                answer = self._new(tx, claims, key, now)
+            if isinstance(answer, Activated):
+                return msgspec.structs.replace(answer, license_key=key)
+            return answer
+
+        return self._context.store.write(act)
+
+    def _new(
+        self, tx: Connection, claims: RequestClaims, key: str, now: datetime
+    ) -> Activated | Refusal:
+        context = self._context
+        plan_row = plan_store.find(tx, claims.plan or "")
+        plan = None if plan_row is None else terms_of(plan_row.terms)
+        if plan_row is None or plan is None or not plan.trial_once_per_device:
+            raise NotFound("no trial of this plan is offered", name=claims.plan)
+        used = self._used(tx, plan_row, plan, claims)
+        ends = ends_of(plan, now, expires_at=None, expires_in_seconds=None, never=False)
+        facts = Facts(
+            action=Action.TRIAL,
+            now=now,
+            product=context.product,
+            asked_product=claims.product,
+            license=judging.trial_facts(plan, context.product, now, ends.ends_at),
+            device=judging.device_facts(claims, plan, None),
+            seat=SeatFacts(outcome="free", seats=1),
+            trial_used=used,
+        )
+        if not decide(facts).allowed:
+            return acting.refuse(
+                context, tx, facts, claims=claims, license_row=None, device=None,
+                kind=EventKind.LEASE_DENIED,
+            )  # fmt: skip
+        issued = recorder.fresh(context, now)
+        customer = claims.email or context.new_id("cus", now)
+        wish = IssueLicense(plan=plan_row.name, customer=customer)
+        row, name = self._licensing.insert(tx, wish, key, issued, now)
+        recorder.record(
+            tx, issued, EventKind.TRIAL_STARTED, at=now, actor="device",
+            subjects={"license": row.license_id, "customer": row.customer_id},
+            params={"plan": name, "plan_version": row.plan_version},
+        )  # fmt: skip
+        answer = self._activation.enter(
+            tx, claims, acting.terms(tx, row), now, Action.TRIAL, trial_used=used
+        )
+        if isinstance(answer, Refusal):
+            raise Again
+        traits = [(item.kind, item.digest) for item in claims.traits]
+        license_store.remember_trial(tx, plan_row.plan_id, row.license_id, answer.device_id, traits)
+        return answer
+
+    def _used(self, tx: Connection, plan_row: PlanRow, plan: Plan, claims: RequestClaims) -> bool:
+        """True when a trial of this plan went to a computer that looks like this one."""
+        traits = [(item.kind, item.digest) for item in claims.traits]
+        for seen in license_store.trials_like(tx, plan_row.plan_id, traits).values():
+            enrolled = [TraitDigest(kind=kind, digest=digest) for kind, digest in seen]
+            if judging.match(enrolled, claims.traits, plan.binding).same_computer:
+                return True
+        return False
+
+    def _key(self, claims: RequestClaims) -> str:
+        """The license key of this trial: made from its request, so that a retry finds it."""
+        secret = self._context.secret(KEY_SECRET)
+        asked = f"{claims.iss}:{claims.nonce}".encode()
+        return license_key.format_key(hmac.new(secret, asked, hashlib.sha256).digest()[:10])

@@ -1,0 +1,1 @@
+"""What the server remembers: tables, one engine, and named queries. Services are its only users."""

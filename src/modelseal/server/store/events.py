@@ -1,0 +1,129 @@
+"""Audit events: only ever added; the row of what is personal beside them can be erased."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Select, delete, select, update
+
+from modelseal.audit import Event, Personal, encode
+from modelseal.server.store import tables as t
+from modelseal.server.store.rows import EventRow, many, one
+from modelseal.strict_json import b64u
+
+
+def add(tx: Connection, event: Event, personal: Personal | None, *, decision: bool) -> None:
+    """The event stands in the store and waits for its place in the log."""
+    kept = None
+    if personal is not None:
+        kept = {"fields": dict(personal.fields), "salt": b64u(personal.salt)}
+    tx.execute(
+        t.events.insert().values(
+            event_id=event.id,
+            at=event.at,
+            kind=event.kind.value,
+            license_id=event.subjects.get("license"),
+            device_id=event.subjects.get("device"),
+            customer_id=event.subjects.get("customer"),
+            reference=event.reference,
+            decision=decision,
+            body=encode(event),
+            personal=kept,
+        )
+    )
+    tx.execute(t.events_pending.insert().values(event_id=event.id))
+
+
+def _all() -> Select[Any]:
+    e = t.events.c
+    return select(
+        e.event_id, e.at, e.kind, e.reference, e.decision, e.body, e.personal, t.log_entries.c.idx
+    ).join(t.log_entries, t.log_entries.c.event_id == e.event_id, isouter=True)
+
+
+def get(tx: Connection, event_id: str) -> EventRow | None:
+    """The event with this id."""
+    return one(EventRow, tx.execute(_all().where(t.events.c.event_id == event_id)).first())
+
+
+def decision_by_reference(tx: Connection, reference: str) -> EventRow | None:
+    """The newest decision with this reference."""
+    e = t.events.c
+    query = _all().where(e.reference == reference, e.decision).order_by(e.event_id.desc())
+    return one(EventRow, tx.execute(query.limit(1)).first())
+
+
+def newest_decision(
+    tx: Connection, *, license_id: str | None = None, device_id: str | None = None
+) -> EventRow | None:
+    """The newest decision about a license or a device."""
+    e = t.events.c
+    query = _all().where(e.decision)
+    if license_id is not None:
+        query = query.where(e.license_id == license_id)
+    if device_id is not None:
+        query = query.where(e.device_id == device_id)
+    return one(EventRow, tx.execute(query.order_by(e.event_id.desc()).limit(1)).first())
+
+
+def page(tx: Connection, after: str, limit: int, subject: str | None = None) -> list[EventRow]:
+    """Events in the order of their ids, after one id; of one subject where asked."""
+    e = t.events.c
+    query = _all().where(e.event_id > after)
+    if subject is not None:
+        query = query.where(
+            (e.license_id == subject) | (e.device_id == subject) | (e.customer_id == subject)
+        )
+    return many(EventRow, tx.execute(query.order_by(e.event_id).limit(limit)))
+
+
+def of_customer(tx: Connection, customer_id: str) -> list[EventRow]:
+    """Every event that names the customer."""
+    e = t.events.c
+    return many(
+        EventRow, tx.execute(_all().where(e.customer_id == customer_id).order_by(e.event_id))
+    )
+
+
+def erase_personal(tx: Connection, customer_id: str, licenses: list[str]) -> None:
+    """What was personal beside the events of a customer is gone; the events stay."""
+    e = t.events.c
+    tx.execute(update(t.events).where(e.customer_id == customer_id).values(personal=None))
+    for license_id in licenses:
+        tx.execute(update(t.events).where(e.license_id == license_id).values(personal=None))
+
+
+def pending(tx: Connection, limit: int) -> list[tuple[str, bytes]]:
+    """Ids and canonical bytes of events without a place yet, oldest first."""
+    rows = tx.execute(
+        select(t.events.c.event_id, t.events.c.body)
+        .join(t.events_pending, t.events_pending.c.event_id == t.events.c.event_id)
+        .order_by(t.events.c.event_id)
+        .limit(limit)
+    )
+    return [(event_id, bytes(body)) for event_id, body in rows]
+
+
+def place(tx: Connection, first: int, event_ids: list[str]) -> None:
+    """The events have the places from ``first`` on."""
+    if not event_ids:
+        return
+    rows = [{"idx": first + at, "event_id": e} for at, e in enumerate(event_ids)]
+    tx.execute(t.log_entries.insert(), rows)
+    pending_id = t.events_pending.c.event_id
+    for start in range(0, len(event_ids), 500):
+        part = event_ids[start : start + 500]
+        tx.execute(delete(t.events_pending).where(pending_id.in_(part)))
+
+
+def placed(tx: Connection, first: int, limit: int) -> list[EventRow]:
+    """The events with places from ``first`` on, in the order of the log."""
+    idx = t.log_entries.c.idx
+    query = _all().where(idx >= first, idx < first + limit).order_by(idx)
+    return many(EventRow, tx.execute(query))
+
+
+def waiting(tx: Connection) -> int:
+    """How many events have no place yet, counted up to 100,000."""
+    query = select(t.events_pending.c.event_id).limit(100_000)
+    return len(tx.execute(query).all())

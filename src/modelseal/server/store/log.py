@@ -1,0 +1,71 @@
+"""The tree of the audit log: its tiles, its signed heads, and who adds to it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, or_, select, update
+
+from modelseal.server.store import tables as t
+from modelseal.server.store.dialect import insert
+from modelseal.server.store.rows import HeadRow, many, one
+
+
+def head(tx: Connection) -> HeadRow | None:
+    """The newest signed head."""
+    query = select(t.log_heads).order_by(t.log_heads.c.size.desc()).limit(1)
+    return one(HeadRow, tx.execute(query).first())
+
+
+def heads(tx: Connection, up_to: int) -> list[HeadRow]:
+    """Every signed head up to a size, oldest first."""
+    c = t.log_heads.c
+    return many(HeadRow, tx.execute(select(t.log_heads).where(c.size <= up_to).order_by(c.size)))
+
+
+def add_head(tx: Connection, row: HeadRow) -> bool:
+    """A new head; False when another sequencer signed that size first."""
+    done = tx.execute(
+        insert(tx, t.log_heads)
+        .values(size=row.size, root_hash=row.root_hash, at=row.at, note=row.note)
+        .on_conflict_do_nothing(index_elements=["size"])
+    )
+    return done.rowcount == 1
+
+
+def tile(tx: Connection, level: int, index: int) -> bytes | None:
+    """The widest stored form of a hash tile."""
+    c = t.log_tiles.c
+    query = select(c.data).where(c.level == level, c.idx == index)
+    data = tx.execute(query).scalar()
+    return None if data is None else bytes(data)
+
+
+def put_tile(tx: Connection, level: int, index: int, data: bytes) -> None:
+    """A tile, in place of a narrower one: the narrower is its beginning."""
+    statement = insert(tx, t.log_tiles).values(level=level, idx=index, data=data)
+    tx.execute(
+        statement.on_conflict_do_update(index_elements=["level", "idx"], set_={"data": data})
+    )
+
+
+def elect(tx: Connection, name: str, holder: str, now: datetime, until: datetime) -> bool:
+    """True when ``holder`` has the office ``name`` until ``until``: held already, or free."""
+    c = t.elections.c
+    tx.execute(
+        insert(tx, t.elections)
+        .values(name=name, holder=holder, until=until)
+        .on_conflict_do_nothing(index_elements=["name"])
+    )
+    done = tx.execute(
+        update(t.elections)
+        .where(c.name == name, or_(c.holder == holder, c.until <= now))
+        .values(holder=holder, until=until)
+    )
+    return done.rowcount == 1
+
+
+def resign(tx: Connection, name: str, holder: str) -> None:
+    """The office is free."""
+    c = t.elections.c
+    tx.execute(delete(t.elections).where(c.name == name, c.holder == holder))

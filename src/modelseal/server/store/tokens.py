@@ -1,0 +1,131 @@
+"""Admin tokens by hash, the server's own secrets, and answers kept for idempotency keys."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, func, select, update
+
+from modelseal.server.store import tables as t
+from modelseal.server.store.dialect import insert
+from modelseal.server.store.rows import TokenRow, many, one
+
+_COLUMNS = [column for column in t.tokens.c if column.name != "token_hash"]
+
+
+def add(tx: Connection, row: TokenRow, token_hash: bytes) -> None:
+    """A new token."""
+    tx.execute(
+        t.tokens.insert().values(
+            token_id=row.token_id,
+            token_hash=token_hash,
+            role=row.role,
+            label=row.label,
+            created_at=row.created_at,
+            expires_at=row.expires_at,
+        )
+    )
+
+
+def by_hash(tx: Connection, token_hash: bytes) -> TokenRow | None:
+    """The token with this hash."""
+    query = select(*_COLUMNS).where(t.tokens.c.token_hash == token_hash)
+    return one(TokenRow, tx.execute(query).first())
+
+
+def get(tx: Connection, token_id: str) -> TokenRow | None:
+    """The token with this id."""
+    query = select(*_COLUMNS).where(t.tokens.c.token_id == token_id)
+    return one(TokenRow, tx.execute(query).first())
+
+
+def page(tx: Connection, after: str, limit: int) -> list[TokenRow]:
+    """Tokens in the order of their ids, after one id."""
+    c = t.tokens.c
+    query = select(*_COLUMNS).where(c.token_id > after).order_by(c.token_id).limit(limit)
+    return many(TokenRow, tx.execute(query))
+
+
+def revoke(tx: Connection, token_id: str, at: datetime) -> None:
+    """The token opens nothing from now on."""
+    c = t.tokens.c
+    tx.execute(
+        update(t.tokens).where(c.token_id == token_id, c.revoked_at.is_(None)).values(revoked_at=at)
+    )
+
+
+def secret(tx: Connection, name: str) -> bytes | None:
+    """The wrapped secret of this name."""
+    wrapped = tx.execute(select(t.secrets.c.wrapped).where(t.secrets.c.name == name)).scalar()
+    return None if wrapped is None else bytes(wrapped)
+
+
+def ensure_secret(tx: Connection, name: str, wrapped: bytes) -> bytes:
+    """The wrapped secret of this name, which is ``wrapped`` when there was none."""
+    tx.execute(
+        insert(tx, t.secrets)
+        .values(name=name, wrapped=wrapped)
+        .on_conflict_do_nothing(index_elements=["name"])
+    )
+    found = secret(tx, name)
+    return wrapped if found is None else found
+
+
+def remembered(tx: Connection, actor: str, key: str) -> tuple[bytes, bytes] | None:
+    """Digest of the question and wrapped answer kept under an idempotency key."""
+    c = t.idempotency.c
+    row = tx.execute(select(c.digest, c.wrapped).where(c.actor == actor, c.key == key)).first()
+    return None if row is None else (bytes(row.digest), bytes(row.wrapped))
+
+
+def remember(
+    tx: Connection, actor: str, key: str, digest: bytes, wrapped: bytes, at: datetime
+) -> bool:
+    """The answer is kept; False when the key is taken already."""
+    done = tx.execute(
+        insert(tx, t.idempotency)
+        .values(actor=actor, key=key, digest=digest, wrapped=wrapped, at=at)
+        .on_conflict_do_nothing(index_elements=["actor", "key"])
+    )
+    return done.rowcount == 1
+
+
+def forget_answers(tx: Connection, before: datetime) -> None:
+    """Answers kept before that time are gone."""
+    tx.execute(delete(t.idempotency).where(t.idempotency.c.at < before))
+
+
+def counter(tx: Connection, name: str) -> int:
+    """The counter's value; 0 when it never moved."""
+    found = tx.execute(select(t.counters.c.value).where(t.counters.c.name == name)).scalar()
+    return 0 if found is None else int(found)
+
+
+def bump(tx: Connection, name: str) -> int:
+    """The counter's value after one step up."""
+    statement = insert(tx, t.counters).values(name=name, value=1)
+    tx.execute(
+        statement.on_conflict_do_update(
+            index_elements=["name"], set_={"value": t.counters.c.value + 1}
+        )
+    )
+    return counter(tx, name)
+
+
+def add_restore(
+    tx: Connection, restore_id: str, snapshot_at: datetime, restored_at: datetime
+) -> None:
+    """The store was put back to what it was at ``snapshot_at``."""
+    tx.execute(
+        t.restores.insert().values(
+            restore_id=restore_id, snapshot_at=snapshot_at, restored_at=restored_at
+        )
+    )
+
+
+def restore_covering(tx: Connection, at: datetime) -> str | None:
+    """A recorded restore that lost what happened at ``at``."""
+    c = t.restores.c
+    query = select(func.max(c.restore_id)).where(c.snapshot_at <= at, c.restored_at >= at)
+    found: str | None = tx.execute(query).scalar()
+    return found
