@@ -121,12 +121,12 @@ def status_claims(**changes: Any) -> StatusListClaims:
     return StatusListClaims(**(values | changes))
 
 
-def request_claims(key: SigningKey, kem: KemPrivateKey | None = None, **changes: Any):
+def request_claims(key: SigningKey, kem_key: KemPrivateKey | None = None, **changes: Any):
     values: dict[str, Any] = {
         "iss": key.kid, "aud": SERVER, "product": PRODUCT,
         "jti": "req_01890a5d-ac96-774b-bcce-b302099a8057", "iat": IAT, "op": "activate",
         "nonce": NONCE, "jwk": dict(key.jwk), "clock": ClockReading(IAT, 100),
-        "kem": [] if kem is None else [KemKey(SUITE, kem.jwk["pub"])],
+        "kem": [] if kem_key is None else [KemKey(SUITE, kem_key.jwk["pub"])],
     }  # fmt: skip
     return RequestClaims(**(values | changes))
 

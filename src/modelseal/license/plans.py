@@ -147,7 +147,7 @@ def check(plan: Plan) -> Plan:
 
 
 def encode(plan: Plan) -> bytes:
-    """The JSON text of ``plan``, members that have their default left out."""
+    """The JSON text of ``plan``; most members that have their default are left out."""
     try:
         return msgspec.json.encode(plan)
     except (msgspec.MsgspecError, TypeError, ValueError, OverflowError) as error:
