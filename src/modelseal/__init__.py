@@ -17,16 +17,6 @@ Importing this costs nothing; each name is loaded when it is first used.
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # of typing, which costs milliseconds at every start
-if TYPE_CHECKING:
-    from typing import Any
-
-    from modelseal import errors, onnx, safetensors, torch
-    from modelseal.client import Client
-    from modelseal.runtime.api import install, load, use
-    from modelseal.runtime.opened import SealedFile
-    from modelseal.runtime.opened import open_file as open
-
 __version__ = "0.1.0"
 __all__ = [
     "Client",
@@ -52,7 +42,7 @@ _NAMES = {
 _MODULES = ("errors", "onnx", "safetensors", "torch")
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     from importlib import import_module
 
     if name in _MODULES:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -63,3 +66,11 @@ def test_every_public_name_is_there_and_no_other() -> None:
     assert modelseal.onnx.InferenceSession is InferenceSession
     with pytest.raises(AttributeError):
         modelseal.onnx.nothing  # noqa: B018
+
+
+def test_the_stub_names_exactly_the_public_names() -> None:
+    stub = Path(modelseal.__file__).with_suffix(".pyi").read_text()
+    (told,) = re.findall(r"__all__ = (\[.*?\])", stub, re.DOTALL)
+    assert sorted(ast.literal_eval(told)) == sorted(modelseal.__all__)
+    named = set(re.findall(r" as (\w+)$", stub, re.MULTILINE))
+    assert named == set(modelseal.__all__)
