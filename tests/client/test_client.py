@@ -265,7 +265,8 @@ def test_a_second_state_folder_finds_no_free_seat_and_may_replace(world, active,
     with world.client(tmp_path / "second") as second:
         with pytest.raises(NoFreeSeat) as caught:
             second.activate(key)
-        holder = caught.value.params["holders"][0]
+        holder = caught.value.params["devices"][0]
+        assert "workshop" in caught.value.message
         assert holder["label"] == "workshop"
         assert second.status().state == "NOT_ACTIVATED"
         second.activate(key, replace=holder["device_id"])

@@ -315,7 +315,8 @@ class FakeServer:
             replaced = next((d for d in others if d.device_id == claims.replace), None)
             if replaced is None:
                 told = [{"device_id": d.device_id, "label": d.label or ""} for d in others]
-                params = {"seats": lic.seats, "holders": told}
+                names = [f"{d.label}, {d.device_id}" for d in others]
+                params = {"seats": lic.seats, "holders": names, "devices": told}
                 return self._deny(claims, None, "no_free_seat", params)
             replaced.state = "returned"
         if mine is None:

@@ -184,7 +184,7 @@ def _ask(
 def _identity(core: Core) -> Identity:
     """The device's identity; a new one where there is none that this computer can unlock."""
     try:
-        return core.unlock()
+        return core.unlock(asking=True)
     except NotActivated:
         pass
     except (DeviceChanged, StateDamaged) as error:
@@ -199,7 +199,7 @@ def _identity(core: Core) -> Identity:
 def _passing_identity(core: Core) -> Identity:
     """The device's identity, or one for this question only."""
     try:
-        return core.unlock()
+        return core.unlock(asking=True)
     except ModelsealError:
         return identity.create_passing(core.ports.random)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from modelseal import ids
-from modelseal.client import activation, keys, renewal, settings, standing, status
+from modelseal.client import activation, keys, renewal, settings, standing, status, unattended
 from modelseal.client import pull as pulling
 from modelseal.client.activation import LicenseInfo, Wish
 from modelseal.client.background import Keeper
@@ -37,6 +37,7 @@ from modelseal.client.standing import Standing
 from modelseal.client.status import Status
 from modelseal.errors import (
     AssuranceNotReached,
+    DeviceChanged,
     InternalError,
     InvalidBytes,
     KeyNotInLease,
@@ -50,6 +51,7 @@ from modelseal.trust import Trust
 from modelseal.types import LeaseState, MemoryProtection
 
 EXPIRED_SECONDS = 10.0
+_ASK_AGAIN_SECONDS = 15.0
 _ASKS_ONCE = frozenset({LeaseState.EXPIRED, LeaseState.SUSPENDED})
 
 
@@ -88,6 +90,7 @@ class Client:
         self._heartbeat = Heartbeat(self._keeper.beat, ports.wait)
         self._background = background
         self._renewing = threading.Lock()
+        self._ask_again_at = float("-inf")
 
     # -- what an app calls
 
@@ -233,10 +236,7 @@ class Client:
 
     def min_release(self, model: str) -> int:
         """The oldest release of ``model`` that the last catalog allows; 0 without a catalog."""
-        from modelseal.client import catalog
-        from modelseal.client.state import CATALOG
-
-        found = catalog.stored(self._core.store.path / CATALOG, self._core.trust)
+        found = self._core.stored_catalog()
         return 0 if found is None else found.min_release(model)
 
     def standing(self) -> Standing:
@@ -249,6 +249,10 @@ class Client:
         found = self._keeper.observe(standing.take(self._core, self._clock.now()))
         if found.held.device_id is None or found.state not in _ASKS_ONCE:
             return found
+        now = self._core.ports.monotonic()
+        if now < self._ask_again_at:  # many models are loaded at once: one question is enough
+            return found
+        self._ask_again_at = now + _ASK_AGAIN_SECONDS
         return self._renewed_in_time(found)
 
     def keys_for(self, file_id: bytes, sections: Iterable[int]) -> dict[int, SecretBytes]:
@@ -268,6 +272,9 @@ class Client:
             return keys.pick(self._core, found.held, file_id, wanted)
         except KeyNotInLease as error:
             if not self._renewed_for(file_id, found):
+                raise error from None
+        except DeviceChanged as error:  # perhaps no more than the server would accept
+            if not self._accepted_anew(found):
                 raise error from None
         return keys.pick(self._core, self._core.held(), file_id, wanted)
 
@@ -311,14 +318,17 @@ class Client:
 
     def _activate_unattended(self) -> None:
         """A container that got ``MODELSEAL_LICENSE_KEY`` activates itself at first use."""
-        key = self._core.ports.environ.get("MODELSEAL_LICENSE_KEY")
+        environ = self._core.ports.environ
+        key = environ.get(unattended.KEY_VARIABLE)
         if not key:
             return
         with self._renewing:
             if self._core.has_trust and self._core.held(tolerant=True).lease is not None:
                 return
-            eula = self._core.ports.environ.get("MODELSEAL_EULA") or None
-            activation.activate(self._core, key, Wish(eula=eula))
+            eula = environ.get(unattended.EULA_VARIABLE) or None
+            lease = activation.activate(self._core, key, Wish(eula=eula))
+            self._activated(lease.jti)
+        unattended.give_back_at_sigterm(self.deactivate)
 
     def _renewed_in_time(self, found: Standing) -> Standing:
         """The standing after one renewal that took at most ten seconds, whatever it brought."""
@@ -353,6 +363,15 @@ class Client:
             )
         lease = found.lease
         self._keeper.renew(seconds=EXPIRED_SECONDS, seen=None if lease is None else lease.jti)
+        return True
+
+    def _accepted_anew(self, found: Standing) -> bool:
+        """Whether the server accepted what changed on this computer."""
+        lease = found.lease
+        try:
+            self._keeper.renew(seconds=EXPIRED_SECONDS, seen=None if lease is None else lease.jti)
+        except (DeviceChanged, Unavailable):
+            return False
         return True
 
     def _activated(self, lease_id: str) -> None:

@@ -46,7 +46,7 @@ from modelseal.strict_json import b64u
 from modelseal.types import to_numeric
 
 _NONCE_BYTES = 32
-_ROOM_FOR_LEASE = 9000
+_ROOM_FOR_LEASE = 16384
 _FIRST = frozenset({"activate", "trial", "lookup"})
 _CONTENT_TYPE = "application/jwt"
 

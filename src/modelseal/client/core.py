@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from modelseal import ids, strict_json
 from modelseal import trust as trusts
 from modelseal.client import catalog, identity
+from modelseal.client.catalog import Catalog
 from modelseal.client.identity import Identity, Unlocked
 from modelseal.client.journal import Journal
 from modelseal.client.ports import Ports
@@ -23,7 +24,6 @@ from modelseal.client.transport import Transport, TransportSettings
 from modelseal.device import Traits
 from modelseal.errors import (
     ConfigInvalid,
-    DeviceChanged,
     InvalidBytes,
     ModelsealError,
     NotActivated,
@@ -36,6 +36,7 @@ from modelseal.license.claims import DenialClaims, LeaseClaims, LicenseClaims
 from modelseal.trust import Trust
 
 T = TypeVar("T")
+_QUICK_SECONDS = 5.0
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -94,6 +95,9 @@ class Core:
         self._guard = threading.RLock()
         self._trust: Trust | None = None
         self._unlocked: tuple[bytes, Unlocked] | None = None
+        self._judged = False
+        self._catalog: tuple[tuple[int, int, int], Catalog | None] | None = None
+        self._holding = threading.local()
         self._transport: Transport | None = None
         self._traits: Traits | None = None
 
@@ -231,23 +235,26 @@ class Core:
                 self._traits = self.ports.traits()
             return self._traits
 
-    def unlock(self) -> Identity:
-        """The device's identity, unlocked with this computer's traits.
+    def unlock(self, *, asking: bool = False) -> Identity:
+        """The device's identity, unlocked with this computer's traits, once per run and file.
 
-        Raises ``NotActivated`` without a device key, ``DeviceChanged``, ``StateDamaged``,
-        ``StateNotReadable``. Unlocked once per run and file.
+        Changes of the computer since the last contact count as drift, except when ``asking``: the
+        server is about to judge them. Raises ``NotActivated`` without a device key,
+        ``DeviceChanged``, ``StateDamaged``, ``StateNotReadable``.
         """
         data = self.store.device_key()
         if data is None:
             raise NotActivated("there is no device key", path=str(self.store.path))
         with self._guard:
-            if self._unlocked is not None and self._unlocked[0] == data:
-                return self._unlocked[1].identity
-            path = str(self.store.path / DEVICE_KEY)
-            found = identity.unlock(data, self.traits(), path)
-            self._unlocked = (data, found)
-        self._keep_wrapping(contact=False)
-        return found.identity
+            known = self._unlocked
+            if known is None or known[0] != data:
+                path = str(self.store.path / DEVICE_KEY)
+                known = (data, identity.unlock(data, self.traits(), path))
+                self._unlocked, self._judged = known, False
+            judged = self._judged
+        if not asking and not judged:
+            self._keep_wrapping(contact=False)
+        return known[1].identity
 
     def adopt(self) -> None:
         """Another device key was just written; the next ``unlock`` reads it."""
@@ -263,20 +270,19 @@ class Core:
             if self._unlocked is None:
                 return
             data, unlocked = self._unlocked
-        try:
-            new = unlocked.refreshed(self.ports.random, contact=contact)
-        except DeviceChanged:
-            with self._guard:
-                self._unlocked = None
-            raise
+        new = unlocked.refreshed(self.ports.random, contact=contact)
+        with self._guard:
+            self._judged = True
         if new is None:
             return
-        with contextlib.suppress(ModelsealError):  # a folder that is read-only keeps the old one
+        with contextlib.suppress(ModelsealError), self.locked(_QUICK_SECONDS):
+            # a folder that is read-only or busy keeps the old one
             if self.store.device_key() == data:
                 self.store.write_device_key(new)
+                path = str(self.store.path / DEVICE_KEY)
+                fresh = identity.unlock(new, unlocked.traits, path)
                 with self._guard:
-                    path = str(self.store.path / DEVICE_KEY)
-                    self._unlocked = (new, identity.unlock(new, unlocked.traits, path))
+                    self._unlocked = (new, fresh)
 
     # -- connection
 
@@ -307,13 +313,34 @@ class Core:
                 self._transport.close()
                 self._transport = None
 
+    def stored_catalog(self) -> Catalog | None:
+        """What the last refresh of the catalog found; read anew only when its file changed."""
+        folder = self.store.path / CATALOG
+        try:
+            at = (folder / "targets.json").stat()
+        except OSError:
+            return None
+        stamp = (at.st_mtime_ns, at.st_size, at.st_ino)
+        with self._guard:
+            if self._catalog is None or self._catalog[0] != stamp:
+                self._catalog = (stamp, catalog.stored(folder, self.trust))
+            return self._catalog[1]
+
     # -- small things
 
     @contextlib.contextmanager
     def locked(self, seconds: float) -> Iterator[None]:
-        """See ``StateStore.locked``."""
-        with self.store.locked(seconds):
+        """See ``StateStore.locked``; a thread that holds the lock may take it again."""
+        depth: int = getattr(self._holding, "depth", 0)
+        if depth:
             yield
+            return
+        with self.store.locked(seconds):
+            self._holding.depth = 1
+            try:
+                yield
+            finally:
+                self._holding.depth = 0
 
     def new_id(self, prefix: str) -> str:
         """A fresh id."""

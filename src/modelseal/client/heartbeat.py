@@ -15,6 +15,7 @@ from enum import Enum
 
 from modelseal.client.standing import Standing
 from modelseal.errors import RateLimited, Unavailable
+from modelseal.license.clock import SET_BACK_SECONDS
 from modelseal.types import LeaseState, from_numeric
 
 THREAD_NAME = "modelseal-heartbeat"
@@ -62,7 +63,7 @@ def next_step(standing: Standing, progress: Progress, spread: float) -> Plan:
     overdue or ended; after a failure not before ``progress.renew_at``.
     """
     now = standing.now
-    due = renewal_due_at(standing, spread)
+    due = now if clock_went_back(standing) else renewal_due_at(standing, spread)
     if due is not None and progress.renew_at is not None:
         due = max(due, progress.renew_at)
     if due is not None and now >= due:
@@ -89,6 +90,15 @@ def renewal_due_at(standing: Standing, spread: float) -> datetime | None:
     life = max(lease.exp - lease.iat, 0)
     room = max(lease.exp - lease.renew_after_at, 0) / 2
     return after + timedelta(seconds=min(life / JITTER_PARTS, room) * spread)
+
+
+def clock_went_back(standing: Standing) -> bool:
+    """Whether the clock is behind the last time noted: no lock, but a reason to ask."""
+    record = standing.record
+    if record is None or record.last_seen is None or standing.lease is None:
+        return False
+    seen = from_numeric(record.last_seen)
+    return standing.now < seen - timedelta(seconds=SET_BACK_SECONDS)
 
 
 def ends_at(standing: Standing) -> datetime | None:

@@ -42,7 +42,7 @@ def renew(
             raise NotActivated("this device has never been activated", path=str(core.store.path))
         if held.lease is not None and seen is not None and held.lease.jti != seen:
             return held.lease
-        me = core.unlock()
+        me = core.unlock(asking=True)
         question = asking.prepare(core, me, held, "renew")
         try:
             found, asked = asking.put(
@@ -66,7 +66,7 @@ def give_back(core: Core) -> Returned:
         held = core.held(tolerant=True)
         if held.device_id is None:
             raise NotActivated("this device has never been activated", path=str(core.store.path))
-        me = core.unlock()
+        me = core.unlock(asking=True)
         try:
             question = _settled(core, held)
             found, _ = asking.put(
@@ -97,7 +97,7 @@ def _settled(core: Core, held: Held) -> Question:
 
     Otherwise the server may be one number ahead and would take the return for a copy's.
     """
-    me = core.unlock()
+    me = core.unlock(asking=True)
     pending = asking.stored_keys(core, me).pending
     if pending is not None and pending.op == "renew" and pending.seq == held.seq:
         question = asking.prepare(core, me, held, "renew")
