@@ -57,7 +57,7 @@ def test_a_redirect_is_named_without_its_query():
 
 
 def test_a_refusal_without_a_signature_refuses_nothing():
-    for code in ("license_revoked", "not_entitled", "no_free_seat"):
+    for code in ("license_revoked", "no_free_seat", "level_not_reached"):
         with pytest.raises(AnswerUnsigned) as caught:
             _read(403, PROBLEM, {"code": code, "title": "x"})
         assert not isinstance(caught.value, Refused)
@@ -84,6 +84,12 @@ def test_other_problems_keep_their_code_reference_and_parameters():
     assert caught.value.params["x"] == 1
     with pytest.raises(errors.IdempotencyMismatch):
         _read(409, PROBLEM, {"code": "idempotency_mismatch"})
+
+
+def test_a_bug_of_the_server_is_the_servers_and_not_ours():
+    with pytest.raises(ServerFailed) as caught:
+        _read(500, PROBLEM, {"code": "internal_error", "reference": "ABCDEFGH"})
+    assert caught.value.reference == "ABCDEFGH"
 
 
 def test_a_limit_says_how_long_to_wait():

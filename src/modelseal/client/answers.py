@@ -18,10 +18,12 @@ from modelseal import strict_json
 from modelseal.client.transport import MAX_ANSWER_BYTES, Answer
 from modelseal.errors import (
     AnswerUnsigned,
+    AssuranceNotReached,
     ModelsealError,
     RateLimited,
     Refused,
     ServerFailed,
+    Unavailable,
     by_code,
 )
 from modelseal.strict_json import JsonInvalid
@@ -114,9 +116,12 @@ def _error(problem: Problem, answer: Answer, server: str) -> ModelsealError:
             reference=reference, retry_after_seconds=retry_after(answer), server=server
         )
     cls = by_code(problem.code)
-    if cls is None or cls is ModelsealError:
-        return ServerFailed(_clean(problem.title), reference=reference, status=answer.status)
-    if issubclass(cls, Refused):
+    broken = answer.status >= 500 and not (cls is not None and issubclass(cls, Unavailable))
+    if cls is None or cls is ModelsealError or broken:
+        return ServerFailed(
+            _clean(problem.title), reference=reference, status=answer.status, server=server
+        )
+    if issubclass(cls, (Refused, AssuranceNotReached)):
         saw = f"the refusal '{cls.code}' without a signature"
         return AnswerUnsigned(saw, server=server, status=answer.status, saw=saw)
     params = {**_params(problem.params), "server": server, "status": answer.status}
