@@ -78,6 +78,9 @@ def _reparted(note: str, change: str) -> str:
         "hyphen": note.replace("—", "-"),
         "bad line": note + "hello\n",
         "huge": note.replace(ORIGIN, "x" * 70000),
+        "short signature": f"{text}\n\n— {origin} AAAA\n",
+        "loose base64": NOTE.replace(root, root[:-2] + chr(ord(root[-2]) + 1) + "="),
+        "plus in name": f"{text}\n\n{lines.replace(ORIGIN, 'a+b')}",
         "other name": f"{text}\n\n{lines.replace(ORIGIN, 'else.example/log')}",
     }
     return made[change]
@@ -88,7 +91,7 @@ def _reparted(note: str, change: str) -> str:
     [
         "size", "leading zero", "root", "short root", "no signature", "no gap", "no last newline",
         "control", "carriage return", "too many", "flipped", "padded", "hyphen", "bad line",
-        "huge", "other name",
+        "huge", "other name", "short signature", "loose base64", "plus in name",
     ],
 )  # fmt: skip
 def test_an_altered_note_is_refused(change: str) -> None:
@@ -119,3 +122,8 @@ def test_only_ed25519_signs_and_only_a_plain_origin_is_written() -> None:
     for origin in ("", "two words", "a+b", "line\nbreak"):
         with pytest.raises(Misuse):
             checkpoint.sign(Checkpoint(origin, 1, bytes(32)), key())
+
+
+def test_a_key_of_another_kind_has_no_key_id() -> None:
+    with pytest.raises(Misuse):
+        checkpoint.key_id(ORIGIN, {"kty": "RSA", "n": "AQ", "e": "AQAB"})

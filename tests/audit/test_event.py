@@ -120,6 +120,22 @@ def test_random_bytes_are_no_event(data: bytes) -> None:
         audit.decode(data)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-03- 4T05:06:07.250000Z",
+        "2026-03-04t05:06:07.250000Z",
+        "2026-03-04T05:06:07.250000z",
+        "2026-03-04T05:06:07.25Z",
+        "2026-3-04T05:06:07.250000Z",
+    ],
+)
+def test_a_time_in_another_writing_is_no_event(text: str) -> None:
+    members = json.loads(audit.encode(event(0)))
+    with pytest.raises(AuditBroken):
+        audit.event.from_members(members | {"at": text})
+
+
 def test_the_commitment_holds_for_its_fields_and_for_no_others() -> None:
     personal = commit({"email": "li@example.com"}, lambda n: bytes(range(n)))
     one = replace(event(0), personal=personal.commitment)

@@ -104,3 +104,19 @@ def test_a_bundle_holds_at_most_256_entries_of_64_kib() -> None:
         parse_bundle(bundle([b"x"] * 257))
     with pytest.raises(Misuse):
         bundle([bytes(tiles.MAX_ENTRY_BYTES + 1)])
+
+
+def test_hashes_and_subtrees_that_cannot_be_are_a_mistake_of_the_caller() -> None:
+    with pytest.raises(Misuse):
+        grow(0, [b"short"], lambda _path: None)
+    log = grown(300)
+    tree = TileTree(300, log.tiles.get)
+    for level, index in ((0, 300), (6, 4), (8, 1)):
+        with pytest.raises(Misuse):
+            tree.node(level, index)
+
+
+def test_growing_by_nothing_changes_nothing() -> None:
+    log = grown(300)
+    again = grow(300, [], log.tiles.get)
+    assert again.tiles == {} and again.root == TileTree(300, log.tiles.get).root()

@@ -252,6 +252,40 @@ def test_a_malformed_line_is_named(log: Log, change: Callable[[dict[str, Any]], 
     assert (found["fault"], found["line"], found["first"]) == ("malformed", 12, 10)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"type": "log", "version": 2, "origin": ORIGIN, "size": 1},
+        {"type": "log", "version": True, "origin": ORIGIN, "size": 1},
+        {"type": "log", "version": 1, "origin": 7, "size": 1},
+        {"type": "tile", "path": "tile/0/000.p/1", "hashes": "A" * 43},
+        {"type": "tile", "path": "tile/1/000.p/2", "hashes": "A" * 43},
+        {"type": "tile", "path": "tile/1/000.p/1", "hashes": None},
+        {"type": "checkpoint", "note": 1},
+        {"type": "checkpoint", "note": "hello"},
+    ],
+)
+def test_an_odd_line_of_another_type_is_refused(log: Log, line: dict[str, Any]) -> None:
+    assert fault(log, [*loaded(log), line])["fault"] in ("malformed", "checkpoint")
+
+
+def test_an_export_that_names_another_log_is_refused(log: Log) -> None:
+    lines = loaded(log)
+    lines[0]["origin"] = "else.example/log"
+    assert fault(log, lines)["fault"] == "checkpoint"
+
+
+@pytest.mark.parametrize(
+    ("personal", "salt"), [([], "AA"), ({"email": 1}, "AA"), ({"email": "x"}, None), ({}, "!")]
+)
+def test_personal_data_of_another_shape_is_no_opening(
+    log: Log, personal: object, salt: object
+) -> None:
+    lines = loaded(log)
+    events_of(lines)[3].update(personal=personal, salt=salt)
+    assert fault(log, lines)["indexes"] == [3]
+
+
 def test_an_export_without_checkpoint_or_of_another_key_or_log_is_refused(log: Log) -> None:
     lines = [line for line in log.export() if b'"checkpoint"' not in line]
     with pytest.raises(AuditBroken):
@@ -265,18 +299,20 @@ def test_an_export_without_checkpoint_or_of_another_key_or_log_is_refused(log: L
         verify_export(log.export(), log.notes[-1], log.keys(), other)
 
 
+SMALL = grown(20, step=5)
+SMALL_LINES = SMALL.export()
+
+
 @given(data=st.data())
-def test_any_flipped_byte_of_an_event_is_found(log: Log, data: st.DataObject) -> None:
-    lines = log.export()
-    number = data.draw(st.integers(1, 700))
-    line = bytearray(lines[number])
-    place = data.draw(st.integers(0, len(line) - 2))
-    line[place] ^= 1 << data.draw(st.integers(0, 7))
-    changed = [*lines[:number], bytes(line), *lines[number + 1 :]]
-    if json_equal(lines[number], bytes(line)):
+def test_any_flipped_bit_of_an_event_line_is_found(data: st.DataObject) -> None:
+    number = data.draw(st.integers(1, 20))
+    line = bytearray(SMALL_LINES[number])
+    line[data.draw(st.integers(0, len(line) - 2))] ^= 1 << data.draw(st.integers(0, 7))
+    if json_equal(SMALL_LINES[number], bytes(line)):
         return
+    changed = [*SMALL_LINES[:number], bytes(line), *SMALL_LINES[number + 1 :]]
     with pytest.raises(AuditBroken):
-        verify_export(changed, log.notes[-1], log.keys())
+        verify_export(changed, SMALL.notes[-1], SMALL.keys())
 
 
 def json_equal(one: bytes, two: bytes) -> bool:

@@ -167,10 +167,14 @@ def _write_time(at: datetime) -> str:
 
 
 def _read_time(text: str) -> datetime:
+    """The instant; ``strptime`` is lenient with case and spaces, so the text is compared."""
     try:
-        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+        at = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
     except ValueError:
-        raise AuditBroken("a time that is not RFC 3339 in UTC", fault="malformed") from None
+        at = None
+    if at is None or _write_time(at) != text:
+        raise AuditBroken("a time that is not RFC 3339 in UTC with six decimals", fault="malformed")
+    return at
 
 
 def _name(name: object) -> str:

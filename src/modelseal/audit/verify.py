@@ -70,6 +70,8 @@ def verify_export(
     for other in [*older, *([witness] if witness else [])]:
         if other.origin != head.origin:
             raise AuditBroken("checkpoints of two logs", fault="checkpoint")
+    if parsed.origin not in (None, head.origin):
+        raise AuditBroken("an export of another log than its checkpoint", fault="checkpoint")
     known = [c for c in older if c.size <= head.size]
     _check_places(parsed, head, known)
     prefixes = _prefix_roots(parsed.claimed, known, witness)
