@@ -9,7 +9,9 @@ from pathlib import Path
 from modelseal import admin as api
 from modelseal.admin import LicenseState, Progress, Role
 from modelseal.admin.api import FilePath
+from modelseal.errors import Misuse
 from modelseal.server.services.actors import LOCAL, Actor, Right
+from modelseal.server.services.blobs import BlobWriter, is_digest
 from modelseal.server.services.server import Server
 
 
@@ -88,6 +90,14 @@ class LocalAdmin:
 
     def put_blob(self, path: FilePath, progress: Progress | None = None) -> str:
         return self._server.models.put_blob(self._actor, Path(os.fspath(path)), progress)
+
+    def receive_blob(self, digest: str) -> BlobWriter | None:
+        """Where to write a blob that is sent in pieces; None when it is there already."""
+        self._actor.need(Right.MODELS)
+        if not is_digest(digest):
+            raise Misuse("a blob is named by its SHA-256 in hexadecimal")
+        blobs = self._server.context.blobs
+        return None if blobs.has(digest) else blobs.receive()
 
     def publish_model(self, wish: api.PublishModel) -> api.PublishedModel:
         return self._server.models.publish(self._actor, wish)

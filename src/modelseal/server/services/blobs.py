@@ -31,6 +31,11 @@ MAX_BLOB_BYTES = 1 << 43
 RandomBytes = Callable[[int], bytes]
 
 
+def is_digest(text: str) -> bool:
+    """True for 64 hexadecimal digits in lower case."""
+    return _DIGEST.fullmatch(text) is not None
+
+
 class Blobs:
     """The folder of blobs. A blob is there whole under its SHA-256, or not at all."""
 

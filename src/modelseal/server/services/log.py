@@ -6,6 +6,7 @@ Any process may sequence; the write of the next head is conditional, so two neve
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import msgspec
 from sqlalchemy import Connection
@@ -27,6 +28,8 @@ from modelseal.strict_json import b64u, unb64u
 BATCH = 2048
 _EXPORT_STEP = 512
 _HASH_BYTES = 32
+_OFFICE = "sequencer"
+_TERM = timedelta(seconds=10)
 
 
 class LoggedEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,11 +45,22 @@ class Log:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._holder = context.random(16).hex()
 
     @property
     def origin(self) -> str:
         """The name of this log: first line of every checkpoint, name of its key."""
         return f"modelseal/{self._context.product}/{self._context.server_id}"
+
+    def elected(self) -> bool:
+        """True while this process is the one that sequences in the background."""
+        now = self._context.now()
+        return self._context.store.write(log_store.elect, _OFFICE, self._holder, now, now + _TERM)
+
+    def retire(self) -> None:
+        """Everything waiting has its place, and another process may take the office."""
+        self.sequence()
+        self._context.store.write(log_store.resign, _OFFICE, self._holder)
 
     def sequence(self) -> int:
         """How many events got their place; none is left when it returns 0."""
@@ -99,6 +113,12 @@ class Log:
             raise NotFound("the log has no such tile")
         return data
 
+    def public_tile(self, path: str) -> bytes:
+        """Like ``tile``, for hash tiles only: what events say is the publisher's business."""
+        if path.startswith("tile/entries/"):
+            raise NotFound("the entries of this log are not public")
+        return self.tile(path)
+
     def _entries(self, tx: Connection, path: TilePath) -> bytes:
         rows = store.placed(tx, path.index * tiling.WIDTH, path.width)
         if len(rows) != path.width:
@@ -135,6 +155,14 @@ class Log:
             count = min(_EXPORT_STEP, size - first)
             for row in self._context.store.read(store.placed, first, count):
                 yield row.body, _personal(row)
+
+    def is_behind(self) -> bool:
+        """True when an event waits for its place, or there is no head yet."""
+
+        def look(tx: Connection) -> bool:
+            return log_store.head(tx) is None or bool(store.pending(tx, 1))
+
+        return self._context.store.read(look)
 
     def waiting(self) -> int:
         """How many events have no place yet."""

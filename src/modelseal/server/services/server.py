@@ -11,6 +11,7 @@ from pathlib import Path
 from modelseal.keys import Ask, OnlineKeys, open_provider
 from modelseal.server.services import config as configs
 from modelseal.server.services import granting, licensing, tokens, trials, trusted
+from modelseal.server.services.about import About
 from modelseal.server.services.blobs import Blobs
 from modelseal.server.services.calls import DeviceCalls
 from modelseal.server.services.catalog import Catalog
@@ -54,6 +55,7 @@ class Server:
     log: Log
     tokens: Tokens
     explaining: Explaining
+    about: About
 
     def close(self) -> None:
         """Every connection is given back."""
@@ -67,8 +69,13 @@ class Server:
 
     def tick(self) -> None:
         """What is due by itself: events get their place in the log, the catalog stays fresh."""
-        self.log.sequence()
+        if self.log.is_behind() and self.log.elected():
+            self.log.sequence()
         self.catalog.refresh()
+
+    def retire(self) -> None:
+        """This process gives its office as sequencer back; all that is waiting has its place."""
+        self.log.retire()
 
     def ready(self) -> None:
         """Returns when store, keys and catalog work; raises ``Unavailable`` otherwise."""
@@ -128,6 +135,7 @@ def _assemble(context: Context) -> Server:
     models = Models(context)
     licenses = Licensing(context)
     catalog = Catalog(context)
+    log = Log(context)
     return Server(
         context=context,
         devices=DeviceCalls(context, models, licenses),
@@ -139,9 +147,10 @@ def _assemble(context: Context) -> Server:
         catalog=catalog,
         trusting=Trusting(context, catalog),
         statuses=StatusLists(context),
-        log=Log(context),
+        log=log,
         tokens=Tokens(context),
         explaining=Explaining(context),
+        about=About(context, log),
     )
 
 

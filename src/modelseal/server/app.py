@@ -1,0 +1,108 @@
+"""The ASGI application over the services of one workspace."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import anyio
+from anyio import to_thread
+from litestar import Litestar, Router
+from litestar.exceptions import HTTPException
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+
+from modelseal.errors import ModelsealError
+from modelseal.server.http import (
+    admin_catalog,
+    admin_licenses,
+    device,
+    files,
+    openapi,
+    problems,
+    wellknown,
+    work,
+)
+from modelseal.server.services import Server
+
+TICK_SECONDS = 0.5
+_log = logging.getLogger("modelseal.server")
+
+
+def create_app(server: Server, *, ticking: bool = True) -> Litestar:
+    """The application. ``ticking`` runs what is due by itself: the log's sequencer, the catalog."""
+    public = [*device.routes(server), *files.routes(server), *wellknown.routes(server)]
+    closed = [*admin_licenses.HANDLERS, *admin_catalog.HANDLERS]
+    publisher = Router(
+        "/",
+        route_handlers=closed,
+        guards=[work.administrators(server)],
+        request_max_body_size=work.ADMIN_BODY_BYTES,
+    )
+    return Litestar(
+        route_handlers=[*public, *openapi.routes([*public, *closed]), publisher],
+        exception_handlers={
+            Exception: problems.on_error,
+            HTTPException: problems.on_error,
+            ModelsealError: problems.on_error,
+        },
+        middleware=[lambda app: counted(app, server)],
+        openapi_config=None,
+        lifespan=[lambda _app: _ticking(server)] if ticking else [],
+        logging_config=None,
+        request_max_body_size=work.DEVICE_BODY_BYTES,
+    )
+
+
+def _ticking(server: Server) -> AbstractAsyncContextManager[None]:
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_tick, server)
+            try:
+                yield
+            finally:
+                tasks.cancel_scope.cancel()
+        await to_thread.run_sync(server.retire)
+
+    return lifespan()
+
+
+async def _tick(server: Server) -> None:
+    """Sequences and refreshes while the application lives; one failure is not the last word."""
+    while True:
+        try:
+            await to_thread.run_sync(server.tick)
+        except ModelsealError as error:
+            _log.warning("a tick failed: %s", error)
+        except Exception:  # noqa: BLE001 - logged whole; the next tick tries again
+            _log.exception("a tick failed")
+        await anyio.sleep(TICK_SECONDS)
+
+
+def counted(app: ASGIApp, server: Server) -> ASGIApp:
+    """``app`` with its answers counted and the headers that every answer has."""
+
+    async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = [*message.get("headers", []), *_HEADERS]
+                message["headers"] = headers
+                server.about.count(_route(scope), message["status"])
+            await send(message)
+
+        await app(scope, receive, sending)
+
+    return middleware
+
+
+_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'"),
+    (b"referrer-policy", b"no-referrer"),
+]
+
+
+def _route(scope: Scope) -> str:
+    """The template of the path that was called, so that ids never become labels."""
+    return str(scope.get("path_template") or "other")
