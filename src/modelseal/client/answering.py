@@ -10,7 +10,7 @@ from modelseal.client.asking import Denied, Question
 from modelseal.client.core import Core
 from modelseal.client.identity import Identity
 from modelseal.client.leasekey import LeaseKeys
-from modelseal.client.record import Refusal
+from modelseal.client.record import refusal_of
 from modelseal.errors import AnswerInvalid, ModelsealError
 from modelseal.license import lease as leases
 from modelseal.license.claims import DenialClaims, LeaseClaims, LicenseClaims, RequestClaims
@@ -93,12 +93,7 @@ def accept_denial(
         core.store.accept_denial(identity, keys, denial=denied.token, erase=claims.erase)
         core.note(device_id=claims.sub, seq=claims.seq, prev=claims.jti, heard_at=None)
     core.note(
-        last_refusal=Refusal(
-            code=error.code,
-            at=to_numeric(core.ports.now()),
-            reference=claims.reference,
-            detail=error.detail,
-        ),
+        last_refusal=refusal_of(error, to_numeric(core.ports.now())),
         last_contact=to_numeric(core.ports.now()),
     )
     return error

@@ -41,6 +41,7 @@ from modelseal.errors import (
     InternalError,
     InvalidBytes,
     KeyNotInLease,
+    Misuse,
     ModelsealError,
     NotEntitled,
     Refused,
@@ -263,6 +264,8 @@ class Client:
         naming the entitlement, ``KeyNotInLease``, what the lease's state refuses, ``Unavailable``
         errors.
         """
+        if not isinstance(file_id, bytes) or len(file_id) != 32:
+            raise Misuse("a file id has 32 bytes")
         wanted = sorted(set(sections))
         found = self.standing()
         refusal = found.refusal()

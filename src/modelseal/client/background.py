@@ -10,7 +10,7 @@ from modelseal.client.clock import RunClock
 from modelseal.client.core import Core
 from modelseal.client.events import Event, EventName, Events
 from modelseal.client.heartbeat import Progress, Step
-from modelseal.client.record import Refusal
+from modelseal.client.record import refusal_of
 from modelseal.client.standing import Standing, take
 from modelseal.errors import (
     AssuranceNotReached,
@@ -130,12 +130,7 @@ class Keeper:
     def note_refusal(self, error: ModelsealError) -> None:
         """``status`` shows this refusal from now on, where the folder can be written."""
         core = self._core
-        note = Refusal(
-            code=error.code,
-            at=to_numeric(core.ports.now()),
-            reference=error.reference,
-            detail=error.detail[:200],
-        )
+        note = refusal_of(error, to_numeric(core.ports.now()))
         try:
             if core.store.folder.exists() and core.store.read().record is not None:
                 with core.locked(_QUICK_LOCK_SECONDS):

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from modelseal import strict_json
-from modelseal.errors import StateDamaged
+from modelseal.errors import ModelsealError, StateDamaged
 from modelseal.strict_json import JsonInvalid
 
 FILE_NAME = "state.json"
@@ -32,6 +32,17 @@ class Refusal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     at: int
     reference: str | None = None
     detail: str = ""
+    params: dict[str, str | int] = {}
+
+
+def refusal_of(error: ModelsealError, at: int) -> Refusal:
+    """``error`` as it is noted: of its parameters the short texts and numbers."""
+    params = {
+        name: value if isinstance(value, int) else str(value)[:200]
+        for name, value in error.params.items()
+        if isinstance(value, (str, int)) and name != "path"
+    }
+    return Refusal(error.code, at, error.reference, error.detail[:200], params)
 
 
 class StatusNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

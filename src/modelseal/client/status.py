@@ -160,7 +160,7 @@ def _refusal(held: Held) -> LastRefusal | None:
         return None
     from modelseal import texts
 
-    text = texts.render(note.code, {"reference": note.reference}, note.detail)
+    text = texts.render(note.code, {**note.params, "reference": note.reference}, note.detail)
     return LastRefusal(note.code, from_numeric(note.at), note.reference, text.why, text.next_step)
 
 
