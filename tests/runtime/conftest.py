@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pytest
 from tests.runtime.shop import Shop, ShopLicensee
 
 from modelseal.runtime import default, loading, report
+
+collect_ignore = [] if importlib.util.find_spec("torch") else ["test_torch.py"]
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from modelseal.errors import (
     NotSealed,
     ReaderClosed,
 )
+from modelseal.frameworks import onnx as onnx_adapter
 
 SILERO = "silero_vad_16k.safetensors"
 
@@ -103,14 +105,20 @@ def test_names_that_are_not_there_and_odd_frameworks(shop: Shop, licensee: ShopL
         modelseal.safetensors.load("text")  # type: ignore[arg-type]
 
 
-def test_torch_is_named_when_it_is_missing(shop: Shop, licensee: ShopLicensee) -> None:
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        _, path = sealed_silero(shop)
+def test_a_framework_that_is_missing_is_named_with_its_extra(
+    shop: Shop, licensee: ShopLicensee, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, path = sealed_silero(shop)
+    monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    for load, extra in (
+        (lambda: modelseal.safetensors.load_file(path, framework="pt"), "torch"),
+        (lambda: modelseal.torch.load(path), "torch"),
+        (onnx_adapter.runtime, "onnx"),
+    ):
         with pytest.raises(ExtraMissing) as raised:
-            modelseal.safetensors.load_file(path, framework="pt")
-        assert raised.value.params["extra"] == "torch"
+            load()
+        assert raised.value.params["extra"] == extra
 
 
 def test_a_plain_file_is_refused_unless_allowed(shop: Shop, licensee: ShopLicensee) -> None:
