@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import anyio
 from anyio import to_thread
-from litestar import Litestar, Router
+from litestar import Litestar, Request, Response, Router
 from litestar.exceptions import HTTPException
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from modelseal.errors import ModelsealError
+from modelseal.errors import AccessDenied, ModelsealError
 from modelseal.server.http import (
     admin_catalog,
     admin_licenses,
@@ -45,6 +46,7 @@ def create_app(server: Server, *, ticking: bool = True) -> Litestar:
             Exception: problems.on_error,
             HTTPException: problems.on_error,
             ModelsealError: problems.on_error,
+            AccessDenied: _denied(server),
         },
         middleware=[lambda app: counted(app, server)],
         openapi_config=None,
@@ -52,6 +54,16 @@ def create_app(server: Server, *, ticking: bool = True) -> Litestar:
         logging_config=None,
         request_max_body_size=work.DEVICE_BODY_BYTES,
     )
+
+
+def _denied(server: Server) -> Callable[[Request[Any, Any, Any], AccessDenied], Response[bytes]]:
+    """An admin call without the right to it stands in the log."""
+
+    def on_error(request: Request[Any, Any, Any], error: AccessDenied) -> Response[bytes]:
+        work.admin_of(request).record_denied(str(request.scope.get("path_template", "")))
+        return problems.render(error)
+
+    return on_error
 
 
 def _ticking(server: Server) -> AbstractAsyncContextManager[None]:

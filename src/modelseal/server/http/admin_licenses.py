@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from litestar import Response, get, patch, post, put
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED
 
 from modelseal.admin import (
@@ -30,7 +30,7 @@ from modelseal.server.http.openapi import Verb
 from modelseal.server.http.work import AnyRequest, admin_of, read, run
 
 BASE = "/v1/admin"
-Cursor = Annotated[str | None, Parameter(query="cursor", max_length=256)]
+Cursor = Annotated[str | None, QueryParameter(name="cursor", max_length=256)]
 Query = Annotated[str | None, Parameter(max_length=254)]
 
 
@@ -105,7 +105,7 @@ async def list_licenses(
     request: AnyRequest,
     cursor: Cursor = None,
     customer: Query = None,
-    license_state: Annotated[LicenseState | None, Parameter(query="state")] = None,
+    license_state: Annotated[LicenseState | None, QueryParameter(name="state")] = None,
 ) -> Page[LicenseRecord]:
     """List licenses, of one customer or in one state where asked."""
     return await run(admin_of(request).list_licenses, cursor, customer, license_state)
@@ -156,7 +156,7 @@ async def explain(request: AnyRequest, which: str) -> Explanation:
 async def list_devices(
     request: AnyRequest,
     cursor: Cursor = None,
-    license_id: Annotated[str | None, Parameter(query="license", max_length=128)] = None,
+    license_id: Annotated[str | None, QueryParameter(name="license", max_length=128)] = None,
 ) -> Page[DeviceRecord]:
     """List devices, of one license where asked."""
     return await run(admin_of(request).list_devices, license_id, cursor)

@@ -149,12 +149,43 @@ class Activation:
                 "eula": claims.eula,
             },
         )  # fmt: skip
+        self._record_more(tx, terms, device, seat, facts)
         return Activated(
             device_id=device_id,
             license=answer.license or "",
             lease=answer.lease,
             event_id=known.event_id,
         )
+
+    def _record_more(
+        self,
+        tx: Connection,
+        terms: Terms,
+        device: DeviceRow,
+        seat: seating.Seating,
+        facts: Facts,
+    ) -> None:
+        """What else happened with the activation has events of its own."""
+        more: list[tuple[EventKind, str, dict[str, object]]] = []
+        old = seat.replaced
+        if old is not None:
+            ends = None if old.lease_exp is None else old.lease_exp.isoformat()
+            told: dict[str, object] = {"by": device.device_id, "spent": seat.spent}
+            more.append((EventKind.DEVICE_REPLACED, old.device_id, {**told, "overlap_until": ends}))
+        if device.held:
+            more.append((EventKind.FORK_HEALED, device.device_id, {"spent": seat.spent}))
+        if facts.device.unbound:
+            more.append((EventKind.DEVICE_UNBOUND, device.device_id, {}))
+        for kind, device_id, params in more:
+            recorder.record(
+                tx, recorder.fresh(self._context, facts.now), kind, at=facts.now,
+                actor=f"device:{device.device_id}", params=params,
+                subjects={
+                    "license": terms.license.license_id,
+                    "customer": terms.license.customer_id,
+                    "device": device_id,
+                },
+            )  # fmt: skip
 
     def _new_device(
         self,

@@ -99,6 +99,10 @@ class LocalAdmin:
         blobs = self._server.context.blobs
         return None if blobs.has(digest) else blobs.receive()
 
+    def record_denied(self, call: str) -> None:
+        """That a right was missing stands in the log; ``call`` is the template of an address."""
+        self._server.tokens.record_denied(self._actor, call)
+
     def publish_model(self, wish: api.PublishModel) -> api.PublishedModel:
         return self._server.models.publish(self._actor, wish)
 
@@ -126,7 +130,7 @@ class LocalAdmin:
 
     def export_events(self) -> Iterator[bytes]:
         self._actor.need(Right.READ)
-        return self._server.log.export()
+        return self._server.log.export(self._actor)
 
     def checkpoint(self) -> api.CheckpointRecord:
         self._actor.need(Right.READ)

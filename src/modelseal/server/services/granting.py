@@ -7,6 +7,7 @@ file. Up to 64 keys travel in the token; more in a key bundle whose key the toke
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +16,7 @@ from sqlalchemy import Connection
 
 from modelseal.container import SectionInfo
 from modelseal.crypto.hpke import KemPublicKey
-from modelseal.errors import InternalError
+from modelseal.errors import InternalError, InvalidBytes, NotFound
 from modelseal.license import bundle as bundles
 from modelseal.license import lease_keys
 from modelseal.license.claims import BundleRef, SealedKeys
@@ -28,6 +29,7 @@ from modelseal.strict_json import b64u
 
 BUNDLE_SECRET = "key-bundle"
 HYBRID_KEYS = 24
+_log = logging.getLogger("modelseal.server")
 KeyMap = dict[tuple[bytes, int], bytes]
 
 
@@ -77,7 +79,8 @@ class Grants:
         for row in store.published(tx, context.product):
             if wanted is not None and row.file_id not in wanted:
                 continue
-            chosen = sections_granted(self._models.sections(row.blob_digest), names, level)
+            sections = self._sections(row.blob_digest)
+            chosen = sections_granted(sections, names, level)
             if wanted is not None and wanted[row.file_id]:
                 chosen = [section for section in chosen if section in wanted[row.file_id]]
             if not chosen:
@@ -89,6 +92,18 @@ class Grants:
                 bound = self._models.key_context(row.file_id, section)
                 found[(row.file_id, section)] = context.provider.unwrap(wrapped[section], bound)
         return found
+
+    def _sections(self, digest: str) -> tuple[SectionInfo, ...]:
+        """The signed section table; none for a file that is gone or no longer the publisher's.
+
+        One damaged file must not keep every device from its lease; a store that cannot be read
+        now must.
+        """
+        try:
+            return self._models.sections(digest)
+        except (InvalidBytes, NotFound) as error:
+            _log.error("no keys are given for blob %s: %s", digest, error.code)
+            return ()
 
     def seal(
         self,

@@ -12,10 +12,21 @@ import msgspec
 from sqlalchemy import Connection
 
 from modelseal.admin import CheckpointRecord, EventRecord, Page
-from modelseal.audit import Checkpoint, Personal, checkpoint, decode, export, grow, leaf_hash
+from modelseal.audit import (
+    Checkpoint,
+    EventKind,
+    Personal,
+    checkpoint,
+    decode,
+    export,
+    grow,
+    leaf_hash,
+)
 from modelseal.audit import tiles as tiling
 from modelseal.audit.tiles import TilePath
 from modelseal.errors import AuditBroken, InternalError, NotFound
+from modelseal.server.services import recorder
+from modelseal.server.services.actors import Actor
 from modelseal.server.services.context import Context, plain
 from modelseal.server.services.paging import page_of
 from modelseal.server.services.replay import unfloat
@@ -139,8 +150,24 @@ class Log:
         rows = page_of(self._context, cursor, store.page, lambda row: row.event_id, subject=subject)
         return Page(items=[shown_event(row) for row in rows.items], next_cursor=rows.next_cursor)
 
-    def export(self) -> Iterator[bytes]:
-        """The whole log as JSON lines, as of a head that covers what is acknowledged now."""
+    def export(self, actor: Actor) -> Iterator[bytes]:
+        """The whole log as JSON lines, as of a head that covers what is acknowledged now.
+
+        That it was handed out is an event too, its last one.
+        """
+        context, now = self._context, self._context.now()
+        known = recorder.fresh(context, now)
+
+        def act(tx: Connection) -> None:
+            recorder.record(
+                tx, known, EventKind.EVENTS_EXPORTED, at=now, actor=actor.name, subjects={},
+                params={},
+            )  # fmt: skip
+
+        context.store.write(act)
+        return self._export()
+
+    def _export(self) -> Iterator[bytes]:
         self.sequence()
         head = self._head()
         notes = [row.note for row in self._context.store.read(log_store.heads, head.size)]

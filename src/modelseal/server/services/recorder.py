@@ -25,7 +25,7 @@ class Recorded:
 
 def fresh(context: Context, now: datetime) -> Recorded:
     """An event id to be: what is written with the event may name it first."""
-    event_id = context.new_id("evt", now)
+    event_id = context.event_id(now)
     return Recorded(event_id, ids.reference(event_id))
 
 

@@ -141,6 +141,13 @@ class Renewal:
             more={"seq": answer.claims.seq, "lease": answer.claims.jti,
                   "lease_exp": answer.claims.exp},
         )  # fmt: skip
+        if here.chain is Chain.HEAL:
+            recorder.record(
+                tx, recorder.fresh(context, now), EventKind.FORK_HEALED, at=now,
+                actor=f"device:{device.device_id}",
+                subjects={"license": device.license_id, "device": device.device_id},
+                params={"spent": seating.REBIND, "traits": list(here.moved)},
+            )  # fmt: skip
         return Renewed(lease=answer.lease, event_id=known.event_id, license=answer.license)
 
     def _again(

@@ -102,6 +102,19 @@ class Tokens:
 
         return _shown(context.store.write(act))
 
+    def record_denied(self, actor: Actor, call: str) -> None:
+        """An admin call without the right to it stands in the log."""
+        context, now = self._context, self._context.now()
+        known = recorder.fresh(context, now)
+
+        def act(tx: Connection) -> None:
+            recorder.record(
+                tx, known, EventKind.ACCESS_DENIED, at=now, actor=actor.name, subjects={},
+                params={"call": call, "role": actor.role.value},
+            )  # fmt: skip
+
+        context.store.write(act)
+
     def _hash(self, token: str) -> bytes:
         return self._context.keyed_hash(SECRET, token.encode("utf-8", "replace"))
 
