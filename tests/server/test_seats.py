@@ -1,0 +1,273 @@
+"""Seats: one conditional write each. What the sum of leases may be, under every way to cheat."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+from tests.server.world import START, Clock, Computer, Shop, denied, hardware
+
+from modelseal import admin
+from modelseal.errors import ModelsealError, NotFound
+from modelseal.license.plans import Binding, LeaseTerms
+
+
+def test_no_free_seat_names_the_holders_by_label_and_last_contact(shop: Shop) -> None:
+    shop.plan()
+    issued = shop.license(seats=2)
+    for name in ("edit room", "laptop"):
+        Computer(shop, name).activate(issued.license_key, label=name)
+    error, denial = denied(lambda: Computer(shop, "third").activate(issued.license_key), shop)
+    assert error.code == "no_free_seat" and denial.params["seats"] == 2
+    devices = denial.params["devices"]
+    assert isinstance(devices, list)
+    assert {d["label"] for d in devices if isinstance(d, dict)} == {"edit room", "laptop"}
+    assert "laptop" in str(denial.params["holders"])
+    event = shop.events("lease_denied")[-1]
+    assert "laptop" not in str(event.params) and "edit room" not in str(event.params)
+
+
+def test_a_returned_seat_is_free_at_once_as_often_as_the_plan_allows(shop: Shop) -> None:
+    shop.plan("basic", binding=Binding(instant_returns_per_90d=1))
+    issued = shop.license(seats=1)
+    first, second, third = (Computer(shop, name) for name in "abc")
+    first.activate(issued.license_key)
+    assert first.give_back().seat_free_at == START
+    shop.clock.pass_(days=8)
+    lease = second.activate(issued.license_key)
+    back = second.give_back()
+    assert int(back.seat_free_at.timestamp()) == lease.exp
+    error, denial = denied(lambda: third.activate(issued.license_key), shop)
+    assert error.code == "no_free_seat" and denial.params["free_at"] == "2026-03-16T12:00:00Z"
+    shop.clock.pass_(days=7)
+    third.activate(issued.license_key)
+
+
+def test_returning_twice_is_returning_once(shop: Shop, computer: Computer) -> None:
+    shop.plan()
+    computer.activate(shop.license().license_key)
+    first = computer.give_back()
+    shop.clock.pass_(days=1)
+    assert computer.give_back() == first
+    assert len(shop.events("device_returned")) == 1
+
+
+def test_the_seat_of_an_online_lease_is_free_at_once_and_costs_nothing(shop: Shop) -> None:
+    shop.plan("online", enforcement="online", binding=Binding(instant_returns_per_90d=0))
+    issued = shop.license("online", seats=1)
+    for name in "abcd":
+        device = Computer(shop, name)
+        device.activate(issued.license_key)
+        assert device.give_back().seat_free_at == START
+
+
+def test_a_returned_device_may_come_back_under_its_own_key(shop: Shop, computer: Computer) -> None:
+    shop.plan("basic", binding=Binding(instant_returns_per_90d=0))
+    issued = shop.license(seats=1)
+    first = computer.activate(issued.license_key)
+    computer.give_back()
+    again = computer.activate(issued.license_key)
+    assert again.sub == first.sub and again.seq > first.seq
+    assert shop.admin.show_license(issued.license_id).seats_used == 1
+
+
+def test_replace_moves_the_seat_at_once_and_ends_the_old_device(shop: Shop) -> None:
+    shop.plan()
+    issued = shop.license(seats=1)
+    old, new = Computer(shop, "old"), Computer(shop, "new")
+    old.activate(issued.license_key)
+    new.activate(issued.license_key, replace=old.device_id)
+    error, denial = denied(old.renew, shop)
+    assert error.code == "device_returned" and denial.state == "RETURNED"
+    replaced = shop.events("device_replaced")[0]
+    assert replaced.subjects["device"] == old.device_id
+    assert replaced.params["by"] == new.device_id and replaced.params["spent"] == "rebind"
+    assert shop.admin.show_device(old.device_id or "").state == "replaced"
+    new.renew()
+
+
+def test_a_seat_never_has_more_than_two_live_leases(shop: Shop) -> None:
+    shop.plan("basic", binding=Binding(rebinds_per_90d=100))
+    issued = shop.license(seats=1)
+    first, second, third = (Computer(shop, name) for name in "abc")
+    lease = first.activate(issued.license_key)
+    second.activate(issued.license_key, replace=first.device_id)
+    error, denial = denied(
+        lambda: third.activate(issued.license_key, replace=second.device_id), shop
+    )
+    assert error.code == "replace_pending"
+    shop.clock.now = START + timedelta(seconds=lease.exp - lease.iat)
+    third.activate(issued.license_key, replace=second.device_id)
+    assert denial.params["free_at"] == "2026-03-08T12:00:00Z"
+
+
+def test_moving_costs_a_rebind_but_the_same_computer_is_free_once_in_90_days(shop: Shop) -> None:
+    shop.plan("basic", binding=Binding(rebinds_per_90d=1), lease=LeaseTerms(max_seconds=3600))
+    issued = shop.license(seats=1)
+    current = Computer(shop, "same")
+    current.activate(issued.license_key)
+    spent = []
+    for _ in range(3):
+        shop.clock.pass_(hours=2)
+        following = Computer(shop, "same")
+        try:
+            following.activate(issued.license_key, replace=current.device_id)
+        except ModelsealError as error:
+            assert error.code == "rebinds_used_up" and error.params["limit"] == 1
+            break
+        spent.append(shop.events("device_replaced")[-1].params["spent"])
+        current = following
+    assert spent == ["free_rebind", "rebind"]
+    shop.clock.pass_(days=91)
+    Computer(shop, "other").activate(issued.license_key, replace=current.device_id)
+
+
+def test_an_unbound_device_is_never_moved_for_free(shop: Shop) -> None:
+    shop.plan("basic", binding=Binding(rebinds_per_90d=0))
+    issued = shop.license(seats=1)
+    old = Computer(shop, traits=hardware("same", "mac", "cpu_class"))
+    old.activate(issued.license_key)
+    new = Computer(shop, traits=hardware("same", "mac", "cpu_class"))
+    error, _ = denied(lambda: new.activate(issued.license_key, replace=old.device_id), shop)
+    assert error.code == "rebinds_used_up"
+
+
+def test_only_a_device_of_the_license_can_be_replaced(shop: Shop, computer: Computer) -> None:
+    shop.plan()
+    mine, theirs = shop.license(seats=1), shop.license(seats=1)
+    computer.activate(theirs.license_key)
+    other = Computer(shop, "b")
+    with pytest.raises(NotFound):
+        other.activate(mine.license_key, replace=computer.device_id)
+    assert shop.admin.show_license(mine.license_id).seats_used == 0
+    computer.renew()
+
+
+def test_a_floating_seat_is_free_when_its_lease_has_ended(shop: Shop) -> None:
+    shop.plan("floating", floating=True, lease=LeaseTerms(max_seconds=3600))
+    issued = shop.license("floating", seats=1)
+    first, second = Computer(shop, "a"), Computer(shop, "b")
+    first.activate(issued.license_key)
+    denied(lambda: second.activate(issued.license_key), shop)
+    shop.clock.pass_(minutes=30)
+    first.renew()
+    shop.clock.pass_(minutes=59)
+    assert denied(lambda: second.activate(issued.license_key), shop)[0].code == "no_free_seat"
+    shop.clock.pass_(minutes=1)
+    second.activate(issued.license_key)
+    assert denied(first.renew, shop)[0].code == "no_free_seat"
+    shop.clock.pass_(hours=1)
+    first.renew()
+
+
+def test_fewer_seats_keep_the_holders_and_let_nobody_new_in(shop: Shop) -> None:
+    shop.plan()
+    issued = shop.license(seats=3)
+    devices = [Computer(shop, name) for name in "abc"]
+    for device in devices:
+        device.activate(issued.license_key)
+    shop.admin.change_license(issued.license_id, admin.LicenseChange(seats=1))
+    for device in devices:
+        device.renew()
+    devices[0].give_back()
+    denied(lambda: Computer(shop, "d").activate(issued.license_key), shop)
+    devices[1].give_back()
+    shop.clock.pass_(days=8)
+    denied(lambda: Computer(shop, "d").activate(issued.license_key), shop)
+    shop.admin.change_license(issued.license_id, admin.LicenseChange(seats=2))
+    Computer(shop, "d").activate(issued.license_key)
+
+
+def test_a_revoked_device_frees_its_seat_when_its_lease_has_ended(
+    shop: Shop, computer: Computer
+) -> None:
+    shop.plan()
+    issued = shop.license(seats=1)
+    computer.activate(issued.license_key)
+    shop.admin.revoke_device(computer.device_id or "", "stolen")
+    assert denied(lambda: computer.activate(issued.license_key), shop)[0].code == "device_revoked"
+    other = Computer(shop, "b")
+    denied(lambda: other.activate(issued.license_key), shop)
+    shop.clock.pass_(days=7)
+    other.activate(issued.license_key)
+
+
+class Farming(RuleBasedStateMachine):
+    """Devices that return, replace, renew and wait as they like; leases are counted outside."""
+
+    devices: Bundle[Computer] = Bundle("devices")
+    shop: Shop
+    SEATS = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live: dict[str, int] = {}
+
+    @initialize()
+    def open(self) -> None:
+        clock = Clock(self.shop.clock())
+        self.shop.clock = clock
+        self.shop.server.context.clock = clock
+        terms = {"lease": LeaseTerms(max_seconds=86400), "binding": Binding(rebinds_per_90d=5)}
+        name = f"farm{id(self)}"
+        self.shop.plan(name, **terms)
+        issued = self.shop.license(name, seats=self.SEATS, never=True)
+        self.key, self.license_id = issued.license_key, issued.license_id
+
+    def _try(self, act: object, *args: object, **more: object) -> None:
+        try:
+            lease = act(*args, **more)  # type: ignore[operator]
+        except ModelsealError:
+            return
+        if hasattr(lease, "exp"):
+            self.live[lease.sub] = lease.exp
+
+    @rule(target=devices, seed=st.sampled_from(["x", "y", "z"]))
+    def arrive(self, seed: str) -> Computer:
+        device = Computer(self.shop, seed)
+        self._try(device.activate, self.key)
+        return device
+
+    @rule(device=devices)
+    def enter_again(self, device: Computer) -> None:
+        self._try(device.activate, self.key)
+
+    @rule(device=devices, other=devices)
+    def replace(self, device: Computer, other: Computer) -> None:
+        self._try(device.activate, self.key, replace=other.device_id)
+
+    @rule(device=devices)
+    def renew(self, device: Computer) -> None:
+        if device.device_id:
+            self._try(device.renew)
+
+    @rule(device=devices)
+    def give_back(self, device: Computer) -> None:
+        if device.device_id:
+            self._try(device.give_back)
+
+    @rule(hours=st.sampled_from([1, 12, 25, 24 * 40]))
+    def wait(self, hours: int) -> None:
+        self.shop.clock.pass_(hours=hours)
+
+    @invariant()
+    def live_leases_stay_within_seats_and_one_overlap_each(self) -> None:
+        now = self.shop.clock().timestamp()
+        alive = [exp for exp in self.live.values() if exp > now]
+        assert len(alive) <= 2 * self.SEATS
+        if hasattr(self, "license_id"):
+            assert self.shop.admin.show_license(self.license_id).seats_used <= self.SEATS
+
+
+def test_under_return_farming_live_leases_never_exceed_seats_plus_overlap(shop: Shop) -> None:
+    machine = type("Bound", (Farming,), {"shop": shop})
+    machine.TestCase.settings = settings(
+        max_examples=12,
+        stateful_step_count=25,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    machine.TestCase("runTest").runTest()
