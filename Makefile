@@ -6,7 +6,7 @@ LOCK   := requirements/dev.txt
 STAMP  := $(VENV)/.installed
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint format bench soak docs lock clean
+.PHONY: demo test lint format soak docs lock clean
 
 $(STAMP): $(LOCK) pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -30,9 +30,6 @@ lint: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-
-bench: $(STAMP)
-	$(BIN)/python -m benchmarks --output bench-out/bench.json
 
 soak: $(STAMP)
 	$(BIN)/python -m pytest -m soak --override-ini addopts="--import-mode=importlib -ra"

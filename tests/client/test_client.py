@@ -11,7 +11,7 @@ import threading
 import time
 
 import pytest
-from tests.client.world import START, Clock, World, computer, foundation, seal, serve
+from tests.client.world import START, Clock, FakeServer, World, computer, foundation, seal, serve
 
 from modelseal import errors
 from modelseal.client.transport import Answer
@@ -475,6 +475,16 @@ def test_an_ended_lease_is_renewed_once_at_a_load(world, active):
     assert active.status().lease.seq == 2
 
 
+def test_many_loads_of_an_ended_lease_ask_the_server_once(world, active, key):
+    world.server.license_of(key).state = "expired"
+    world.clock.pass_(8 * DAY)
+    before = len(world.server.asked)
+    for _ in range(20):
+        with pytest.raises(errors.LicenseExpired):
+            _keys(active)
+    assert len(world.server.asked) == before + 1
+
+
 def test_an_ended_lease_offline_is_refused_and_its_keys_are_erased(world, active):
     world.clock.pass_(8 * DAY)
     world.server.down = True
@@ -873,7 +883,9 @@ def test_a_catalog_that_goes_back_is_refused(world, active, tmp_path):
 
 
 def test_a_catalog_signed_by_somebody_else_is_refused(world, active, tmp_path):
-    world.server.founded = foundation.__wrapped__()
+    world.server = FakeServer(world.clock, founded=foundation.__wrapped__())
+    world.server.publish(MODEL)
+    active._core._transport = world.server
     with pytest.raises(errors.CatalogInvalid):
         active.pull(tmp_path)
     assert list(tmp_path.glob("*.onnx")) == []

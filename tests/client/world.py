@@ -44,7 +44,7 @@ from modelseal.license.claims import (
 from modelseal.license.lease_keys import Binding
 from modelseal.license.license_key import KeyBinding
 from modelseal.strict_json import b64u
-from modelseal.trust import writing
+from modelseal.trust import KeyList, Use, keylist, writing
 from modelseal.types import EntitlementExpression, to_numeric
 
 PRODUCT = "facefusion"
@@ -209,6 +209,19 @@ class FakeServer:
     blob_stream: Callable[[bytes, dict[str, str]], Stream] | None = None
     version: int = 1
     requests: list[Any] = field(default_factory=list)
+    roots: dict[int, bytes] = field(default_factory=dict)
+    root_key: Any = None
+    key_list: bytes = b""
+    keys_version: int = 1
+    role_key: Any = None
+    targets_key: Any = None
+    online: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        keys = {n.use: n.key for n in (*self.founded.desk_keys, *self.founded.online_keys)}
+        self.root_key, self.role_key, self.targets_key = keys["root"], keys["keys"], keys["targets"]
+        self.online = keys
+        self.key_list = self.founded.documents.key_list
 
     # -- what the publisher does
 
@@ -225,6 +238,39 @@ class FakeServer:
     def publish(self, *models: Published) -> None:
         self.models.extend(models)
         self.version += 1
+
+    def rotate_signing(self) -> None:
+        """New lease, license and status keys, listed beside the old ones."""
+        known = keylist.read(self.key_list)
+        fresh = {use: SigningKey.generate() for use in ("lease", "license", "status")}
+        self.keys_version += 1
+        added = tuple(
+            keylist.trusted(
+                Use(use), key.verify_key(), f"{use}-{self.keys_version}",
+                not_before=START - timedelta(days=1),
+            )
+            for use, key in fresh.items()
+        )  # fmt: skip
+        self.online = {**self.online, **fresh}
+        self.key_list = keylist.write(
+            KeyList(self.keys_version, known.product, known.server_id, known.trait_salt,
+                    (*known.keys, *added))
+        )  # fmt: skip
+        self.version += 1
+
+    def rotate_root(self) -> None:
+        """New keys for root and targets; the new root is signed by the old one too."""
+        old, self.root_key = self.root_key, SigningKey.generate()
+        self.targets_key = SigningKey.generate()
+        self.version += 1
+        number = max(self.roots, default=1) + 1
+        roles = {"root": self.root_key, "targets": self.targets_key}
+        roles |= {name: self.online[name] for name in ("snapshot", "timestamp")}
+        signed = writing.root(
+            number, START + timedelta(days=900),
+            {name: writing.RoleKeys([key.jwk]) for name, key in roles.items()},
+        )  # fmt: skip
+        self.roots[number] = writing.sign(signed, [old, self.root_key])
 
     # -- the transport
 
@@ -294,7 +340,7 @@ class FakeServer:
         return self._renew(known, claims)
 
     def _key_of(self, claims: Any) -> _License | None:
-        opener = next(n.key for n in self.founded.online_keys if n.use == "sealing")
+        opener = self.online["sealing"]
         binding = KeyBinding(SERVER_ID, PRODUCT, claims.iss, claims.nonce)
         return self.licenses.get(license_key.open_key(claims.license_key, opener, binding))
 
@@ -490,8 +536,7 @@ class FakeServer:
         return self._sign(claims, "status")
 
     def _sign(self, claims: Any, use: str) -> str:
-        signers = [n.key for n in self.founded.online_keys if n.use == use]
-        return tokens.sign(claims, signers)
+        return tokens.sign(claims, [self.online[use]])
 
     def _granted(self, lic: _License) -> list[Published]:
         granted = set(lic.entitlements)
@@ -503,8 +548,7 @@ class FakeServer:
     # -- the catalog
 
     def _catalog(self, name: str) -> Answer:
-        documents = self.founded.documents
-        keys = {n.use: n.key for n in (*self.founded.desk_keys, *self.founded.online_keys)}
+        keys = self.online
         later = START + timedelta(days=365)
         entries = {
             f"models/{m.model}/{m.release}/{m.name}.sealed": writing.target(
@@ -516,14 +560,17 @@ class FakeServer:
             )
             for m in self.models
         }  # fmt: skip
-        role = writing.RoleKeys([keys["keys"].jwk])
-        targets = documents.targets
+        role = writing.RoleKeys([self.role_key.jwk])
+        targets, keys_role = self.founded.documents.targets, self.founded.documents.keys_role
         if self.version > 1:
             targets = writing.sign(
-                writing.targets(self.version, later, role, entries), [keys["targets"]]
+                writing.targets(self.version, later, role, entries), [self.targets_key]
             )
+        if self.keys_version > 1:
+            signed = writing.keys_role(self.keys_version, later, self.key_list)
+            keys_role = writing.sign(signed, [self.role_key])
         snapshot = writing.sign(
-            writing.snapshot(self.version, later, targets=targets, keys_role=documents.keys_role),
+            writing.snapshot(self.version, later, targets=targets, keys_role=keys_role),
             [keys["snapshot"]],
         )
         timestamp = writing.sign(
@@ -533,8 +580,9 @@ class FakeServer:
             "timestamp.json": timestamp,
             f"{self.version}.snapshot.json": snapshot,
             f"{self.version}.targets.json": targets,
-            "1.keys.json": documents.keys_role,
-            f"targets/{hashlib.sha256(documents.key_list).hexdigest()}.keys": documents.key_list,
+            f"{self.keys_version}.keys.json": keys_role,
+            f"targets/{hashlib.sha256(self.key_list).hexdigest()}.keys": self.key_list,
+            **{f"{number}.root.json": data for number, data in self.roots.items()},
         }
         if name not in files:
             return Answer(404, {"content-type": "application/problem+json"}, b"{}")

@@ -54,7 +54,7 @@ def sealing(maker: Any, plan: Any, **more: Any) -> Any:
         {"model_version": "e\u0301"},
         {"release": -1},
         {"release": True},
-        {"created_at": datetime(2026, 1, 1)},  # noqa: DTZ001 - naive on purpose
+        {"created_at": datetime(2026, 1, 1)},
         {"suite": 3},
         {"chunk_bytes": 65535},
         {"chunk_bytes": 98304},

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from tests.license.world import FakeTrust, trust_of
 
 from modelseal.crypto.hpke import KemPrivateKey
 from modelseal.crypto.signing import SigningKey
-from tests.license.world import FakeTrust, trust_of
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.license.world import b64, lease_claims, raw_token, trust_of
 
 from modelseal.crypto.signing import SigningKey
 from modelseal.errors import InvalidBytes
@@ -22,7 +23,6 @@ from modelseal.license.claims import (
     StatusListClaims,
 )
 from modelseal.strict_json import b64u, encode
-from tests.license.world import b64, lease_claims, raw_token, trust_of
 
 KEY = SigningKey.generate()
 OTHER = SigningKey.generate()
@@ -154,7 +154,7 @@ TABLE = {
         "token_signature",
     ),
     "header exchanged under the old signature": (
-        f"{b64({'alg': 'Ed25519', 'kid': KEY.kid, 'typ': 'lease+jwt'})}.{BODY}.{SIGNATURE[:-4]}AAAA",
+        f"{b64({'alg': 'Ed25519', 'kid': KEY.kid, 'typ': 'lease+jwt'})}.{BODY}.{SIGNATURE[:-4]}AAAA",  # noqa: E501
         "token_signature",
     ),
     # base64url

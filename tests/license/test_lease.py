@@ -8,13 +8,6 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from modelseal.errors import AnswerInvalid, Misuse, by_code
-from modelseal.license import lease
-from modelseal.license.claims import Confirmation
-from modelseal.license.lease import Phase, Word
-from modelseal.license.status import Status
-from modelseal.types import LeaseState, from_numeric
 from tests.license.world import (
     DAY,
     DEVICE,
@@ -26,6 +19,13 @@ from tests.license.world import (
     license_claims,
     release_claims,
 )
+
+from modelseal.errors import AnswerInvalid, Misuse, by_code
+from modelseal.license import lease
+from modelseal.license.claims import Confirmation
+from modelseal.license.lease import Phase, Word
+from modelseal.license.status import Status
+from modelseal.types import LeaseState, from_numeric
 
 JKT = "j" * 43
 LICENSE = license_claims(JKT)

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.license.world import DEVICE, IAT, LEASE, LICENSE, NONCE, PRODUCT, lease_claims, trust_of
 
 from modelseal import cbor
 from modelseal.crypto.hpke import KemPrivateKey
@@ -16,7 +17,6 @@ from modelseal.license import lease_keys, tokens
 from modelseal.license.claims import Entitlement, LeaseClaims
 from modelseal.license.lease_keys import BUNDLE_SECTION, MAX_KEYS, Binding
 from modelseal.strict_json import b64u, unb64u
-from tests.license.world import DEVICE, IAT, LEASE, LICENSE, NONCE, PRODUCT, lease_claims, trust_of
 
 KEM = KemPrivateKey.generate()
 BINDING = Binding("lease", PRODUCT, LICENSE, DEVICE, LEASE, 3, IAT + 600, 0, "j" * 43)

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.license.world import NONCE, PRODUCT, SERVER
 
 from modelseal.crypto.hpke import KemPrivateKey
 from modelseal.errors import LicenseKeyMistyped, Misuse, SealedKeyInvalid
@@ -17,7 +18,6 @@ from modelseal.ids import CROCKFORD
 from modelseal.license import license_key
 from modelseal.license.license_key import KeyBinding
 from modelseal.strict_json import b64u
-from tests.license.world import NONCE, PRODUCT, SERVER
 
 RAW = st.binary(min_size=10, max_size=10)
 SAMPLE = bytes.fromhex("00112233445566778899")

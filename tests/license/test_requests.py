@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from tests.license.world import (
+    LICENSE,
+    SERVER,
+    lease_claims,
+    raw_token,
+    request_claims,
+)
 
 from modelseal.crypto.signing import SigningKey
 from modelseal.errors import (
@@ -20,13 +27,6 @@ from modelseal.errors import (
 )
 from modelseal.license import tokens
 from modelseal.license.claims import KemKey, TraitDigest
-from tests.license.world import (
-    LICENSE,
-    SERVER,
-    lease_claims,
-    raw_token,
-    request_claims,
-)
 
 
 def header(key):

@@ -9,13 +9,13 @@ from datetime import timedelta
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.license.world import IAT, LIST_URI, NOW, lease_claims, status_claims
 
 from modelseal.errors import InvalidBytes, Misuse, TokenClaims, TokenTooLarge, TokenType
 from modelseal.license import status, tokens
 from modelseal.license.claims import StatusListBody
 from modelseal.license.status import Status
 from modelseal.strict_json import b64u, unb64u
-from tests.license.world import IAT, LIST_URI, NOW, lease_claims, status_claims
 
 STATUSES = st.dictionaries(st.integers(0, 999), st.sampled_from(list(Status)), max_size=40)
 

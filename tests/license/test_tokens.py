@@ -8,6 +8,17 @@ import msgspec
 import pytest
 from joserfc import jws as joserfc_jws
 from joserfc.jwk import ECKey, OKPKey, RSAKey
+from tests.license.world import (
+    ALGORITHMS,
+    IAT,
+    PRODUCT,
+    FakeTrust,
+    every_claims,
+    lease_claims,
+    license_claims,
+    raw_token,
+    trust_of,
+)
 
 from modelseal.errors import (
     Misuse,
@@ -24,17 +35,6 @@ from modelseal.errors import (
 from modelseal.license import tokens
 from modelseal.license.claims import DenialClaims, LeaseClaims, LicenseClaims, SealedKeys
 from modelseal.strict_json import encode
-from tests.license.world import (
-    ALGORITHMS,
-    IAT,
-    PRODUCT,
-    FakeTrust,
-    every_claims,
-    lease_claims,
-    license_claims,
-    raw_token,
-    trust_of,
-)
 
 _JOSERFC = {"OKP": OKPKey, "EC": ECKey, "RSA": RSAKey}
 

@@ -78,7 +78,7 @@ def test_a_key_is_unknown_for_another_use_and_outside_its_validity(product: Any)
     with pytest.raises(TokenKeyUnknown):
         trust.verify_keys(Use.LEASE, "x" * 43, product.now)
     with pytest.raises(Misuse):
-        trust.verify_keys(Use.LEASE, product.lease.kid, datetime(2026, 1, 1))  # noqa: DTZ001
+        trust.verify_keys(Use.LEASE, product.lease.kid, datetime(2026, 1, 1))
 
 
 def test_a_retired_key_ends_exactly_at_its_not_after(product: Any) -> None:
@@ -390,6 +390,6 @@ def test_a_naive_now_is_misuse(product: Any) -> None:
             product.trust(),
             roots=[],
             **product.documents(),
-            now=datetime(2026, 3, 1),  # noqa: DTZ001
+            now=datetime(2026, 3, 1),
         )
     assert product.now.tzinfo is UTC

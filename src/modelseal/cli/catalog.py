@@ -38,25 +38,3 @@ def list_(
         ),
         as_json=json,
     )
-
-
-@app.command()
-def sign(
-    home: options.Home = None,
-    server: options.Server = None,
-    ca: options.Ca = None,
-    json: options.Json = False,
-) -> None:
-    """Sign the catalog and the list of keys anew in the desk, before they end."""
-    from modelseal.desk import publishing
-
-    with context.workspace(home) as desk, context.admin(home, server, ca) as api:
-        state = publishing.sign_catalog(desk, api)
-    talk.answer(
-        {"targets_version": state.targets.version, "keys_version": state.keys.version},
-        lambda: talk.say(
-            f"Signed: catalog version {state.targets.version} until"
-            f" {talk.cell(state.targets.expires_at)}."
-        ),
-        as_json=json,
-    )

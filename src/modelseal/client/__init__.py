@@ -4,7 +4,7 @@ from modelseal.client.activation import EulaTerms, Holder, LicenseInfo
 from modelseal.client.api import Client
 from modelseal.client.events import Event, EventName
 from modelseal.client.ports import Ports
-from modelseal.client.pull import Pulled, PulledModel
+from modelseal.client.pulled import Pulled, PulledModel
 from modelseal.client.renewal import Returned
 from modelseal.client.standing import Standing
 from modelseal.client.status import Status

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +13,7 @@ from modelseal.client.asking import Denied, Question
 from modelseal.client.config import check_digest
 from modelseal.client.core import Core, Held
 from modelseal.client.identity import Identity
+from modelseal.client.pulled import Progress
 from modelseal.errors import (
     AnswerInvalid,
     ConfigInvalid,
@@ -31,7 +31,6 @@ from modelseal.license.license_key import KeyBinding
 LOCK_SECONDS = 60.0
 _MAX_LABEL = 64
 
-Progress = Callable[[int, int, str], object]
 _STEPS = ("reading this computer", "asking the server", "storing the lease")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from modelseal.client import asking
+from modelseal.client import asking, trusting
 from modelseal.client.asking import Denied, Question
 from modelseal.client.core import Core
 from modelseal.client.identity import Identity
@@ -34,7 +34,7 @@ def accept(
     question stays pending. Under the lock.
     """
     token = asking.text_of(found, "lease")
-    claims = core.read_token(token, LeaseClaims)
+    claims = trusting.read_token(core, token, LeaseClaims)
     asking.check(claims, asked, question.identity)
     license_ = _license(core, found, claims, asked, needed=license_needed)
     core.store.accept_lease(question.identity, question.keys, lease=token, license_=license_)
@@ -71,7 +71,7 @@ def _license(
             raise AnswerInvalid("the lease is for another license")
         return None
     token = asking.text_of(found, "license")
-    claims = core.read_token(token, LicenseClaims)
+    claims = trusting.read_token(core, token, LicenseClaims)
     if claims.sub != lease.lic:
         raise AnswerInvalid("license and lease do not belong together")
     return token

@@ -18,18 +18,25 @@ from pathlib import Path
 from types import TracebackType
 
 from modelseal import ids
-from modelseal.client import activation, keys, renewal, settings, standing, status, unattended
-from modelseal.client import pull as pulling
+from modelseal.client import (
+    activation,
+    keys,
+    renewal,
+    settings,
+    standing,
+    status,
+    trusting,
+    unattended,
+)
 from modelseal.client.activation import LicenseInfo, Wish
 from modelseal.client.background import Keeper
 from modelseal.client.clock import RunClock
 from modelseal.client.core import Core
-from modelseal.client.download import Progress
 from modelseal.client.events import Callback, Events
 from modelseal.client.heartbeat import Heartbeat
 from modelseal.client.journal import Journal
 from modelseal.client.ports import Ports
-from modelseal.client.pull import Pulled
+from modelseal.client.pulled import Progress, Pulled
 from modelseal.client.record import MemoryNote
 from modelseal.client.renewal import Returned
 from modelseal.client.settings import PathLike, Settings
@@ -173,6 +180,8 @@ class Client:
         bytes in all, name)``. Raises the refusal, ``CatalogInvalid``, ``WrongPublisher``,
         ``DownloadDamaged``, ``DiskFull`` and other ``Unavailable`` errors; verified bytes stay.
         """
+        from modelseal.client import pull as pulling
+
         with self._told():
             self._start_of_use()
             return pulling.pull(self._core, None if to is None else Path(to), on_progress)
@@ -353,7 +362,7 @@ class Client:
         """Whether the lease was renewed because the catalog has this file and it is granted."""
         license_ = found.license
         try:
-            listed = pulling.refresh(self._core).file(file_id)
+            listed = trusting.refresh(self._core).file(file_id)
         except (Unavailable, InvalidBytes) as error:
             self._core.journal.write("catalog_not_read", code=error.code)
             return False

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from modelseal import device
-from modelseal.client import answers
+from modelseal.client import answers, trusting
 from modelseal.client.answers import SignedRefusal
 from modelseal.client.core import Core, Held
 from modelseal.client.identity import Identity
@@ -250,7 +250,7 @@ def _verified(
     core: Core, identity: Identity, asked: RequestClaims, refusal: SignedRefusal
 ) -> Denied:
     try:
-        denial = core.read_token(refusal.denial, DenialClaims)
+        denial = trusting.read_token(core, refusal.denial, DenialClaims)
     except InvalidBytes as error:
         saw = f"a refusal whose signature does not hold ({error.code})"
         raise AnswerUnsigned(

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 _PAGE_BYTES = 65536
 _ROOTS = "root_history"
+_MAX_ROOTS = 1024
 
 
 class _Custom(msgspec.Struct, frozen=True):
@@ -132,14 +133,13 @@ def stored(folder: Path, trust: Trust) -> Catalog | None:
 
 
 def roots_after(folder: Path, version: int) -> list[bytes]:
-    """The stored TUF roots that follow root ``version``, in order, without a gap."""
-    found = []
-    while True:
-        version += 1
-        try:
-            found.append((folder / _ROOTS / f"{version}.root.json").read_bytes())
-        except OSError:
-            return found
+    """The stored TUF roots that follow root ``version`` up to the newest that python-tuf trusts."""
+    try:
+        newest = int(msgspec.json.decode((folder / "root.json").read_bytes())["signed"]["version"])
+        numbers = range(version + 1, min(newest, version + _MAX_ROOTS) + 1)
+        return [(folder / _ROOTS / f"{number}.root.json").read_bytes() for number in numbers]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
 
 
 def _updater(folder: Path, trust: Trust, transport: Transport, server: str) -> Updater:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from modelseal.client import answers, lock
 from modelseal.client.folder import translate
 from modelseal.client.partial import Expected, Partial
+from modelseal.client.pulled import Progress
 from modelseal.client.transport import Answer, Stream, Transport
 from modelseal.errors import (
     DownloadDamaged,
@@ -25,9 +26,6 @@ from modelseal.errors import (
     StateBusy,
     StateNotWritable,
 )
-
-Progress = Callable[[int, int, str], object]
-"""Called with the bytes done, the bytes in all and the name."""
 
 _TRIES_WITHOUT_PROGRESS = 2
 _PAGE_BYTES = 65536

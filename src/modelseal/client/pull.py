@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from modelseal import container
-from modelseal.client import catalog as catalogs
-from modelseal.client import download, keys, renewal, verified
+from modelseal.client import download, keys, renewal, trusting, verified
 from modelseal.client.catalog import Catalog, CatalogModel
 from modelseal.client.core import Core, Held
-from modelseal.client.download import Progress
 from modelseal.client.filesource import FileSource
 from modelseal.client.folder import translate
 from modelseal.client.identity import Identity
-from modelseal.client.lock import exclusive
 from modelseal.client.partial import Expected
+from modelseal.client.pulled import Progress, Pulled, PulledModel
 from modelseal.client.standing import Standing, take
-from modelseal.client.state import CATALOG
 from modelseal.errors import (
     CatalogInvalid,
     InvalidBytes,
@@ -26,49 +22,7 @@ from modelseal.errors import (
     StateDamaged,
 )
 
-LOCK_SECONDS = 60.0
 _MODELS = "models"
-
-
-@dataclass(frozen=True, slots=True)
-class PulledModel:
-    """One sealed model in its place; ``outcome`` is ``downloaded`` or ``present``."""
-
-    name: str
-    path: str
-    model: str
-    model_version: str
-    release: int
-    size_bytes: int
-    outcome: str
-
-
-@dataclass(frozen=True, slots=True)
-class Pulled:
-    """What ``pull`` left behind; ``not_granted`` names models of the product beyond the license."""
-
-    models: tuple[PulledModel, ...]
-    not_granted: tuple[str, ...]
-    renewed: bool
-
-
-def refresh(core: Core) -> Catalog:
-    """The catalog as the server has it now; newer keys and roots in it are stored as trust."""
-    folder = core.store.path / CATALOG
-    core.store.folder.create()
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise translate(error, folder, writing=True) from None
-    with exclusive(
-        folder, timeout_seconds=LOCK_SECONDS, monotonic=core.ports.monotonic, sleep=core.ports.sleep
-    ):
-        found = catalogs.refresh(folder, core.trust, core.transport, core.server, core.ports.now())
-    if found.trust.raw != core.trust.raw:
-        with core.locked(LOCK_SECONDS):
-            core.use_trust(found.trust)
-        core.journal.write("trust_updated", keys=found.trust.keys_version)
-    return found
 
 
 def pull(core: Core, to: Path | None, progress: Progress | None) -> Pulled:
@@ -79,7 +33,7 @@ def pull(core: Core, to: Path | None, progress: Progress | None) -> Pulled:
     refusal when nothing may be opened, ``CatalogInvalid``, ``Unavailable`` errors and what
     ``download.fetch`` raises; files that were done stay.
     """
-    catalog = refresh(core)
+    catalog = trusting.refresh(core)
     standing = take(core, core.ports.now())
     granted, beyond = _split(catalog, standing)
     renewed = _lacks_keys(core, standing.held, granted)

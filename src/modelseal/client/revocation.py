@@ -9,10 +9,10 @@ from __future__ import annotations
 from datetime import datetime
 from urllib.parse import urlsplit
 
-from modelseal.client import answers
+from modelseal.client import answers, trusting
 from modelseal.client.core import Core, Held
 from modelseal.client.record import StatusNote
-from modelseal.errors import AnswerInvalid, InvalidBytes, ModelsealError
+from modelseal.errors import AnswerInvalid, ModelsealError, TokenKeyUnknown
 from modelseal.license import status as lists
 from modelseal.license.status import Status, StatusList
 from modelseal.types import to_numeric
@@ -59,8 +59,8 @@ def _fetch(core: Core, uri: str) -> StatusList:
         raise answers.unsigned(answer, core.server)
     try:
         return lists.parse(answer.body, core.trust, uri=uri)
-    except InvalidBytes:
-        core.forget_trust()
+    except TokenKeyUnknown:
+        trusting.refresh(core)
         return lists.parse(answer.body, core.trust, uri=uri)
 
 

@@ -12,7 +12,6 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Protocol
 from urllib.parse import urlsplit
@@ -97,6 +96,8 @@ class Transport(Protocol):
 
 def user_agent() -> str:
     """``modelseal/<version>``, nothing about the computer."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return f"modelseal/{version('modelseal')}"
     except PackageNotFoundError:  # pragma: no cover - only in odd frozen programs

@@ -23,6 +23,7 @@ class ClientLicensee:
 
     def __init__(self, client: Client) -> None:
         self.client = client
+        self._noted: set[tuple[MemoryProtection, bool]] = set()
 
     def verify(self, model: SealedModel) -> VerifiedModel:
         """See ``ports.Licensee``."""
@@ -53,7 +54,9 @@ class ClientLicensee:
 
     def reached(self, protection: MemoryProtection, *, swap_safe: bool) -> None:
         """See ``ports.Licensee``."""
-        self.client.note_memory(protection, swap_safe=swap_safe)
+        if (protection, swap_safe) not in self._noted:
+            self._noted.add((protection, swap_safe))
+            self.client.note_memory(protection, swap_safe=swap_safe)
 
     def refusal(self, error: ModelsealError) -> None:
         """See ``ports.Licensee``."""

@@ -31,7 +31,7 @@ from modelseal.server.http.work import AnyRequest, admin_of, read, run
 
 BASE = "/v1/admin"
 Cursor = Annotated[str | None, QueryParameter(name="cursor", max_length=256)]
-Query = Annotated[str | None, Parameter(max_length=254)]
+Query = Annotated[str | None, QueryParameter(max_length=254)]
 
 
 class Because(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -144,7 +144,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     "trust_expired": (
         "The server's list of keys has expired.",
         "Its publisher has not signed it anew in time.",
-        "Tell the publisher to run `modelseal catalog sign`; nothing was changed here.",
+        "Tell the publisher to sign it anew; nothing was changed here.",
     ),
     "catalog_invalid": (
         "The catalog of models cannot be trusted[: {detail}].",

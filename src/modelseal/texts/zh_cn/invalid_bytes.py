@@ -144,7 +144,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     "trust_expired": (
         "服务器的密钥列表已过期。",
         "发布者没有及时重新签名。",
-        "请告知发布者运行 `modelseal catalog sign`；本设备没有任何更改。",
+        "请告知发布者重新签名；本设备没有任何更改。",
     ),
     "catalog_invalid": (
         "模型目录不可信[：{detail}]。",

@@ -1,0 +1,56 @@
+"""Carrying the trust forward: the catalog brings newer keys and roots, signed by older ones."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from modelseal.client import catalog as catalogs
+from modelseal.client.catalog import Catalog
+from modelseal.client.core import Core
+from modelseal.client.folder import FOLDER_MODE, translate
+from modelseal.client.lock import exclusive
+from modelseal.client.state import CATALOG
+from modelseal.errors import ModelsealError, TokenKeyUnknown
+
+T = TypeVar("T")
+LOCK_SECONDS = 60.0
+
+
+def refresh(core: Core) -> Catalog:
+    """The catalog as the server has it now; newer keys and roots in it are stored as trust.
+
+    Raises ``CatalogInvalid``, ``TrustExpired``, ``TrustRollback``, ``Unavailable`` errors.
+    """
+    folder = core.store.path / CATALOG
+    core.store.folder.create()
+    try:
+        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+    except OSError as error:
+        raise translate(error, folder, writing=True) from None
+    with exclusive(
+        folder, timeout_seconds=LOCK_SECONDS, monotonic=core.ports.monotonic, sleep=core.ports.sleep
+    ):
+        found = catalogs.refresh(folder, core.trust, core.transport, core.server, core.ports.now())
+    if found.trust.raw != core.trust.raw:
+        with core.locked(LOCK_SECONDS):
+            core.use_trust(found.trust)
+        core.journal.write(
+            "trust_updated", root=found.trust.root_version, keys=found.trust.keys_version
+        )
+    return found
+
+
+def read_token(core: Core, token: str, cls: type[T]) -> T:
+    """The verified claims of a token that the server just sent.
+
+    A key that is not known yet may have been rotated in: the catalog is asked once.
+    """
+    try:
+        return core.read_token(token, cls)
+    except TokenKeyUnknown as unknown:
+        try:
+            refresh(core)
+        except ModelsealError as error:
+            core.journal.write("catalog_not_read", code=error.code, detail=error.detail)
+            raise unknown from None
+        return core.read_token(token, cls)
