@@ -317,6 +317,11 @@ def test_the_daily_path_of_a_user_with_a_program_that_was_never_changed(
     assert "face.restore" in found.stderr and "[not_entitled]" in found.stderr
     status = cli("status", "--json", env=clean, cwd=app)
     assert '"not_entitled"' in status.stdout
+    shutil.copy(plain, app / "models" / "plain.onnx")
+    program = [sys.executable, app / "app.py", app / "models" / "plain.onnx"]
+    assert cli("run", "--", *program, env=clean).returncode == 1
+    (journal,) = (tmp_path / "data").rglob("journal")
+    assert '"not_sealed"' in journal.read_text()
     bare = subprocess.run(
         [sys.executable, str(app / "app.py"), str(app / "models" / SWAP)],
         env=clean, capture_output=True, text=True, timeout=120,

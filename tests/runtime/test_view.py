@@ -231,3 +231,18 @@ def test_what_the_system_says_becomes_our_error() -> None:
         (errno.EIO, StorageFailed),
     ):
         assert type(translate(OSError(number, "x"), "/p")) is kind
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_opens_for_itself(shop: Shop, licensee: ShopLicensee) -> None:
+    path, _ = shop.seal("m.bin", TEXT)
+    view = open_view(path, licensee)
+    with view.shared("m.bin") as held:
+        child = os.fork()
+        if child == 0:
+            found = bytes(open_view(path, licensee).private("m.bin"))
+            os._exit(0 if found == TEXT == bytes(held) else 1)
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+        assert bytes(held) == TEXT

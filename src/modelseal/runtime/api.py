@@ -42,5 +42,5 @@ def load(framework: str, path: Any, *args: Any, **kwargs: Any) -> Any:
         raise NotFound("no adapter of this name is installed", name=str(framework)[:64])
     adapter = adapters[framework]
     view = open_sealed(path)
-    with report.told(default.current_or_none, label(path)):
+    with report.told(default.for_record, label(path)):
         return adapter.load(view, choose(view, ()), *args, **kwargs)

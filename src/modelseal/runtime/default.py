@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelseal.errors import ClientAmbiguous
+from modelseal.errors import ClientAmbiguous, ModelsealError
 from modelseal.runtime import hook
 from modelseal.runtime.policy import Policy
 from modelseal.runtime.ports import Licensee
@@ -61,10 +61,12 @@ def current() -> Licensee:
         return licensee
 
 
-def current_or_none() -> Licensee | None:
-    """The licensee in use when there is one already: for telling a refusal, never for opening."""
-    with _lock:
-        return _used or (_found[1] if _found else None)
+def for_record() -> Licensee | None:
+    """Whoever keeps the journal in which a refusal belongs; None when there is nobody."""
+    try:
+        return current()
+    except ModelsealError:
+        return None
 
 
 def policy() -> Policy:

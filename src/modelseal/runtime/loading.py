@@ -31,7 +31,7 @@ def open_sealed(given: object) -> View:
     Raises ``NotSealed`` for a plain file, ``InputMissing`` when there is none; a refusal has been
     told (stderr, journal) before it leaves.
     """
-    with report.told(default.current_or_none, label(given)):
+    with report.told(default.for_record, label(given)):
         if not _hardened:
             _hardened.append(harden_process())
         return open_view(given, default.current())
@@ -44,7 +44,7 @@ def is_plain(given: object, *, allow_plain: bool) -> bool:
     ``InputMissing``.
     """
     path = label(given)
-    with report.told(default.current_or_none, path):
+    with report.told(default.for_record, path):
         if isinstance(given, (bytes, bytearray, memoryview)):
             sealed: bool | None = is_sealed_bytes(given)
         else:

@@ -34,7 +34,7 @@ class SealedOnnx:
         with contextlib.ExitStack() as stack:
             view = open_sealed(self._given)
             stack.callback(view.close)
-            with report.told(default.current_or_none, self.path):
+            with report.told(default.for_record, self.path):
                 name = choose(view, ENDINGS)
                 opened = _Opened(view, name, stack.enter_context(view.shared(name)), stack)
                 opened.plain_beside = self._plain_beside
@@ -46,7 +46,7 @@ class SealedOnnx:
 
     def refused(self, error: ModelsealError) -> None:
         """``error`` is on stderr and in the journal."""
-        report.tell(error, self.path, default.current_or_none())
+        report.tell(error, self.path, default.for_record())
 
 
 class _Opened:

@@ -52,7 +52,7 @@ class SealedFile:
         self, name: str | None = None, *, offset: int = 0, size_bytes: int | None = None
     ) -> memoryview:
         """The same bytes in writable memory of the caller's own, wiped when the view goes."""
-        with report.told(default.current_or_none, self._path):
+        with report.told(default.for_record, self._path):
             name = self._name(name)
             length = self._view.size(name)
             if offset < 0 or (size_bytes is not None and size_bytes < 0):

@@ -65,11 +65,11 @@ def open_tensors(given: object, framework: str, device: Any) -> TensorFile:
     path = label(given)
     view = open_sealed(given)
 
-    with report.told(default.current_or_none, path):
+    with report.told(default.for_record, path):
         name = choose(view, ENDINGS)
 
         def read(start: int, stop: int) -> memoryview:
-            with report.told(default.current_or_none, path):
+            with report.told(default.for_record, path):
                 return view.private(name, start, stop)
 
         return TensorFile(read, view.size(name), framework, device, view.close)

@@ -33,7 +33,7 @@ def load_sealed(given: object, load: Any, args: tuple[Any, ...], kwargs: dict[st
     """``load`` (the plain ``torch.load``) over the sealed file."""
     path = label(given)
     view = open_sealed(given)
-    with SealedFile(view, path) as sealed, report.told(default.current_or_none, path):
+    with SealedFile(view, path) as sealed, report.told(default.for_record, path):
         reader = sealed.open(choose(view, ENDINGS))
         buffered = cast("io.BufferedReader", io.BufferedReader(reader, 1 << 20))
         return adapter.load(buffered, load, args, kwargs)

@@ -31,7 +31,7 @@ def _refusing(name: str, original: Any) -> Any:
             from modelseal.runtime.loading import label
 
             path = label(f)
-            with report.told(default.current_or_none, path):
+            with report.told(default.for_record, path):
                 raise EgressRefused(
                     f"onnx.{name} would hand out the whole model; a session opens it",
                     what=f"onnx.{name}",

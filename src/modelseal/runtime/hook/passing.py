@@ -28,7 +28,7 @@ def is_ours(given: object) -> bool:
         from modelseal.errors import NotSealed
         from modelseal.runtime import default, report
 
-        with report.told(default.current_or_none, path):
+        with report.told(default.for_record, path):
             if default.policy().demands(path):
                 raise NotSealed("modelseal.toml wants this file sealed", path=path)
     return bool(sealed)
