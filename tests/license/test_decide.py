@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from tests.license.world import NOW, PRODUCT
 
 from modelseal.errors import AssuranceNotReached, Misuse, ModelsealError, Refused, by_code
 from modelseal.license.decide import STEPS, decide, explain, granted, narrowed
@@ -22,7 +23,6 @@ from modelseal.license.facts import (
     SeatFacts,
     SectionFacts,
 )
-from tests.license.world import NOW, PRODUCT
 
 SECOND = timedelta(seconds=1)
 DAY = timedelta(days=1)
@@ -219,7 +219,7 @@ def test_every_step_is_in_the_table_and_numbered_in_order():
     assert set(codes) == set(CASES) | {"(denial)"}
     for step in STEPS:
         if step.code != "(denial)":
-            asked = {a for a in step.actions}
+            asked = set(step.actions)
             assert set(CASES[step.code][1]) <= asked
             assert by_code(step.code) is not None
 

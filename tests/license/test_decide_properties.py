@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.license.world import PRODUCT
 
 from modelseal.errors import InvalidBytes, Misuse
 from modelseal.license import facts as facts_module
@@ -27,7 +28,6 @@ from modelseal.license.facts import (
     SectionFacts,
     from_json,
 )
-from tests.license.world import PRODUCT
 
 BASE = datetime(2026, 3, 1, tzinfo=UTC)
 TIMES = st.integers(-1000, 1000).map(lambda n: BASE + timedelta(seconds=n * 100))
@@ -147,58 +147,99 @@ def _later_by(facts: Facts, seconds: int) -> Facts:
 
 # Each makes the case of the asker worse in one respect, or leaves it as it is.
 NARROWINGS = {
-    "license suspended": lambda f: replaced(f, license=replaced(f.license, state="suspended"))
-        if f.license and f.license.state == "active" else f,
+    "license suspended": lambda f: (
+        replaced(f, license=replaced(f.license, state="suspended"))
+        if f.license and f.license.state == "active"
+        else f
+    ),
     "license revoked": lambda f: replaced(f, license=replaced(f.license, state="revoked")),
     "license gone": lambda f: f if f.action is Action.TRIAL else replaced(f, license=None),
-    "license ends earlier": lambda f: replaced(f, license=replaced(f.license, expires_at=BASE)
+    "license ends earlier": lambda f: replaced(
+        f,
+        license=replaced(f.license, expires_at=BASE)
         if f.license and (f.license.expires_at is None or f.license.expires_at > BASE)
-        else f.license),
+        else f.license,
+    ),
     "no late payment": lambda f: replaced(f, license=replaced(f.license, late_payment_seconds=0)),
-    "license begins later": lambda f: replaced(f, license=replaced(f.license, starts_at=f.now
-        + timedelta(days=9)) if f.license else None),
-    "fewer entitlements": lambda f: replaced(
-        f, license=replaced(f.license, entitlements=f.license.entitlements[1:])) if f.license else f,
-    "fewer in the lease": lambda f: replaced(
-        f, lease=replaced(f.lease, entitlements=f.lease.entitlements[1:])) if f.lease else f,
+    "license begins later": lambda f: replaced(
+        f, license=replaced(f.license, starts_at=f.now + timedelta(days=9)) if f.license else None
+    ),
+    "fewer entitlements": lambda f: (
+        replaced(f, license=replaced(f.license, entitlements=f.license.entitlements[1:]))
+        if f.license
+        else f
+    ),
+    "fewer in the lease": lambda f: (
+        replaced(f, lease=replaced(f.lease, entitlements=f.lease.entitlements[1:]))
+        if f.lease
+        else f
+    ),
     "a higher level wanted": lambda f: replaced(f, license=replaced(f.license, min_level=5)),
     "more memory wanted": lambda f: replaced(f, license=replaced(f.license, memory="secret")),
-    "enforcement hardware": lambda f: replaced(f, license=replaced(f.license, enforcement="hardware"))
-        if "hardware" not in f.device.enforcement or (f.license and f.license.enforcement == "hardware")
-        else f,
+    "enforcement hardware": lambda f: (
+        replaced(f, license=replaced(f.license, enforcement="hardware"))
+        if "hardware" not in f.device.enforcement
+        or (f.license and f.license.enforcement == "hardware")
+        else f
+    ),
     "unbound not allowed": lambda f: replaced(f, license=replaced(f.license, allow_unbound=False)),
     "no virtual machines": lambda f: replaced(f, license=replaced(f.license, allow_vm=False)),
     "no containers": lambda f: replaced(f, license=replaced(f.license, allow_container=False)),
     "an agreement": lambda f: replaced(f, license=replaced(f.license, eula_digest="new")),
     "device revoked": lambda f: replaced(f, device=replaced(f.device, state="revoked")),
-    "device returned": lambda f: f if f.action in (Action.RETURN, Action.ACTIVATE, Action.TRIAL,
-        Action.LOOKUP) or f.device.state == "new" else replaced(f, device=replaced(f.device, state="returned")),
+    "device returned": lambda f: (
+        f
+        if f.action in (Action.RETURN, Action.ACTIVATE, Action.TRIAL, Action.LOOKUP)
+        or f.device.state == "new"
+        else replaced(f, device=replaced(f.device, state="returned"))
+    ),
     "key not proved": lambda f: replaced(f, device=replaced(f.device, proved_jkt=None)),
     "unbound": lambda f: replaced(f, device=replaced(f.device, unbound=True)),
-    "no operator identity": lambda f: replaced(f, device=replaced(f.device, operator_identity=False)),
+    "no operator identity": lambda f: replaced(
+        f, device=replaced(f.device, operator_identity=False)
+    ),
     "more drift": lambda f: replaced(f, device=replaced(f.device, drift=f.device.drift + 1)),
-    "lower level": lambda f: replaced(f, device=replaced(f.device, level=max(0, f.device.level - 1))),
+    "lower level": lambda f: replaced(
+        f, device=replaced(f.device, level=max(0, f.device.level - 1))
+    ),
     "no memory protection": lambda f: replaced(f, device=replaced(f.device, memory="none")),
-    "fewer enforcements": lambda f: replaced(f, device=replaced(f.device,
-        enforcement=f.device.enforcement[1:])),
+    "fewer enforcements": lambda f: replaced(
+        f, device=replaced(f.device, enforcement=f.device.enforcement[1:])
+    ),
     "agreement not accepted": lambda f: replaced(f, device=replaced(f.device, eula_digest=None)),
     "says nothing of vm": lambda f: replaced(f, device=replaced(f.device, vm=None)),
     "fork": lambda f: replaced(f, chain=Chain.FORK),
     "no seat": lambda f: replaced(f, seat=replaced(f.seat, outcome="none")),
-    "lease gone": lambda f: replaced(f, lease=None) if f.action in (Action.LOAD, Action.RELEASE) else f,
+    "lease gone": lambda f: (
+        replaced(f, lease=None) if f.action in (Action.LOAD, Action.RELEASE) else f
+    ),
     "lease superseded": lambda f: replaced(f, lease=replaced(f.lease, superseded=True)),
-    "lease ends earlier": lambda f: replaced(f, lease=replaced(f.lease,
-        expires_at=f.lease.expires_at - timedelta(seconds=77))) if f.lease else f,
+    "lease ends earlier": lambda f: (
+        replaced(f, lease=replaced(f.lease, expires_at=f.lease.expires_at - timedelta(seconds=77)))
+        if f.lease
+        else f
+    ),
     "denied": lambda f: replaced(f, denial=DenialFacts(code="forked")),
     "listed revoked": lambda f: replaced(f, status=1),
     "listed suspended": lambda f: replaced(f, status=2) if f.status in (None, 0) else f,
     "listed ended": lambda f: replaced(f, status=3) if f.status in (None, 0) else f,
-    "floor higher": lambda f: replaced(f, clock_floor=(f.clock_floor or f.now) + timedelta(days=1))
-        if f.license is None or f.license.starts_at is None or f.license.starts_at <= f.now else f,
+    "floor higher": lambda f: (
+        replaced(f, clock_floor=(f.clock_floor or f.now) + timedelta(days=1))
+        if f.license is None or f.license.starts_at is None or f.license.starts_at <= f.now
+        else f
+    ),
     "trial used": lambda f: replaced(f, trial_used=True),
     "meter full": lambda f: replaced(f, meters=(*f.meters, MeterFacts(name="m", used=9, limit=9))),
-    "more wanted": lambda f: replaced(f, section=replaced(f.section,
-        alternatives=tuple((*group, "c") for group in f.section.alternatives))) if f.section else f,
+    "more wanted": lambda f: (
+        replaced(
+            f,
+            section=replaced(
+                f.section, alternatives=tuple((*group, "c") for group in f.section.alternatives)
+            ),
+        )
+        if f.section
+        else f
+    ),
     "section level": lambda f: replaced(f, section=replaced(f.section, min_level=5)),
     "section memory": lambda f: replaced(f, section=replaced(f.section, memory="secret")),
     "release withdrawn": lambda f: replaced(f, section=replaced(f.section, min_release=9)),
@@ -206,7 +247,7 @@ NARROWINGS = {
     "model absent": lambda f: replaced(f, section=replaced(f.section, together_missing=("x",))),
     "another product": lambda f: replaced(f, asked_product="other"),
     "another model's product": lambda f: replaced(f, section=replaced(f.section, product="other")),
-}  # fmt: skip
+}
 
 
 @settings(max_examples=150)
