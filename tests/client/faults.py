@@ -46,6 +46,12 @@ class CrashingFolder(Folder):
         super().write(name, data)
         self.fuse.step(f"after write {name}")
 
+    def _write_through(self, path: Path, data: bytes) -> None:
+        path.write_bytes(data)  # the crash is a simulated one: nothing has to reach the platters
+
+    def _sync(self) -> None:
+        pass
+
     def move(self, name: str, to: Folder) -> bool:
         self.fuse.step(f"before move {name}")
         moved = super().move(name, to)
