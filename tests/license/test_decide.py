@@ -425,6 +425,15 @@ def test_a_level_names_what_is_reached_and_the_lowest_that_opens():
     assert code(Action.LOAD, **either) == "allowed"
 
 
+def test_what_is_demanded_and_no_more_is_enough():
+    for memory in ("none", "locked", "secret"):
+        same = {"device__memory": memory, "section__memory": memory, "license__memory": memory}
+        assert code(Action.LOAD, **same) == "allowed"
+    for level in range(6):
+        same = {"device__level": level, "section__min_level": level, "license__min_level": level}
+        assert code(Action.LOAD, **same) == "allowed"
+
+
 def test_what_needs_nothing_opens_for_every_licensee():
     assert code(Action.LOAD, section__alternatives=(), license__entitlements=()) == "allowed"
     assert code(Action.LOAD, section=None) == "allowed"
@@ -448,6 +457,7 @@ def test_a_lease_can_only_narrow_the_license():
     assert set(narrowed(narrow, wide)) == set(narrowed(wide, narrow))
     assert granted(narrowed(wide, narrow), NOW) == {"b"}
     assert granted(narrowed(wide, narrow), NOW, 2) == set()
+    assert granted(narrowed(wide, narrow), NOW, 3) == {"b"}
 
 
 def test_params_name_what_a_person_needs_and_nothing_empty():
