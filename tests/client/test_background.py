@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -210,20 +211,38 @@ def test_a_beat_is_done_at_once_when_woken():
     assert not thread.running
 
 
-def test_a_forked_child_gets_a_thread_of_its_own():
-    code = (
-        "import os, threading, time\n"
-        "from modelseal.client.heartbeat import Heartbeat\n"
-        "beats = []\n"
-        "h = Heartbeat(lambda: beats.append(1) or 60.0, lambda e, s: e.wait(s))\n"
-        "h.start()\n"
-        "pid = os.fork()\n"
-        "if pid == 0:\n"
-        "    beats.clear(); h.start(); time.sleep(0.3)\n"
-        "    os._exit(0 if beats and h.running else 1)\n"
-        "os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\n"
-    )
-    assert subprocess.run([sys.executable, "-W", "ignore", "-c", code]).returncode == 0
+FORK = """
+import os, sys, threading, time
+from pathlib import Path
+from tests.client.world import World, seal
+model = seal()
+world = World(Path(sys.argv[1]))
+world.server.publish(model)
+world.clock.sleep = time.sleep
+client = world.client(background=True, on_event=lambda event: None)
+client.activate(world.server.issue("face.swap"))
+client.standing()
+gate = threading.Event()
+def hold():
+    with client._core._guard, client._keeper._guard, client._clock._guard:
+        gate.set(); time.sleep(60)
+threading.Thread(target=hold, daemon=True).start()
+gate.wait()
+pid = os.fork()
+if pid == 0:
+    keys = client.keys_for(model.file_id, [0])
+    named = [t.name for t in threading.enumerate()]
+    ok = keys[0].reveal() == model.keys[0] and "modelseal-heartbeat" in named
+    os._exit(0 if ok else 1)
+os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_works_whatever_its_parents_threads_were_doing(tmp_path):
+    """It opens models, has a heartbeat of its own and shares neither locks nor sockets."""
+    arguments = [sys.executable, "-W", "ignore", "-c", FORK, str(tmp_path / "home")]
+    assert subprocess.run(arguments, timeout=40).returncode == 0
 
 
 # -- callbacks

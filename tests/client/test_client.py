@@ -706,6 +706,7 @@ def test_the_journal_tells_what_happened_without_secrets(world, active, key):
     entries = active.journal.read()
     assert [e["kind"] for e in entries][:1] == ["activated"]
     refused = [e for e in entries if e["kind"] == "refused"]
+    assert len(refused) == 1
     assert refused[0]["reference"] == caught.value.reference
     text = (world.state / "journal").read_text()
     assert key not in text

@@ -80,3 +80,23 @@ def test_a_folder_that_is_a_file_is_not_writable(tmp_path):
     (tmp_path / "f").write_bytes(b"")
     with pytest.raises(StateNotWritable), _hold(tmp_path / "f", Clock()):
         pass
+
+
+def test_a_child_forked_under_the_lock_does_not_keep_it(tmp_path):
+    code = (
+        "import os, sys, time; from pathlib import Path; from modelseal.client import lock\n"
+        "with lock.exclusive(Path(sys.argv[1]), timeout_seconds=1, monotonic=time.monotonic,"
+        " sleep=time.sleep):\n"
+        "    if os.fork() == 0:\n"
+        "        print('in', flush=True); sys.stdin.readline(); os._exit(0)\n"
+        "os._exit(0)\n"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert child.stdout.readline() == "in\n"
+    child.wait()
+    with _hold(tmp_path, Clock()):
+        pass
+    child.communicate("\n")

@@ -12,7 +12,9 @@ Everything that can go wrong is an error of ``modelseal.errors`` with ``code``, 
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
+import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +31,7 @@ from modelseal.client import (
     unattended,
 )
 from modelseal.client.activation import LicenseInfo, Wish
-from modelseal.client.background import Keeper
+from modelseal.client.background import Keeper, on_record
 from modelseal.client.clock import RunClock
 from modelseal.client.core import Core
 from modelseal.client.events import Callback, Events
@@ -61,6 +63,9 @@ from modelseal.types import LeaseState, MemoryProtection
 EXPIRED_SECONDS = 10.0
 _ASK_AGAIN_SECONDS = 15.0
 _ASKS_ONCE = frozenset({LeaseState.EXPIRED, LeaseState.SUSPENDED})
+
+
+_clients: weakref.WeakSet[Client] = weakref.WeakSet()
 
 
 class Client:
@@ -99,6 +104,7 @@ class Client:
         self._background = background
         self._renewing = threading.Lock()
         self._ask_again_at = float("-inf")
+        _clients.add(self)
 
     # -- what an app calls
 
@@ -305,14 +311,15 @@ class Client:
             if error.reference is None:
                 error.reference = ids.reference(self._core.new_id("evt"))
             path = error.params.get("path")
-            self._core.journal.write(
-                "refused",
-                durable=True,
-                code=error.code,
-                reference=error.reference,
-                detail=error.detail,
-                path=None if path is None else str(path),
-            )
+            if not on_record(error):
+                self._core.journal.write(
+                    "refused",
+                    durable=True,
+                    code=error.code,
+                    reference=error.reference,
+                    detail=error.detail,
+                    path=None if path is None else str(path),
+                )
             if isinstance(error, (Refused, AssuranceNotReached)):
                 self._keeper.note_refusal(error)
         return error
@@ -321,6 +328,11 @@ class Client:
         """The heartbeat thread runs, unless this client was made without one."""
         if self._background:
             self._heartbeat.start()
+
+    def _after_fork(self) -> None:
+        for part in (self._core, self._clock, self._events, self._keeper, self._heartbeat):
+            part.after_fork()
+        self._renewing = threading.Lock()
 
     # -- inside
 
@@ -348,9 +360,13 @@ class Client:
 
         def attempt() -> None:
             try:
-                with self._renewing, contextlib.suppress(ModelsealError):
+                with self._renewing:
                     seen = None if found.lease is None else found.lease.jti
                     self._keeper.renew(seconds=EXPIRED_SECONDS, seen=seen)
+            except ModelsealError:
+                pass  # told and on the record; what counts is where the device stands now
+            except Exception as error:  # noqa: BLE001 - a thread of ours prints nothing
+                self._core.journal.write("renewal_failed", error=type(error).__name__)
             finally:
                 done.set()
 
@@ -411,3 +427,12 @@ class Client:
             raise
         except Exception as error:
             raise self.refusal(InternalError(f"{type(error).__name__}: {error}"[:300])) from error
+
+
+def _after_fork() -> None:
+    for client in list(_clients):
+        client._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -32,6 +32,16 @@ _BY_STATE = {
 }
 
 
+_ON_RECORD = "_modelseal_on_record"
+
+
+def on_record(error: ModelsealError) -> bool:
+    """Whether the journal has this very error already; from now on it counts as written."""
+    known = getattr(error, _ON_RECORD, False)
+    setattr(error, _ON_RECORD, True)
+    return bool(known)
+
+
 class Keeper:
     """Keeps one state folder's lease alive and the app informed. Safe for several threads."""
 
@@ -45,6 +55,10 @@ class Keeper:
         self._told: tuple[str | None, LeaseState] | None = None
         self._told_expiring: str | None = None
         self._told_offline = False
+
+    def after_fork(self) -> None:
+        """In a forked child: the lock may have been held by a thread that is not here."""
+        self._guard = threading.Lock()
 
     def beat(self) -> float:
         """One step of what is due; the seconds to wait before the next. Never raises."""
@@ -117,6 +131,7 @@ class Keeper:
         core.journal.write(
             "refused", durable=True, code=error.code, reference=error.reference, detail=error.detail
         )
+        on_record(error)
         self._tell(EventName.REFUSED, error=error)
 
     def offline(self, error: Unavailable) -> None:

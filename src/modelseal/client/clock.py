@@ -21,6 +21,10 @@ class RunClock:
         self._wall = ports.now()
         self._start = ports.monotonic()
 
+    def after_fork(self) -> None:
+        """In a forked child: the lock may have been held by a thread that is not here."""
+        self._guard = threading.Lock()
+
     def now(self) -> datetime:
         """Aware UTC."""
         with self._guard:

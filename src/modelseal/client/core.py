@@ -306,6 +306,12 @@ class Core:
                 )
             return self._transport
 
+    def after_fork(self) -> None:
+        """In a forked child: locks of threads that are not here, and sockets, are left behind."""
+        self._guard = threading.RLock()
+        self._holding = threading.local()
+        self._transport = None
+
     def close(self) -> None:
         """The connection is closed."""
         with self._guard:

@@ -6,7 +6,6 @@ events, a failing one is journalled and forgotten, and a queue that is full lose
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -57,7 +56,6 @@ class Events:
         self._waiting: deque[Event] = deque(maxlen=_MAX_WAITING)
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._pid = 0
         self._busy = False
         self._closed = False
 
@@ -77,21 +75,23 @@ class Events:
         with self._wake:
             return self._wake.wait_for(lambda: not self._waiting and not self._busy, seconds)
 
+    def after_fork(self) -> None:
+        """In a forked child: nothing waits, and the thread of the parent is not here."""
+        self._wake = threading.Condition()
+        self._waiting.clear()
+        self._thread, self._busy = None, False
+
     def close(self, seconds: float = 1.0) -> None:
         """What waits is delivered if that takes no longer than ``seconds``; then nothing more."""
         with self._wake:
             self._closed = True
             self._wake.notify_all()
         thread = self._thread
-        if thread is not None and thread is not threading.current_thread() and self._is_mine():
+        if thread is not None and thread is not threading.current_thread():
             thread.join(seconds)
 
-    def _is_mine(self) -> bool:
-        return self._pid == os.getpid()  # threads do not survive a fork
-
     def _ensure_thread(self) -> None:
-        if self._thread is None or not self._thread.is_alive() or not self._is_mine():
-            self._pid = os.getpid()
+        if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
             self._thread.start()
 

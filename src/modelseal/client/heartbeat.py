@@ -6,7 +6,6 @@ What is due when is decided by ``next_step``, which is pure; the thread carries 
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -137,15 +136,18 @@ class Heartbeat:
         self._stop = threading.Event()
         self._guard = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._pid = 0
+
+    def after_fork(self) -> None:
+        """In a forked child: the parent's thread is not here; ``start`` makes another."""
+        self._wake, self._stop, self._guard = threading.Event(), threading.Event(), threading.Lock()
+        self._thread = None
 
     def start(self) -> None:
-        """The thread runs; doing it again changes nothing, a forked child gets its own."""
+        """The thread runs; doing it again changes nothing."""
         with self._guard:
             alive = self._thread is not None and self._thread.is_alive()
-            if self._stop.is_set() or (alive and self._pid == os.getpid()):
+            if self._stop.is_set() or alive:
                 return
-            self._pid = os.getpid()
             self._thread = threading.Thread(target=self._run, name=THREAD_NAME, daemon=True)
             self._thread.start()
 
@@ -164,8 +166,8 @@ class Heartbeat:
         self._stop.set()
         self._wake.set()
         with self._guard:
-            thread, mine = self._thread, self._pid == os.getpid()
-        if thread is not None and mine and thread is not threading.current_thread():
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
             thread.join(seconds)
 
     def _run(self) -> None:

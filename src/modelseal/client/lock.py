@@ -18,6 +18,7 @@ from modelseal.errors import StateBusy
 
 LOCK_FILE = "lock"
 _POLL_SECONDS = 0.05
+_held: set[int] = set()
 _NO_LOCKS = frozenset({errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL})
 
 
@@ -45,9 +46,12 @@ def exclusive(
             if monotonic() >= deadline:
                 raise StateBusy("the lock was not freed in time", path=str(folder))
             sleep(_POLL_SECONDS)
+        _held.add(handle)
         yield
     finally:
-        os.close(handle)  # frees the lock too
+        _held.discard(handle)
+        _unlock(handle)  # a child forked meanwhile shares the descriptor; closing is not enough
+        os.close(handle)
 
 
 def try_lock(handle: int) -> bool:
@@ -63,6 +67,23 @@ def try_lock(handle: int) -> bool:
     return True
 
 
+def _unlock(handle: int) -> None:
+    with contextlib.suppress(OSError):
+        _unlock_now(handle)
+
+
+def _forget_in_child() -> None:
+    """A forked child holds no lock of its parent's, also when the parent dies."""
+    for handle in list(_held):
+        with contextlib.suppress(OSError):
+            os.close(handle)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_in_child)
+
+
 if os.name == "nt":  # pragma: no cover - not run here
     import msvcrt
 
@@ -70,8 +91,15 @@ if os.name == "nt":  # pragma: no cover - not run here
         os.lseek(handle, 0, os.SEEK_SET)
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
 
+    def _unlock_now(handle: int) -> None:
+        os.lseek(handle, 0, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+
 else:
     import fcntl
 
     def _lock_now(handle: int) -> None:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _unlock_now(handle: int) -> None:
+        fcntl.flock(handle, fcntl.LOCK_UN)
