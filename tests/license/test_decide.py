@@ -421,6 +421,8 @@ def test_a_level_names_what_is_reached_and_the_lowest_that_opens():
         "needed": "L2",
         "entitlement": "face.restore",
     }
+    both = {"section__alternatives": (("face.restore", "face.swap"),), "device__level": 1}
+    assert decide(facts(Action.LOAD, **both)).params["needed"] == "L2"
     either = {"section__alternatives": (("face.restore",), ("face.swap",)), "device__level": 0}
     assert code(Action.LOAD, **either) == "allowed"
 
