@@ -8,7 +8,6 @@ import msgspec
 
 from modelseal.client.core import Core, Held
 from modelseal.client.standing import Standing
-from modelseal.errors import ModelsealError
 from modelseal.license import clock
 from modelseal.license.claims import Entitlement
 from modelseal.types import LeaseState, from_numeric
@@ -63,7 +62,7 @@ class Status(msgspec.Struct, frozen=True):
     """Where the device stands (design, section 9, ``status --json``).
 
     ``binding`` is ``bound``, ``unbound`` or ``copyable``; ``level_missing`` names what the
-    verified level keeps closed; ``days_left`` counts whole days to the end of the lease.
+    verified level keeps closed; ``days_left`` counts the days to the end of the lease, begun ones whole.
     """
 
     state: LeaseState
@@ -181,9 +180,4 @@ def _days_left(standing: Standing) -> int | None:
     if standing.lease is None:
         return None
     left = standing.lease.exp - int(clock.judge(standing.now, standing.floor).at.timestamp())
-    return max(left, 0) // _DAY_SECONDS
-
-
-def text_of_error(error: ModelsealError) -> str:
-    """One line for the journal: code and detail."""
-    return f"{error.code}: {error.detail}" if error.detail else error.code
+    return -(-max(left, 0) // _DAY_SECONDS)
