@@ -62,7 +62,7 @@ class Status(msgspec.Struct, frozen=True):
     """Where the device stands (design, section 9, ``status --json``).
 
     ``binding`` is ``bound``, ``unbound`` or ``copyable``; ``level_missing`` names what the
-    verified level keeps closed; ``days_left`` counts the days to the end of the lease, begun ones whole.
+    verified level keeps closed; ``days_left`` counts the days to the end of the lease, rounded up.
     """
 
     state: LeaseState
