@@ -12,6 +12,7 @@ from tests.license.world import PRODUCT
 
 from modelseal.errors import InvalidBytes, Misuse
 from modelseal.license import facts as facts_module
+from modelseal.license.claims import Entitlement
 from modelseal.license.decide import STEPS, decide
 from modelseal.license.facts import (
     Action,
@@ -300,6 +301,11 @@ def test_the_same_instant_in_another_zone_is_the_same_question(facts, hours):
     moved = replaced(facts, now=facts.now.astimezone(timezone(timedelta(hours=hours))))
     assert judged(moved) == judged(facts)
     assert moved.to_json() == facts.to_json()
+
+
+def test_entitlements_of_a_token_become_facts():
+    found = facts_module.entitlement_facts([Entitlement("a"), Entitlement("b", 2, 1772323200)])
+    assert found == (EntitlementFact(id="a"), EntitlementFact(id="b", min_level=2, expires_at=BASE))
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from tests.license.world import (
     lease_claims,
     license_claims,
     raw_token,
+    request_claims,
     trust_of,
 )
 
@@ -33,8 +34,14 @@ from modelseal.errors import (
     TokenType,
 )
 from modelseal.license import tokens
-from modelseal.license.claims import DenialClaims, LeaseClaims, LicenseClaims, SealedKeys
-from modelseal.strict_json import encode
+from modelseal.license.claims import (
+    DenialClaims,
+    LeaseClaims,
+    LicenseClaims,
+    RequestClaims,
+    SealedKeys,
+)
+from modelseal.strict_json import b64u, encode
 
 _JOSERFC = {"OKP": OKPKey, "EC": ECKey, "RSA": RSAKey}
 
@@ -207,3 +214,18 @@ def test_the_product_is_compared_whole(key, device):
     trust.product = PRODUCT[:-1]
     with pytest.raises(TokenAudience):
         tokens.read(tokens.sign(lease_claims(device.kid), [key]), LeaseClaims, trust)
+
+
+@pytest.mark.parametrize("alg", ["Ed25519", "ES256", "RS256", "ML-DSA-65"])
+@pytest.mark.parametrize("length", [0, 1, 63, 64, 65, 384, 3308, 3309, 5000])
+def test_a_signature_of_any_length_is_judged_and_nothing_else_happens(keys, device, alg, length):
+    good = tokens.sign(lease_claims(device.kid), [keys[alg]])
+    token = f"{good.rpartition('.')[0]}.{b64u(bytes(length))}"
+    with pytest.raises(TokenSignature):
+        tokens.read(token, LeaseClaims, trust_of(keys[alg]))
+
+
+def test_a_request_is_never_read_as_a_token_of_the_server(trust, device):
+    token = tokens.sign(request_claims(device), [device])
+    with pytest.raises(Misuse):
+        tokens.read(token, RequestClaims, trust)

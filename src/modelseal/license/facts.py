@@ -1,6 +1,6 @@
 """Everything a decision is made from, as closed values that are stored and judged again.
 
-``from_json(to_json(facts)) == facts``: the facts of a decision go into the audit event, so that
+``from_json(facts.to_json()) == facts``: the facts of a decision go into the audit event, so that
 ``license explain`` replays it. No secret, no raw trait and no label of a person stands here.
 """
 
@@ -220,11 +220,6 @@ class Facts(_Fact, frozen=True):
         """The same as plain values, for an audit event."""
         value: dict[str, Any] = msgspec.to_builtins(self, order="deterministic")
         return value
-
-
-def to_json(facts: Facts) -> bytes:
-    """Canonical JSON of ``facts``."""
-    return facts.to_json()
 
 
 def from_json(data: bytes | str | dict[str, Any]) -> Facts:

@@ -109,6 +109,8 @@ def read(token: str | bytes, cls: type[C], trust: TrustView, *, max_bytes: int |
     lists for this use at ``iat``, algorithm, every signature, schema, ``iss``, ``aud`` and
     ``product``. Raises the error of the first that fails, all ``InvalidBytes``.
     """
+    if not hasattr(cls, "USE"):
+        raise Misuse("a server signs no token of this kind")
     parsed = jws.parse(token, max_bytes=_limit(cls) if max_bytes is None else max_bytes)
     if parsed.typ != cls.TYP:
         raise TokenType(f"a {parsed.typ[:32]!r} where a {cls.TYP!r} is wanted", wanted=cls.TYP)
