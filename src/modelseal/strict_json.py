@@ -31,9 +31,7 @@ def decode(data: bytes | str, *, max_bytes: int) -> Any:
     try:
         text = data.decode("utf-8", "strict") if isinstance(data, bytes) else data
         _check_depth(text)
-        return json.loads(
-            text, object_pairs_hook=_no_duplicates, parse_constant=_refuse, parse_float=_refuse
-        )
+        return _DECODER.decode(text)
     except JsonInvalid:
         raise
     except (ValueError, RecursionError, MemoryError) as error:
@@ -42,9 +40,7 @@ def decode(data: bytes | str, *, max_bytes: int) -> Any:
 
 def encode(value: object) -> bytes:
     """One canonical UTF-8 text of ``value``: sorted members, no white space."""
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    ).encode("utf-8")
+    return _ENCODER.encode(value).encode("utf-8")
 
 
 def b64u(data: bytes) -> str:
@@ -87,3 +83,11 @@ def _check_depth(text: str) -> None:
                 raise JsonInvalid(f"nested deeper than {MAX_DEPTH}")
         else:
             depth -= 1
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_no_duplicates, parse_constant=_refuse, parse_float=_refuse
+)
+_ENCODER = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+)
