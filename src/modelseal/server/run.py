@@ -149,7 +149,11 @@ class Running:
         port = self._socket.getsockname()[1]
         host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
         self.url = f"{'http' if plain else 'https'}://{host}:{port}"
-        self._uvicorn = _Uvicorn(self._config(tls), self._told(on_ready))
+        try:
+            self._uvicorn = _Uvicorn(self._config(tls), self._told(on_ready))
+        except BaseException:
+            self.close()
+            raise
 
     def run(self) -> None:
         """Serves until told to stop."""

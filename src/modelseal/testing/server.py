@@ -19,7 +19,7 @@ from modelseal.server.services import LocalAdmin, Server
 START_SECONDS = 60
 
 
-class TestServerWarning(UserWarning):
+class RunningServerWarning(UserWarning):
     """A server for tests runs; nobody should be served by it."""
 
 
@@ -47,7 +47,7 @@ class RunningServer:
         """
         from modelseal.desk import workspace
 
-        warnings.warn("a license server for tests was started", TestServerWarning, stacklevel=2)
+        warnings.warn("a license server for tests was started", RunningServerWarning, stacklevel=2)
         self.home = folder / "shop"
         if not self.home.exists():
             workspace.init(self.home, product, token_alg=token_alg, now=now(), random=random)

@@ -101,8 +101,9 @@ def _framework(error: HTTPException) -> Response[bytes]:
     body = msgspec.json.decode(answer.content)
     body["status"] = error.status_code
     answer.content = msgspec.json.encode(body)
-    if error.headers and "Allow" in error.headers:
-        answer.headers["Allow"] = error.headers["Allow"]
+    for name in ("Allow", "Content-Range"):
+        if error.headers and name in error.headers:
+            answer.headers[name] = error.headers[name]
     return answer
 
 
