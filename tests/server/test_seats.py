@@ -262,16 +262,11 @@ class Farming(RuleBasedStateMachine):
             assert self.shop.admin.show_license(self.license_id).seats_used <= self.SEATS
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="known defect: a mix of re-entries, replaces and returns by one computer reaches a"
-    " fifth live lease on two seats",
-)
 def test_under_return_farming_live_leases_never_exceed_seats_plus_overlap(shop: Shop) -> None:
     machine = type("Bound", (Farming,), {"shop": shop})
     machine.TestCase.settings = settings(
-        max_examples=12,
-        stateful_step_count=25,
+        max_examples=150,
+        stateful_step_count=40,
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )

@@ -48,17 +48,20 @@ def enter(
 ) -> Seating:
     """A seat for a device whose user entered the license key.
 
-    A device that holds one keeps it; healing a fork costs a rebind. ``replace`` moves the named
-    device's seat at once; otherwise a free seat is taken.
+    A device that holds one keeps it; healing a fork costs a rebind. One that gave its seat back
+    and whose last lease still keeps it takes it back. ``replace`` moves the named device's seat at
+    once; otherwise a free seat is taken. What is refused has changed nothing.
     """
     license_id, seats = terms.license.license_id, terms.license.seats
     if device is not None:
         mine = store.of_device(tx, license_id, device.device_id)
         if mine is not None and device.state == device_store.ACTIVE:
             return _keep(tx, terms, device, mine.seat_no, now)
-        if mine is not None and mine.free_at is not None and device.state == "returned":
-            prior = mine.prior_until if mine.prior_until and mine.prior_until > now else None
-            store.give_back(tx, mine, now, prior)
+        waiting = mine is not None and mine.free_at is not None and mine.free_at > now
+        if mine is not None and waiting and device.state == "returned":
+            # Its own last lease still keeps the seat; nobody else may have it before, so it may.
+            if store.take_back(tx, mine):
+                return Seating(SeatFacts(outcome="free", seats=seats), mine.seat_no)
     if claims.replace is not None and claims.replace != device_id:
         return _replace(tx, terms, claims, device_id, now)
     taken = store.take(tx, license_id, device_id, now)

@@ -15,6 +15,8 @@ from modelseal.errors import ConfigInvalid, DiskFull, StorageFailed
 
 BUSY_TIMEOUT_MS = 15_000
 _WRITE = "modelseal_write"
+# How many rows a conditional INSERT wrote is what decides; SQLAlchemy keeps it only when told.
+_COUNTED = {"preserve_rowcount": True}
 
 
 def open_engine(url: str, base: Path) -> Engine:
@@ -26,7 +28,14 @@ def open_engine(url: str, base: Path) -> Engine:
     if parsed.get_backend_name() == "sqlite":
         return _sqlite(parsed, base)
     if parsed.get_backend_name() == "postgresql":
-        return create_engine(parsed, pool_pre_ping=True, pool_size=16, hide_parameters=True)
+        return create_engine(
+            parsed,
+            pool_pre_ping=True,
+            pool_size=16,
+            max_overflow=32,
+            hide_parameters=True,
+            execution_options=_COUNTED,
+        )
     raise ConfigInvalid("the database is sqlite or postgresql", setting="database")
 
 
@@ -35,7 +44,11 @@ def _sqlite(url: URL, base: Path) -> Engine:
         raise ConfigInvalid("the database needs a file", setting="database")
     path = base / url.database
     engine = create_engine(
-        url.set(database=str(path)), pool_size=16, max_overflow=32, hide_parameters=True
+        url.set(database=str(path)),
+        pool_size=16,
+        max_overflow=32,
+        hide_parameters=True,
+        execution_options=_COUNTED,
     )
 
     @event.listens_for(engine, "connect")

@@ -104,6 +104,25 @@ def give_back(
     return done.rowcount == 1
 
 
+def take_back(tx: Connection, seat: SeatRow) -> bool:
+    """A seat that is still waiting for its last holder's lease is held by it again."""
+    c = t.seats.c
+    done = tx.execute(
+        update(t.seats)
+        .where(
+            c.license_id == seat.license_id,
+            c.seat_no == seat.seat_no,
+            c.device_id == seat.device_id,
+            c.free_at == seat.free_at,
+            exists().where(
+                t.licenses.c.license_id == seat.license_id, t.licenses.c.state == "active"
+            ),
+        )
+        .values(free_at=None)
+    )
+    return done.rowcount == 1
+
+
 def of_device(tx: Connection, license_id: str, device_id: str) -> SeatRow | None:
     """The seat that is the device's, or the last that was and is nobody else's yet."""
     c = t.seats.c
