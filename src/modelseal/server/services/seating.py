@@ -57,11 +57,11 @@ def enter(
         mine = store.of_device(tx, license_id, device.device_id)
         if mine is not None and device.state == device_store.ACTIVE:
             return _keep(tx, terms, device, mine.seat_no, now)
+        # Its own last lease still keeps the seat; nobody else may have it before, so it may.
         waiting = mine is not None and mine.free_at is not None and mine.free_at > now
-        if mine is not None and waiting and device.state == "returned":
-            # Its own last lease still keeps the seat; nobody else may have it before, so it may.
-            if store.take_back(tx, mine):
-                return Seating(SeatFacts(outcome="free", seats=seats), mine.seat_no)
+        returned = device.state == "returned"
+        if mine is not None and waiting and returned and store.take_back(tx, mine):
+            return Seating(SeatFacts(outcome="free", seats=seats), mine.seat_no)
     if claims.replace is not None and claims.replace != device_id:
         return _replace(tx, terms, claims, device_id, now)
     taken = store.take(tx, license_id, device_id, now)
