@@ -332,3 +332,24 @@ def test_an_export_needs_every_event_of_its_checkpoint(log: Log) -> None:
     entries = [(body, None) for body in log.bodies[:-1]]
     with pytest.raises(Misuse):
         list(audit.export.write(ORIGIN, entries, log.size, log.tiles.get, log.notes))
+
+
+def test_an_event_changed_in_the_store_is_named_by_the_logs_own_tiles() -> None:
+    log = grown(300)
+    for at in (6, 299):
+        kept = log.bodies[at]
+        changed = json.loads(kept)
+        changed["actor"] = "somebody"
+        log.bodies[at] = encode(changed)
+        found = fault(log, loaded(log))
+        assert (found["fault"], found["first"], found["last"]) == ("edited", at, at)
+        log.bodies[at] = kept
+    verify_export(log.export(), log.notes[-1], log.keys())
+
+
+def test_a_stored_event_that_is_none_any_more_is_named() -> None:
+    log = grown(20)
+    log.bodies[7] = b"gone"
+    with pytest.raises(AuditBroken) as caught:
+        log.export()
+    assert (caught.value.params["fault"], caught.value.params["first"]) == ("edited", 7)

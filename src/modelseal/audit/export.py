@@ -16,7 +16,7 @@ from modelseal.audit import event as events
 from modelseal.audit.event import Event, Personal
 from modelseal.audit.kinds import EventKind
 from modelseal.audit.merkle import HASH_BYTES, leaf_hash
-from modelseal.audit.tiles import WIDTH, ReadTile, parse_path, paths_of
+from modelseal.audit.tiles import WIDTH, ReadTile, TilePath, parse_path, paths_of
 from modelseal.errors import AuditBroken, Misuse
 from modelseal.strict_json import JsonInvalid, b64u, unb64u
 
@@ -41,12 +41,17 @@ def write(
     """The export's lines, each with its newline.
 
     ``entries`` are the canonical bytes of events 0 to ``size`` - 1 with what is left of their
-    personal data; ``checkpoints`` are signed notes, oldest first, the last one over ``size``.
+    personal data; ``checkpoints`` are signed notes, oldest first, the last one over ``size``. The
+    leaf hashes are those of the log's own tiles where it has them, so that an event changed since
+    is told by its place. Raises ``AuditBroken`` for stored bytes that are no event at all.
     """
     yield _line({"type": "log", "version": VERSION, "origin": origin, "size": size})
-    count = 0
+    count, leaves = 0, b""
     for body, personal in entries:
-        yield _event_line(count, body, personal)
+        if count % WIDTH == 0:
+            leaves = _stored_leaves(read_tile, count, size)
+        at = count % WIDTH * HASH_BYTES
+        yield _event_line(count, body, personal, leaves[at : at + HASH_BYTES] or leaf_hash(body))
         count += 1
     if count != size:
         raise Misuse("an export holds every event of its checkpoint")
@@ -144,13 +149,20 @@ def _take_personal(parsed: Parsed, index: int, event: Event, members: dict[str, 
         parsed.altered_personal.append(index)
 
 
-def _event_line(index: int, body: bytes, personal: Personal | None) -> bytes:
-    members: dict[str, Any] = {
-        "type": "event",
-        "index": index,
-        "leaf": b64u(leaf_hash(body)),
-        "event": strict_json.decode(body, max_bytes=events.MAX_EVENT_BYTES),
-    }
+def _stored_leaves(read_tile: ReadTile, first: int, size: int) -> bytes:
+    """The leaf hashes of one tile's width from place ``first`` on; empty where there is none."""
+    return read_tile(str(TilePath(0, first // WIDTH, min(WIDTH, size - first)))) or b""
+
+
+def _event_line(index: int, body: bytes, personal: Personal | None, leaf: bytes) -> bytes:
+    try:
+        event = strict_json.decode(body, max_bytes=events.MAX_EVENT_BYTES)
+    except JsonInvalid:
+        raise AuditBroken(
+            f"a stored event is none any more: {index}",
+            fault="edited", first=index, last=index, indexes=[index],
+        ) from None  # fmt: skip
+    members: dict[str, Any] = {"type": "event", "index": index, "leaf": b64u(leaf), "event": event}
     if personal is not None:
         members |= {"personal": dict(personal.fields), "salt": b64u(personal.salt)}
     return _line(members)
