@@ -120,6 +120,27 @@ def test_shell_scripts_and_programs_on_the_path_run(tmp_path: Path) -> None:
     assert finished("sh", "-c", "exit 5")[0] == 5
 
 
+def test_the_app_is_found_beside_the_program_else_in_this_folder_or_a_parent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, inside = tmp_path / "app", tmp_path / "app" / "sub" / "folder"
+    beside = tmp_path / "beside"
+    for folder in (inside, beside):
+        folder.mkdir(parents=True)
+    for folder in (app, beside):
+        (folder / "modelseal.toml").write_text('product = "p"\n')
+    (beside / "tool.py").write_text("")
+    show = python("import os; print(os.environ.get('MODELSEAL_RUN_APP'))")
+    for here in (app, inside):
+        assert finished(*show, cwd=here)[1].decode().strip() == str(app / "modelseal.toml")
+    monkeypatch.chdir(app)
+    found = runner._config_of([sys.executable, str(beside / "tool.py")])
+    assert found == str(beside / "modelseal.toml")
+    assert runner._config_of([sys.executable, "-m", "tool"]) == str(app / "modelseal.toml")
+    monkeypatch.chdir(tmp_path)
+    assert runner._config_of([sys.executable, "-m", "tool"]) is None
+
+
 def test_a_program_that_cannot_be_run_is_our_error(tmp_path: Path) -> None:
     with pytest.raises(Misuse):
         runner.run([])

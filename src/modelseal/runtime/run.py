@@ -196,13 +196,18 @@ def _isolating(arguments: Sequence[str]) -> str | None:
 
 
 def _config_of(argv: Sequence[str]) -> str | None:
-    """The ``modelseal.toml`` beside the program, so that what it starts has it too."""
+    """The ``modelseal.toml`` beside the program, else in this folder or a parent.
+
+    The program and what it starts use it where they name none and have none beside them.
+    """
     named = [Path(argument) for argument in argv if not argument.startswith("-")]
     scripts = named[1:2] if named and _PYTHON.fullmatch(named[0].name) else named[:1]
-    for script in scripts:
-        with contextlib.suppress(OSError, ValueError):
-            place = script.resolve().parent / "modelseal.toml"
-            if script.is_file() and place.is_file():
+    with contextlib.suppress(OSError, ValueError):
+        folders = [script.resolve().parent for script in scripts if script.is_file()]
+        here = Path.cwd()
+        for folder in (*folders, here, *here.parents):
+            place = folder / "modelseal.toml"
+            if place.is_file():
                 return str(place)
     return None
 
