@@ -465,11 +465,10 @@ def test_an_interruption_leaves_nothing(shop: Workspace, model_file: Write, tmp_
 
 
 def test_a_full_disk_is_said_and_leaves_nothing(
-    shop: Workspace, model_file: Write, tmp_path: Path, small_disk: Callable[[int], None]
+    shop: Workspace, model_file: Write, tmp_path: Path, small_disk: Any
 ) -> None:
     plain = model_file(size=3_000_000)
-    small_disk(1_000_000)
-    with pytest.raises(DiskFull) as caught:
+    with small_disk(1_000_000), pytest.raises(DiskFull) as caught:
         seal(shop, plain, tmp_path / "out")
     assert caught.value.params["path"] == str(tmp_path / "out")
     assert left(tmp_path) == ["shop", "swap.onnx"]

@@ -355,7 +355,6 @@ def test_a_closed_workspace_opens_its_keys_again_when_asked(shop: Workspace, now
 
 
 def test_init_on_a_full_disk_says_so_and_leaves_nothing(tmp_path: Path, small_disk: Any) -> None:
-    small_disk(3_000)
-    with pytest.raises(DiskFull):
+    with small_disk(3_000), pytest.raises(DiskFull):
         workspaces.init(tmp_path / "shop", "p")
     assert list(tmp_path.iterdir()) == []
