@@ -4,14 +4,15 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 LOCK   := requirements/dev.txt
 STAMP  := $(VENV)/.installed
+SHOWN  := examples/face_fusion
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: demo test lint format soak docs lock clean
 
-$(STAMP): $(LOCK) pyproject.toml
+$(STAMP): $(LOCK) pyproject.toml $(SHOWN)/pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --no-deps --require-hashes -r $(LOCK)
-	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	$(PIP) install --quiet --no-deps --no-build-isolation -e . -e $(SHOWN)
 	touch $@
 
 demo: $(STAMP)

@@ -1,0 +1,165 @@
+"""Running the commands of the story as a person would type them, each in its folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from demo.computers import Computer
+from demo.telling import StoryFailed, Telling, relative
+
+START_SECONDS = 60
+STEP_SECONDS = 300
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        """The one object on stdout."""
+        return json.loads(self.stdout)
+
+
+class Actor:
+    """Somebody at a computer: a folder to stand in, an environment, and commands to type."""
+
+    def __init__(
+        self,
+        telling: Telling,
+        folder: Path,
+        base: Path,
+        computer: Computer,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.telling, self.folder, self.computer = telling, folder, computer
+        self._base = base
+        self._env = environment(folder) | dict(env or {})
+
+    def types(
+        self,
+        title: str,
+        words: Sequence[str | Path],
+        *,
+        code: int = 0,
+        lines: int = 3,
+        env: Mapping[str, str] | None = None,
+    ) -> Done:
+        """``words`` are run and told under ``title``; they must end with exit ``code``.
+
+        ``lines`` is how many lines of talk are told; a refusal is told from its start.
+        """
+        typed = shlex.join(str(word) for word in words)
+        shown = relative(" ".join([*(f"{k}={v}" for k, v in (env or {}).items()), typed]),
+                         self._base)  # fmt: skip
+        with self.telling.doing(title, shown) as step:
+            done = self.runs(words, env=env)
+            if done.code != code:
+                raise StoryFailed(_report(title, shown, code, done))
+            step.refused = code != 0
+            talk = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+            step.said = [relative(line, self._base) for line in talk[:lines]]
+        return done
+
+    def runs(self, words: Sequence[str | Path], *, env: Mapping[str, str] | None = None) -> Done:
+        """``words`` are run and not told."""
+        done = subprocess.run(
+            self.computer.command([str(word) for word in words]),
+            cwd=self.folder,
+            env=self._env | dict(env or {}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=STEP_SECONDS,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def asks(self, *words: str | Path, env: Mapping[str, str] | None = None) -> Any:
+        """What one of the demo's own looks at this computer found (``demo.looking``)."""
+        root = str(Path(__file__).resolve().parents[1])
+        env = {"PYTHONPATH": root} | dict(env or {})
+        done = self.runs([sys.executable, "-m", "demo.looking", *words], env=env)
+        if done.code != 0:
+            raise StoryFailed(_report(f"looking: {words[0]}", "demo.looking", 0, done))
+        return done.json
+
+
+class LicenseServer:
+    """The license server, a process of its own; HTTPS on a free port of this computer."""
+
+    def __init__(self, home: Path, log: Path) -> None:
+        self._home, self._log = home, log
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = ""
+
+    def start(self) -> None:
+        """It answers calls; after ``stop`` at the same address as before."""
+        listen = self.url.rpartition("/")[2] or "127.0.0.1:0"
+        words = ["modelseal", "server", "run", "--home", str(self._home), "--listen", listen]
+        with self._log.open("ab") as log:
+            at = log.tell()
+            self._process = subprocess.Popen(
+                words, cwd=self._home.parent, env=environment(self._home.parent),
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
+            )  # fmt: skip
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until:
+            said = self._log.read_bytes()[at:].decode("utf-8", "replace")
+            if "listens on " in said:
+                self.url = said.partition("listens on ")[2].split()[0]
+                return
+            if self._process.poll() is not None:
+                break
+            time.sleep(0.05)
+        raise StoryFailed(f"the license server did not start:\n{self._log.read_text()}")
+
+    def stop(self) -> None:
+        """It has ended by itself after SIGTERM; doing it again changes nothing."""
+        if self._process is None:
+            return
+        process, self._process = self._process, None
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(START_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def environment(home: Path) -> dict[str, str]:
+    """What a person at a fresh terminal has, with ``home`` as the home folder."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in {"PATH", "TMPDIR", "SYSTEMROOT", "LD_LIBRARY_PATH"}
+    }
+    scripts = str(Path(sys.executable).parent)
+    return kept | {
+        "PATH": os.pathsep.join([scripts, kept.get("PATH", os.defpath)]),
+        "HOME": str(home),
+        "XDG_DATA_HOME": str(home / ".local" / "share"),
+        "LANG": "C.UTF-8",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "COLUMNS": "100",
+    }
+
+
+def _report(title: str, shown: str, wanted: int, done: Done) -> str:
+    said = (done.stdout + done.stderr).strip()
+    return f"{title}: exit code {done.code}, not {wanted}\n$ {shown}\n{said}"

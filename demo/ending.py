@@ -1,0 +1,145 @@
+"""Chapter 5: how it ends, by revocation, online, and by time."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from demo.world import World, program, protected
+
+HOME = ("--home", "shop")
+SHORT_SECONDS = 10
+COPY_LIMIT = (
+    "A copy of a software lease made before its end still opens until that end and, with altered"
+    " code and a false clock, after it. Online leases leave nothing to copy."
+)
+
+
+def end(world: World) -> None:
+    """A signed denial has erased the keys; online never had any; a software lease ran out."""
+    world.telling.chapter(
+        "The end", "What has ended is undecryptable from what the device holds, where that can be."
+    )
+    short = _issue(world, "trial", f"{SHORT_SECONDS}s")
+    _begin_short(world, short)
+    _revoked(world)
+    _online(world)
+    _run_out(world)
+
+
+def _issue(world: World, plan: str, expires: str) -> dict[str, Any]:
+    issue = ["modelseal", "license", "issue", "--plan", plan, "--customer", "li@example.com"]
+    issued: dict[str, Any] = world.publisher.runs(
+        [*issue, "--expires", expires, *HOME, "--json"]
+    ).json
+    return issued
+
+
+def _folder(world: World, name: str) -> Path:
+    return world.base / "laptop" / name
+
+
+def _begin_short(world: World, issued: dict[str, Any]) -> None:
+    """A second license, of seconds, begins now and is looked at last; a copy of it is kept."""
+    with world.telling.doing(
+        f"Meanwhile a license of {SHORT_SECONDS} seconds begins, plan software; a thief copies its folder"
+    ) as step:
+        state = _folder(world, "short")
+        words = ["modelseal", "activate", issued["license_key"], "--state", str(state)]
+        done = world.li.runs(words)
+        world.telling.must(done.code == 0, done.stderr)
+        shutil.copytree(state, _folder(world, "earlier-copy"))
+        held = _held(world, state)
+        world.telling.must(held["keys"] > 0, "the short lease holds no keys")
+        world.found["short_ends_at"] = issued["expires_at"]
+        step.said = [f"state folder: {', '.join(_parts(state))}; {held['keys']} keys in the lease"]
+
+
+def _revoked(world: World) -> None:
+    telling, li = world.telling, world.li
+    revoke = ["modelseal", "license", "revoke", world.license_id, "--reason", "chargeback", *HOME]
+    world.publisher.types("The publisher revokes Li's license", revoke, lines=2)
+    li.types(
+        "The next renewal is a signed denial", ["modelseal", "lease", "renew"], code=3, lines=4
+    )
+    denial = f"{world.state}/denial.jwt"
+    verify = ["modelseal", "verify", denial, "--trust", "trust.json"]
+    li.types("The denial, checked against the pinned trust", verify, lines=1)
+    with telling.doing("Lease and keys are erased from the device") as step:
+        left = _parts(world.state)
+        held = _held(world, world.state)
+        telling.must("lease.jwt" not in left and held["keys"] == 0, f"still there: {left}")
+        step.said = [f"state folder: {', '.join(left)}; 0 keys"]
+    li.types("Nothing opens any more", protected(output="revoked.png"), code=3, lines=2)
+
+
+def _online(world: World) -> None:
+    """The same program under an online plan: keys come at each run and are never stored."""
+    telling = world.telling
+    plan = ["modelseal", "plan", "create", "studio", "--enforcement", "online"]
+    world.publisher.types(
+        "Plan studio: keys only over the line, run by run",
+        [*plan, "--entitlement", "face.swap", "--seats", "1", *HOME], lines=0,
+    )  # fmt: skip
+    issued = _issue(world, "studio", "30d")
+    state = _folder(world, "studio")
+    done = world.li.runs(["modelseal", "activate", issued["license_key"], "--state", str(state)])
+    telling.must(done.code == 0, done.stderr)
+    run = ["modelseal", "run", "--state", str(state), "--", *program(output="studio.png")]
+    world.li.types("Activated and run", run, lines=1)
+    with telling.doing("No key was ever stored") as step:
+        held = _held(world, state)
+        none = held["keys"] == 0 and held["sealed_keys_in_lease"] == 0
+        telling.must(none, f"an online lease holds keys: {json.dumps(held)}")
+        step.said = [f"state folder: {', '.join(_parts(state))}; sealed keys in lease.jwt: none"]
+
+
+def _run_out(world: World) -> None:
+    telling = world.telling
+    ends = datetime.fromisoformat(world.found["short_ends_at"])
+    with telling.doing("The license of seconds has ended: refused") as step:
+        while (left := (ends - datetime.now(UTC)).total_seconds()) > -1:
+            time.sleep(min(1.0, left + 1.1))
+        state = _folder(world, "short")
+        run = ["modelseal", "run", "--state", str(state), "--", *program(output="ended.png")]
+        done = world.li.runs(run)
+        telling.must(done.code == 3, f"exit code {done.code}: {done.stderr}")
+        step.refused = True
+        step.said = [line for line in done.stderr.splitlines() if line][:2]
+    with telling.doing("Lease and keys of it are erased") as step:
+        parts, held = _parts(state), _held(world, state)
+        telling.must("lease.jwt" not in parts and held["keys"] == 0, f"still there: {parts}")
+        step.said = [f"state folder: {', '.join(parts)}; 0 keys"]
+    _earlier_copy(world)
+
+
+def _earlier_copy(world: World) -> None:
+    """Honest: the thief's copy, with a clock that is held back, still opens."""
+    ends = datetime.fromisoformat(world.found["short_ends_at"])
+    behind = int((datetime.now(UTC) - ends).total_seconds()) + SHORT_SECONDS // 2
+    copy = _folder(world, "earlier-copy")
+    with world.telling.doing(
+        "The honest limit: the thief's earlier copy, with a false clock"
+    ) as step:
+        found = world.li.asks(
+            "load", "--app", ".", "--state", copy, "--models", "models/face_mesh.onnx",
+            "--back-seconds", str(behind),
+        )  # fmt: skip
+        world.found["earlier_copy_opens_with_false_clock"] = found["opened"]
+        opens = "it opens." if found["opened"] else f"refused ({found.get('code')})."
+        step.said = [f"Tried: {opens} {COPY_LIMIT}"]
+
+
+def _held(world: World, state: Path) -> dict[str, Any]:
+    held: dict[str, Any] = world.li.asks(
+        "held", "--app", ".", "--state", state, "--models", "models"
+    )
+    return held
+
+
+def _parts(state: Path) -> list[str]:
+    return sorted(path.name for path in state.iterdir() if path.is_file() and path.stat().st_size)

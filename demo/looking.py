@@ -1,0 +1,137 @@
+"""``python -m demo.looking``: what a thief or an auditor would look at on a device, as JSON.
+
+It runs as a process of its own on the computer that is looked at, with modelseal's insides and
+the device's own keys: whatever the state folder can give, this gets. Values of traits and keys
+are never printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import hmac
+import json
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from modelseal import collect, container
+from modelseal.client import Client, Ports
+from modelseal.client import keys as lease_keys
+from modelseal.client.core import Core
+from modelseal.client.settings import resolve
+from modelseal.desk.filesource import FileSource
+from modelseal.errors import ModelsealError
+
+
+def traits(salt: str) -> dict[str, str]:
+    """Kind to a salted digest of the values, or ``missing``; equal digests are equal values."""
+    found = collect.read()
+    shown = {missing.kind.value: "missing" for missing in found.missing}
+    for kind in {reading.kind for reading in found.readings}:
+        values = sorted(r.value.reveal() for r in found.readings if r.kind == kind)
+        made = hmac.new(salt.encode(), b"\0".join(values), hashlib.sha256)
+        shown[kind.value] = made.hexdigest()[:8]
+    return shown
+
+
+def held(state: Path | None, app: Path | None, models: Path) -> dict[str, Any]:
+    """Per sealed model in ``models``: how many of its sections this device holds a key for.
+
+    The lease is opened with the device's own keys, exactly as a load would do it. An *online*
+    lease carries none; nobody is asked here.
+    """
+    core = _core(state, app, Ports())
+    try:
+        device = core.held()
+        opened: dict[tuple[bytes, int], bytes] = {}
+        if device.lease is not None and device.lease.keys:
+            opened = dict(lease_keys.open_lease(core, device))
+        sealed = [_sealed(path, opened) for path in sorted(models.glob("*.onnx"))]
+        return {
+            "keys": len(opened),
+            "sealed_keys_in_lease": 0 if device.lease is None else len(device.lease.keys),
+            "models": sealed,
+            "files": sorted(f.name for f in core.store.path.iterdir() if f.is_file()),
+        }
+    finally:
+        core.close()
+
+
+def load(
+    state: Path | None, app: Path | None, model: Path, back_seconds: int, root: Path | None
+) -> dict[str, Any]:
+    """Whether ``model`` opens when the client's clock is ``back_seconds`` behind the true one.
+
+    Clock and, with ``root``, traits are what the client is handed; the computer's stay as they
+    are. The server is as reachable as it is.
+    """
+    import modelseal
+
+    ports = Ports(now=lambda: datetime.now(UTC) - timedelta(seconds=back_seconds))
+    if root is not None:
+        ports = replace(ports, traits=lambda: collect.read(root, platform="linux"))
+    with Client(app=app, state=state, background=False, ports=ports) as client:
+        modelseal.use(client)
+        try:
+            with modelseal.open(str(model)) as sealed:
+                size = sum(len(sealed.read(name)) for name in sealed.names())
+            return {"opened": True, "bytes": size}
+        except ModelsealError as error:
+            return {
+                "opened": False,
+                "code": error.code,
+                "message": error.message,
+                "reason": error.reason,
+                "next_step": error.next_step,
+            }
+
+
+def _core(state: Path | None, app: Path | None, ports: Ports) -> Core:
+    settings = resolve(
+        app=app, state=state, server=None, trust=None, ca=None, environ=ports.environ
+    )
+    return Core(settings, ports)
+
+
+def _sealed(path: Path, opened: dict[tuple[bytes, int], bytes]) -> dict[str, Any]:
+    with FileSource(path) as source:
+        seen = container.inspect(source)
+    file_id = bytes.fromhex(seen["file_id"])
+    wanted = {text for section in seen["sections"] for text in section["entitlement"]}
+    return {
+        "file": path.name,
+        "file_id": seen["file_id"],
+        "entitlement": " or ".join(sorted(wanted)),
+        "sections": len(seen["sections"]),
+        "keys_held": sum((file_id, section["id"]) in opened for section in seen["sections"]),
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """One look; prints one JSON object."""
+    parser = argparse.ArgumentParser(prog="python -m demo.looking", description=__doc__)
+    looks = parser.add_subparsers(dest="look", required=True)
+    looks.add_parser("traits").add_argument("--salt", required=True)
+    for name in ("held", "load"):
+        look = looks.add_parser(name)
+        look.add_argument("--state", type=Path)
+        look.add_argument("--app", type=Path)
+        look.add_argument("--models", type=Path, required=True, help="folder, or one model")
+        look.add_argument("--back-seconds", type=int, default=0)
+        look.add_argument("--root", type=Path, help="read the traits of the system below it")
+    options = parser.parse_args(arguments)
+    if options.look == "traits":
+        found: dict[str, Any] = traits(options.salt)
+    elif options.look == "held":
+        found = held(options.state, options.app, options.models)
+    else:
+        found = load(options.state, options.app, options.models, options.back_seconds, options.root)
+    json.dump(found, sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
