@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,3 +71,10 @@ def test_importing_modelseal_pulls_in_nothing_heavy():
     code = f"import modelseal, sys; print([m for m in {heavy!r} if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_six_files_under_1500_lines_explain_the_main_action():
+    text = (SOURCE.parents[1] / "ARCHITECTURE.md").read_text("utf-8")
+    named = re.findall(r"^[1-6]\. `([a-z_/]+\.py)`", text, re.MULTILINE)
+    assert len(named) == 6
+    assert sum(len((SOURCE / name).read_text("utf-8").splitlines()) for name in named) < 1500
