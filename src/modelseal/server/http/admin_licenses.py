@@ -90,7 +90,11 @@ async def update_plan(request: AnyRequest, plan: str) -> PlanRecord:
     return await run(admin_of(request).update_plan, plan, await read(request, PlanDraft))
 
 
-@post(f"{BASE}/licenses", status_code=HTTP_201_CREATED, opt={"body": IssueLicense})
+@post(
+    f"{BASE}/licenses",
+    status_code=HTTP_201_CREATED,
+    opt={"body": IssueLicense, "headers": {"Idempotency-Key": "As the member idempotency_key."}},
+)
 async def issue_license(request: AnyRequest) -> IssuedLicense:
     """Issue a license; ``Idempotency-Key`` counts like the member ``idempotency_key``."""
     wish = await read(request, IssueLicense)
@@ -118,7 +122,10 @@ async def show_license(request: AnyRequest, license_id: str) -> Response[License
     return Response(record, headers={"ETag": f'"{record.version}"'})
 
 
-@patch(f"{BASE}/licenses/{{license_id:str}}", opt={"body": LicenseChange})
+@patch(
+    f"{BASE}/licenses/{{license_id:str}}",
+    opt={"body": LicenseChange, "headers": {"If-Match": "The ETag of the license, or *."}},
+)
 async def change_license(request: AnyRequest, license_id: str) -> LicenseRecord:
     """Change a license; 409 when ``If-Match`` or ``version`` is not the present one."""
     change = _matched(request, await read(request, LicenseChange))

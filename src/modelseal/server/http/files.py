@@ -19,6 +19,12 @@ IMMUTABLE = "public, max-age=31536000, immutable"
 FRESH = "public, max-age=60"
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})")
 _OCTETS = "application/octet-stream"
+_RANGE_HEADERS = {
+    "Range": "One range of bytes; anything else means the whole file.",
+    "If-Range": "The ETag the range belongs to; another one means the whole file.",
+    "If-None-Match": "The ETag of a file that is there already.",
+}
+_RANGE_ANSWERS = {206: "The range.", 304: "The file that is there already.", 416: "Outside."}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ def routes(server: Server) -> list[HTTPRouteHandler]:
     @route(
         "/v1/blobs/{digest:str}",
         http_method=[HttpMethod.GET, HttpMethod.HEAD],
-        opt={"answer": _OCTETS},
+        opt={"answer": _OCTETS, "headers": _RANGE_HEADERS, "answers": _RANGE_ANSWERS},
     )
     async def blob(request: AnyRequest, digest: str) -> Response[bytes] | Stream:
         """A sealed model by its SHA-256; ``Range`` and ``If-Range`` as in RFC 9110."""

@@ -2,8 +2,9 @@
 
 Schemas are msgspec's own (JSON Schema 2020-12, which OpenAPI 3.1 speaks). What a signature does not
 show stands in a handler's ``opt``: ``body`` (a type, or a media type for bytes), ``answer`` (a
-media type for bytes), ``verbs`` (the calls behind one ``{target}`` path). Nothing is loaded from
-anywhere else.
+media type for bytes), ``headers`` (what is read, and why), ``answers`` (further statuses),
+``verbs`` with ``owner`` (the calls behind one ``{target}`` path). Nothing is loaded from anywhere
+else.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import html
 import inspect
 import re
 import typing
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -25,8 +26,10 @@ from modelseal import __version__
 from modelseal.server.http.problems import MEDIA_TYPE, Problem
 
 JSON = "application/json"
+ADMIN = "/v1/admin/"
 _PARAMETER = re.compile(r"\{(\w+):(\w+)\}")
-_TYPES = {"str": {"type": "string"}, "int": {"type": "integer"}, "path": {"type": "string"}}
+_LIMITS = {"min_length": "minLength", "max_length": "maxLength", "ge": "minimum", "le": "maximum"}
+_PROBLEM: dict[str, Any] = {"$ref": "#/components/responses/Problem"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,13 @@ class Verb:
 
 
 @dataclass(frozen=True, slots=True)
+class _Query:
+    name: str
+    kind: Any
+    limits: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class _Operation:
     method: str
     path: str
@@ -47,26 +57,29 @@ class _Operation:
     status: int
     body: Any
     answer: Any
-    query: dict[str, Any]
+    integers: frozenset[str]
+    query: tuple[_Query, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    answers: Mapping[int, str] = field(default_factory=dict)
 
 
 def routes(handlers: Iterable[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
-    """The document of ``handlers`` and the page that lists it."""
-    described = document(handlers)
-    encoded = msgspec.json.encode(described)
-    page = _page(described)
+    """The document of ``handlers`` and of these two, and the page that lists them."""
 
-    @get("/schema/openapi.json")
+    @get("/schema/openapi.json", opt={"answer": "application/vnd.oai.openapi+json"})
     async def openapi_document() -> Response[bytes]:
         """This document."""
         return Response(encoded, media_type="application/vnd.oai.openapi+json")
 
-    @get("/schema")
+    @get("/schema", opt={"answer": "text/html"})
     async def openapi_page() -> Response[bytes]:
         """Every call on one page."""
         return Response(page, media_type="text/html")
 
-    return [openapi_document, openapi_page]
+    own = [openapi_document, openapi_page]
+    described = document([*handlers, *own])
+    encoded, page = msgspec.json.encode(described), _page(described)
+    return own
 
 
 def document(handlers: Iterable[HTTPRouteHandler]) -> dict[str, Any]:
@@ -75,7 +88,9 @@ def document(handlers: Iterable[HTTPRouteHandler]) -> dict[str, Any]:
     types = [Problem]
     for operation in operations:
         types += [
-            t for t in (operation.body, operation.answer, *operation.query.values()) if _is_type(t)
+            t
+            for t in (operation.body, operation.answer, *(q.kind for q in operation.query))
+            if _is_type(t)
         ]
     found, components = msgspec.json.schema_components(
         types, ref_template="#/components/schemas/{name}"
@@ -91,38 +106,50 @@ def document(handlers: Iterable[HTTPRouteHandler]) -> dict[str, Any]:
         "paths": dict(sorted(paths.items())),
         "components": {
             "schemas": dict(components),
+            "responses": {
+                "Problem": {
+                    "description": "A problem (RFC 9457). Only a member denial denies.",
+                    "headers": {
+                        "Retry-After": {
+                            "description": "Seconds to wait, with 429 and 503.",
+                            "schema": {"type": "integer"},
+                        }
+                    },
+                    "content": {MEDIA_TYPE: {"schema": schemas[id(Problem)]}},
+                }
+            },
             "securitySchemes": {"admin": {"type": "http", "scheme": "bearer"}},
         },
     }
 
 
 def _operations(handler: HTTPRouteHandler) -> Iterator[_Operation]:
-    function = handler.fn
+    function, opt = handler.fn, handler.opt
     hints = typing.get_type_hints(function, include_extras=True)
     raw = sorted(handler.paths)[0]
-    names = {name for name, _kind in _PARAMETER.findall(raw)}
-    query = {
-        _query_name(name, hint): _bare(hint)
-        for name, hint in hints.items()
-        if name not in {"return", "request", *names}
-    }
-    summary = (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")
+    parameters = dict(_PARAMETER.findall(raw))
+    integers = frozenset(name for name, kind in parameters.items() if kind == "int")
     path = _PARAMETER.sub(r"{\1}", raw)
-    verbs: dict[str, Verb] = handler.opt.get("verbs", {})
+    prefix = "admin_" if path.startswith(ADMIN) else ""
+    name = prefix + function.__name__
+    verbs: dict[str, Verb] = opt.get("verbs", {})
     for verb, told in verbs.items():
-        owner = handler.opt["owner"]
+        owner = "{" + opt["owner"] + "}"
         yield _Operation(
-            "post", path.replace("{target}", "{" + owner + "}") + f":{verb}",
-            f"{function.__name__}_{verb}", told.summary, 200, told.body, told.answer, {},
+            "post", path.replace("{target}", owner) + f":{verb}", f"{name}_{verb}", told.summary,
+            200, told.body, told.answer, integers,
         )  # fmt: skip
     if verbs:
         return
-    answer = handler.opt.get("answer") or _answer(hints["return"])
+    known = {"return", "request", *parameters}
     for method in sorted(str(m).lower() for m in handler.http_methods):
-        name = function.__name__ if method != "head" else f"{function.__name__}_head"
         yield _Operation(
-            method, path, name, summary, handler.status_code or 200,
-            handler.opt.get("body"), answer, query,
+            method, path, name if method != "head" else f"{name}_head",
+            (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " "),
+            handler.status_code or 200, opt.get("body"),
+            opt.get("answer") or _answer(hints["return"]), integers,
+            tuple(_query(n, hint) for n, hint in hints.items() if n not in known),
+            opt.get("headers", {}), opt.get("answers", {}),
         )  # fmt: skip
 
 
@@ -130,36 +157,49 @@ def _described(operation: _Operation, schema_of: Any) -> dict[str, Any]:
     made: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
-        "parameters": [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-            for name in re.findall(r"\{(\w+)\}", operation.path)
-        ]
-        + [
-            {"name": name, "in": "query", "required": False, "schema": schema_of(kind)}
-            for name, kind in operation.query.items()
-        ],
-        "responses": {
-            str(operation.status): {
-                "description": "The answer.",
-                "content": _content(operation.answer, schema_of),
-            },
-            "default": {
-                "description": "A problem (RFC 9457). Only a member denial denies.",
-                "content": {MEDIA_TYPE: {"schema": schema_of(Problem)}},
-            },
-        },
+        "parameters": list(_parameters(operation, schema_of)),
+        "responses": dict(_responses(operation, schema_of)),
     }
     if operation.body is not None:
         made["requestBody"] = {"required": True, "content": _content(operation.body, schema_of)}
-    if operation.path.startswith("/v1/admin/"):
+    if operation.path.startswith(ADMIN):
         made["security"] = [{"admin": []}]
     return made
 
 
+def _responses(operation: _Operation, schema_of: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    told = {operation.status: "The answer.", **operation.answers}
+    for status, text in sorted(told.items()):
+        if status >= 400:
+            yield str(status), _PROBLEM
+        elif status == 304:
+            yield str(status), {"description": text}
+        else:
+            content = _content(operation.answer, schema_of)
+            yield str(status), {"description": text, "content": content}
+    yield "default", _PROBLEM
+
+
+def _parameters(operation: _Operation, schema_of: Any) -> Iterator[dict[str, Any]]:
+    for name in re.findall(r"\{(\w+)\}", operation.path):
+        kind = "integer" if name in operation.integers else "string"
+        yield {"name": name, "in": "path", "required": True, "schema": {"type": kind}}
+    for query in operation.query:
+        schema = {**schema_of(query.kind), **query.limits}
+        yield {"name": query.name, "in": "query", "required": False, "schema": schema}
+    for name, why in operation.headers.items():
+        schema = {"type": "string"}
+        yield {
+            "name": name, "in": "header", "required": False, "description": why, "schema": schema
+        }  # fmt: skip
+
+
 def _content(kind: Any, schema_of: Any) -> dict[str, Any]:
-    if isinstance(kind, str):
-        return {kind: {"schema": {"type": "string"}}}
-    return {JSON: {"schema": schema_of(kind)}}
+    if not isinstance(kind, str):
+        return {JSON: {"schema": schema_of(kind)}}
+    if kind == "application/octet-stream":
+        return {kind: {}}
+    return {kind: {"schema": {"type": "object" if kind.endswith("json") else "string"}}}
 
 
 def _is_type(kind: object) -> bool:
@@ -172,15 +212,16 @@ def _answer(hint: Any) -> Any:
     return hint
 
 
-def _query_name(name: str, hint: Any) -> str:
+def _query(name: str, hint: Any) -> _Query:
+    """An optional parameter of the query under the name and within the limits it is read by."""
+    limits: dict[str, int] = {}
+    kind = typing.get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
     for extra in getattr(hint, "__metadata__", ()):
-        if isinstance(extra, ParameterKwarg) and extra.query:
-            return extra.query
-    return name
-
-
-def _bare(hint: Any) -> Any:
-    return typing.get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
+        if isinstance(extra, ParameterKwarg):
+            name = extra.name or name
+            found = {said: getattr(extra, ours) for ours, said in _LIMITS.items()}
+            limits |= {said: value for said, value in found.items() if value is not None}
+    return _Query(name, next(k for k in typing.get_args(kind) if k is not type(None)), limits)
 
 
 def _page(described: dict[str, Any]) -> bytes:
