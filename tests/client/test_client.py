@@ -820,12 +820,6 @@ def test_a_full_disk_leaves_the_old_lease_in_force(world, active):
         assert client.status().lease.seq == 2
 
 
-def test_a_container_activates_itself_from_the_environment(world, key):
-    world.environ["MODELSEAL_LICENSE_KEY"] = key
-    with world.client() as client:
-        assert _keys(client) == MODEL.keys
-
-
 # -- pull
 
 

@@ -28,7 +28,6 @@ from modelseal.client import (
     standing,
     status,
     trusting,
-    unattended,
 )
 from modelseal.client.activation import LicenseInfo, Wish
 from modelseal.client.background import Keeper, on_record
@@ -44,6 +43,7 @@ from modelseal.client.renewal import Returned
 from modelseal.client.settings import PathLike, Settings
 from modelseal.client.standing import Standing
 from modelseal.client.status import Status
+from modelseal.client.unattended import Unattended
 from modelseal.errors import (
     AssuranceNotReached,
     DeviceChanged,
@@ -104,6 +104,7 @@ class Client:
         self._background = background
         self._renewing = threading.Lock()
         self._ask_again_at = float("-inf")
+        self._unattended = Unattended(self._core, self._activated, self._heartbeat, self.refusal)
         _clients.add(self)
 
     # -- what an app calls
@@ -330,29 +331,17 @@ class Client:
             self._heartbeat.start()
 
     def _after_fork(self) -> None:
-        for part in (self._core, self._clock, self._events, self._keeper, self._heartbeat):
+        for part in (
+            self._core, self._clock, self._events, self._keeper, self._heartbeat, self._unattended,
+        ):  # fmt: skip
             part.after_fork()
         self._renewing = threading.Lock()
 
     # -- inside
 
     def _start_of_use(self) -> None:
-        self._activate_unattended()
+        self._unattended.activate()
         self.start_background()
-
-    def _activate_unattended(self) -> None:
-        """A container that got ``MODELSEAL_LICENSE_KEY`` activates itself at first use."""
-        environ = self._core.ports.environ
-        key = environ.get(unattended.KEY_VARIABLE)
-        if not key:
-            return
-        with self._renewing:
-            if self._core.has_trust and self._core.held(tolerant=True).lease is not None:
-                return
-            eula = environ.get(unattended.EULA_VARIABLE) or None
-            lease = activation.activate(self._core, key, Wish(eula=eula))
-            self._activated(lease.jti)
-        unattended.give_back_at_sigterm(self.deactivate)
 
     def _renewed_in_time(self, found: Standing) -> Standing:
         """The standing after one renewal that took at most ten seconds, whatever it brought."""

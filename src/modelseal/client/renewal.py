@@ -55,23 +55,24 @@ def renew(
     return lease
 
 
-def give_back(core: Core) -> Returned:
+def give_back(
+    core: Core, *, seconds: float = ANSWER_SECONDS, lock_seconds: float = LOCK_SECONDS
+) -> Returned:
     """The seat is given back and nothing that opens a model is left on this device.
 
     The device key stays: with it, entering the license key again is no new device.
     Raises ``NotActivated``; ``Unavailable`` errors, after which the seat is still taken, the
-    activation still works, and the call can be repeated.
+    activation still works, and the call can be repeated. ``seconds`` bounds each question.
     """
-    with core.locked(LOCK_SECONDS):
+    with core.locked(lock_seconds):
         held = core.held(tolerant=True)
         if held.device_id is None:
             raise NotActivated("this device has never been activated", path=str(core.store.path))
         me = core.unlock(asking=True)
         try:
-            question = _settled(core, held)
-            found, _ = asking.put(
-                core, question, "POST", f"/v1/devices/{held.device_id}:return", op="return"
-            )
+            question = _settled(core, held, seconds)
+            path = f"/v1/devices/{held.device_id}:return"
+            found, _ = asking.put(core, question, "POST", path, op="return", seconds=seconds)
         except Denied as denied:
             keys = asking.stored_keys(core, me)
             raise answering.accept_denial(core, me, keys, denied, first=False) from None
@@ -92,7 +93,7 @@ def forget(core: Core) -> None:
         core.adopt()
 
 
-def _settled(core: Core, held: Held) -> Question:
+def _settled(core: Core, held: Held, seconds: float) -> Question:
     """The question to return the seat; an unanswered renewal before it is settled first.
 
     Otherwise the server may be one number ahead and would take the return for a copy's.
@@ -101,7 +102,8 @@ def _settled(core: Core, held: Held) -> Question:
     pending = asking.stored_keys(core, me).pending
     if pending is not None and pending.op == "renew" and pending.seq == held.seq:
         question = asking.prepare(core, me, held, "renew")
-        found, asked = asking.put(core, question, "PUT", f"/v1/leases/{held.device_id}", op="renew")
+        path = f"/v1/leases/{held.device_id}"
+        found, asked = asking.put(core, question, "PUT", path, op="renew", seconds=seconds)
         answering.accept(core, question, asked, found, license_needed=False)
         held = core.held(tolerant=True)
     return asking.prepare(core, me, held, "return")
