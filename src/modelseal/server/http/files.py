@@ -73,7 +73,8 @@ def routes(server: Server) -> list[HTTPRouteHandler]:
         size = await run(server.context.blobs.size, digest)
         etag = f'"{digest}"'
         headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": IMMUTABLE}
-        if etag in request.headers.get("if-none-match", ""):
+        known = request.headers.get("if-none-match", "").strip()
+        if known == "*" or etag in known:
             return Response(b"", status_code=304, headers=headers)
         span = span_of(request, size, etag)
         headers["Content-Length"] = str(span.stop - span.start)

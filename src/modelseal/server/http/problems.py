@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
+from pathlib import Path
 from typing import Any
 
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
+from litestar.routes import HTTPRoute
 
 from modelseal import errors, texts
 from modelseal.server.services.denials import refusal_of
@@ -80,31 +83,57 @@ def render(error: errors.ModelsealError) -> Response[bytes]:
     )
 
 
-def on_error(_request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+def on_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Any exception as a problem document; what is not ours is logged and says nothing."""
     if isinstance(error, errors.ModelsealError):
         return render(error)
     if isinstance(error, HTTPException):
-        return _framework(error)
+        answer = _framework(error)
+        if answer.status_code == 405:
+            answer.headers["Allow"] = _methods(request)
+        return answer
     reference = secrets.token_hex(4).upper()
     _log.error("internal error, reference %s", reference, exc_info=error)
     return render(errors.InternalError("an unexpected failure", reference=reference))
 
 
 def _framework(error: HTTPException) -> Response[bytes]:
-    """What the framework refused before any service was asked, under its own status."""
-    code = {404: errors.NotFound, 405: errors.Misuse}.get(error.status_code, errors.Misuse)
+    """What the framework refused before any service was asked, under its own status.
+
+    Its 400 (a parameter that is none) is a ``Misuse`` like every other.
+    """
     if error.status_code >= 500:
         return render(errors.InternalError("an unexpected failure"))
+    code = errors.NotFound if error.status_code == 404 else errors.Misuse
     answer = render(code(_describe(error)))
+    if error.status_code == 400:
+        return answer
     answer.status_code = error.status_code
     body = msgspec.json.decode(answer.content)
     body["status"] = error.status_code
     answer.content = msgspec.json.encode(body)
-    for name in ("Allow", "Content-Range"):
-        if error.headers and name in error.headers:
-            answer.headers[name] = error.headers[name]
+    if error.headers and "Content-Range" in error.headers:
+        answer.headers["Content-Range"] = error.headers["Content-Range"]
     return answer
+
+
+def _methods(request: Request[Any, Any, Any]) -> str:
+    """What the address that was called takes (RFC 9110, section 15.5.6)."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, HTTPRoute) and re.fullmatch(_pattern(route), request.scope["path"]):
+            found |= {str(method) for method in route.methods}
+    return ", ".join(sorted(found))
+
+
+def _pattern(route: HTTPRoute) -> str:
+    parts = []
+    for part in route.path_components:
+        if isinstance(part, str):
+            parts.append(re.escape(part))
+        else:
+            parts.append(".+" if part.type is Path else "[^/]+")
+    return "/" + "/".join(parts)
 
 
 def _describe(error: HTTPException) -> str:

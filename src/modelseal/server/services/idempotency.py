@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 from sqlalchemy import Connection
 
-from modelseal.errors import Conflict, IdempotencyMismatch
+from modelseal.errors import Conflict, IdempotencyMismatch, Misuse
 from modelseal.server.store import tokens as store
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def once(
     if key is None:
         return context.store.write(act)
     if not 0 < len(key) <= MAX_KEY_CHARACTERS:
-        raise IdempotencyMismatch("an idempotency key has 1 to 128 characters")
+        raise Misuse("an idempotency key has 1 to 128 characters", limit=MAX_KEY_CHARACTERS)
     digest = hashlib.sha256(msgspec.json.encode(question, order="deterministic")).digest()
     bound = context.wrap_context("idempotency", actor=actor, key=key)
     now = context.now()
