@@ -4,8 +4,18 @@
 ``KeyProvider`` is the contract, ``tests/keys`` its suite.
 """
 
-from modelseal.keys.dispatch import create, open_provider, schemes
+from modelseal.keys.dispatch import create, erase, open_provider, schemes
 from modelseal.keys.online import OnlineKeys
 from modelseal.keys.provider import Ask, KeyProvider
+from modelseal.keys.ring import KeyRing
 
-__all__ = ["Ask", "KeyProvider", "OnlineKeys", "create", "open_provider", "schemes"]
+__all__ = [
+    "Ask",
+    "KeyProvider",
+    "KeyRing",
+    "OnlineKeys",
+    "create",
+    "erase",
+    "open_provider",
+    "schemes",
+]

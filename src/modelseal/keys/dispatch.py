@@ -34,6 +34,18 @@ def create(uri: str, *, ask: Ask | None = None, base: Path | None = None) -> Key
     return GuardedProvider(cast(KeyProvider, inner))
 
 
+def erase(uri: str, *, base: Path | None = None) -> bool:
+    """Afterwards the key at ``uri`` is gone, if it ever was; False when only its owner can do that.
+
+    A provider whose module has no function ``erase`` keeps its keys.
+    """
+    act = getattr(_module(uri), "erase", None)
+    if act is None:
+        return False
+    call(lambda: act(uri, base=base) is None, bool)
+    return True
+
+
 def schemes() -> tuple[str, ...]:
     """The URI schemes that somebody serves here."""
     found = {point.name for point in metadata.entry_points(group=ENTRY_POINTS)}

@@ -157,6 +157,14 @@ def read_key(uri: str, *, ask: Ask | None, base: Path | None) -> bytes:
     return open_provider(uri, ask=ask, base=base)._key
 
 
+def erase(uri: str, *, base: Path | None = None) -> None:
+    """Afterwards there is no key file at ``uri``; its bytes were overwritten first.
+
+    A file system that copies on write, a snapshot or a backup may still hold them.
+    """
+    files.erase(_resolve(parse_uri(uri), base))
+
+
 def _content(data: bytes, parsed: FileUri, path: Path, ask: Ask | None) -> bytes:
     protected = passphrase.is_protected(data)
     if protected != parsed.passphrase:

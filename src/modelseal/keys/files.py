@@ -113,6 +113,23 @@ def replace(path: Path, data: bytes, *, mode: int = 0o600) -> None:
         _sync_folder(path.parent)
 
 
+def erase(path: Path) -> None:
+    """Afterwards ``path`` is gone, its bytes overwritten where the file system does that."""
+    flags = os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        descriptor = os.open(path, flags)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(os.fstat(file.fileno()).st_size))
+            file.flush()
+            os.fsync(file.fileno())
+        path.unlink()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise not_written(error, path) from None
+    _sync_folder(path.parent)
+
+
 def translated(error: OSError, path: Path | str) -> ModelsealError:
     """The error of ours that says what ``error`` means for somebody using ``path``."""
     where, why = str(path), os.strerror(error.errno or 0)

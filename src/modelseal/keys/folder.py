@@ -7,8 +7,8 @@ bound to the context {purpose, server, use, kid}. Normative: ``docs/spec/keys.md
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from modelseal.errors import (
 from modelseal.keys import files
 from modelseal.keys.envelope import Context
 from modelseal.keys.provider import KeyProvider
+from modelseal.keys.ring import KeyRing
 from modelseal.types import check_aware, from_numeric, to_numeric
 
 MAGIC = b"\x89MSO1\r\n\x1a"
@@ -100,18 +101,17 @@ class KeyFolder:
         set_name: str,
     ) -> None:
         """Like ``add_key``, for private bytes as a backup holds them."""
-        members = {
-            "use": use,
-            "alg": alg,
-            "kid": kid,
-            "set": set_name,
-            "server": self._server_id,
-            "not_before": to_numeric(not_before),
-            "not_after": None if not_after is None else to_numeric(not_after),
-            "wrapped": self._provider.wrap(private, self._context(use, kid)),
-        }
-        path = self._folder / f"{use}-{_file_name(kid)}.key"
-        files.write_new(path, _PREFIX + cbor.encode(members))
+        wrapped = self._provider.wrap(private, self._context(use, kid))
+        entry = KeyEntry(use, alg, kid, set_name, not_before, not_after, self._server_id, wrapped)
+        files.write_new(self._path(use, kid), _encode(entry))
+
+    def replace_secret(self, name: str, secret: bytes, *, not_before: datetime) -> None:
+        """Afterwards the bytes ``secret`` are kept under ``name`` in place of what was."""
+        wrapped = self._provider.wrap(secret, self._context("secret", name))
+        entry = KeyEntry(
+            "secret", SECRET_ALG, name, name, not_before, None, self._server_id, wrapped
+        )
+        files.replace(self._path("secret", name), _encode(entry))
 
     def secret(self, name: str) -> bytes:
         """The secret kept under ``name``; ``TokenKeyUnknown`` when there is none."""
@@ -135,9 +135,40 @@ class KeyFolder:
         if not valid:
             raise TokenKeyUnknown("no key is valid for this use now", use=use)
         newest = max(valid, key=lambda entry: (entry.not_before, entry.set)).set
-        group = [entry for entry in valid if entry.set == newest]
+        return self._opened_all([entry for entry in valid if entry.set == newest])
+
+    def kids(self, use: str) -> frozenset[str]:
+        """The ids of every key for ``use`` that is here."""
+        return frozenset(entry.kid for entry in self.entries() if entry.use == use)
+
+    def keys_of(self, use: str, kids: Collection[str]) -> list[PrivateKey]:
+        """Those of the keys ``kids`` that are here for ``use``, Ed25519 first.
+
+        Raises ``TokenKeyUnknown`` when none of them is.
+        """
+        found = [entry for entry in self.entries() if entry.use == use and entry.kid in kids]
+        if not found:
+            raise TokenKeyUnknown("the key that signs for this use now is not here", use=use)
+        return self._opened_all(found)
+
+    def rewrap(self, ring: KeyRing) -> int:
+        """How many files another key than the current one of ``ring`` had wrapped; none has now.
+
+        Each file is replaced whole: after a crash every key opens with one of the ring's keys.
+        """
+        count = 0
+        for entry in self.entries():
+            if ring.is_current(entry.wrapped):
+                continue
+            context = self._context(entry.use, entry.kid)
+            again = replace(entry, wrapped=ring.wrap(ring.unwrap(entry.wrapped, context), context))
+            files.replace(self._path(entry.use, entry.kid), _encode(again))
+            count += 1
+        return count
+
+    def _opened_all(self, entries: list[KeyEntry]) -> list[PrivateKey]:
         order = (*ALGORITHMS, SUITE)
-        return [self.open_key(entry) for entry in sorted(group, key=lambda e: order.index(e.alg))]
+        return [self.open_key(entry) for entry in sorted(entries, key=lambda e: order.index(e.alg))]
 
     def open_key(self, entry: KeyEntry) -> PrivateKey:
         """The private key of ``entry``, checked against its key id."""
@@ -160,6 +191,9 @@ class KeyFolder:
             else:
                 self.open_key(entry)
         return len(entries)
+
+    def _path(self, use: str, kid: str) -> Path:
+        return self._folder / f"{use}-{_file_name(kid)}.key"
 
     def _context(self, use: str, kid: str) -> Context:
         return {"purpose": self._purpose, "server": self._server_id, "use": use, "kid": kid}
@@ -191,6 +225,20 @@ def load(entry: KeyEntry, private: bytes) -> PrivateKey:
 
 def _file_name(kid: str) -> str:
     return hashlib.sha256(kid.encode()).hexdigest()[:16]
+
+
+def _encode(entry: KeyEntry) -> bytes:
+    members = {
+        "use": entry.use,
+        "alg": entry.alg,
+        "kid": entry.kid,
+        "set": entry.set,
+        "server": entry.server,
+        "not_before": to_numeric(entry.not_before),
+        "not_after": None if entry.not_after is None else to_numeric(entry.not_after),
+        "wrapped": entry.wrapped,
+    }
+    return _PREFIX + cbor.encode(members)
 
 
 def _parse(data: bytes, where: str) -> KeyEntry:

@@ -10,9 +10,12 @@ from modelseal.crypto.signing import Signer, SigningKey
 from modelseal.errors import Misuse
 from modelseal.keys.folder import KeyFolder
 from modelseal.keys.provider import KeyProvider
+from modelseal.trust import Trust, Use
 
 PURPOSE = "online-key"
 SIGNING_USES = ("license", "lease", "status", "checkpoint", "snapshot", "timestamp")
+ROOT_USES = ("snapshot", "timestamp")
+"""Uses whose keys the TUF root names, not the key list."""
 SEALING = "sealing"
 
 
@@ -37,12 +40,21 @@ class OnlineKeys(KeyFolder):
             raise Misuse(f"no online key is of this kind for {use}")
         self.add_key(use, key, not_before=not_before, not_after=not_after, set_name=set_name)
 
-    def signers(self, use: str, at: datetime) -> list[Signer]:
-        """The newest set of keys for ``use`` that is valid at ``at``: all of them sign.
+    def signers(self, use: str, at: datetime, trust: Trust | None = None) -> list[Signer]:
+        """The keys that sign for ``use`` at ``at``: all of them do.
 
+        What ``trust`` lists decides: a key that is here but not listed yet signs nothing, and one
+        that the list has ended neither. Without ``trust`` the newest set that its files call valid.
         Raises ``TokenKeyUnknown`` when there is none.
         """
-        return [key for key in self.newest_set(use, at) if isinstance(key, SigningKey)]
+        if trust is None:
+            found = self.newest_set(use, at)
+        elif use in ROOT_USES:
+            found = self.keys_of(use, trust.role_kids(use))
+        else:
+            chosen = trust.signing_set(Use(use), self.kids(use), at)
+            found = self.keys_of(use, [key.kid for key in chosen])
+        return [key for key in found if isinstance(key, SigningKey)]
 
     def sealing_openers(self) -> dict[str, KemOpener]:
         """Every sealing key by key id, retired ones too: old publications still open."""

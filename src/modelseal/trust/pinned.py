@@ -6,12 +6,13 @@ brick a device that is offline; ``update`` does. Normative: ``docs/spec/trust.md
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from modelseal import strict_json
+from modelseal.crypto import jwk as jwks
 from modelseal.crypto.hpke import KemPublicKey
 from modelseal.crypto.signing import VerifyKey
 from modelseal.errors import (
@@ -24,7 +25,7 @@ from modelseal.errors import (
 from modelseal.strict_json import JsonInvalid
 from modelseal.trust import keylist, metadata
 from modelseal.trust.keylist import KeyList, TrustedKey, Use
-from modelseal.trust.metadata import Metadata
+from modelseal.trust.metadata import Metadata, Role
 from modelseal.types import check_aware
 
 TYP = "modelseal-trust"
@@ -94,6 +95,37 @@ class Trust:
             raise TokenKeyUnknown("no sealing key is valid at that time", use="sealing")
         return KemPublicKey(max(valid, key=lambda key: key.not_before).jwk)
 
+    def signing_set(self, use: Use, held: Collection[str], at: datetime) -> tuple[TrustedKey, ...]:
+        """The newest set for ``use`` that is valid at ``at`` and wholly among the key ids ``held``.
+
+        Of two that begin at the same moment the later in the list is the newer. Raises
+        ``TokenKeyUnknown`` when there is none.
+        """
+        moment = check_aware(at)
+        sets: dict[str, list[TrustedKey]] = {}
+        for key in self.keys(use):
+            sets.setdefault(key.set, []).append(key)
+        good = [
+            group
+            for group in sets.values()
+            if all(key.valid_at(moment) and key.kid in held for key in group)
+        ]
+        if not good:
+            raise TokenKeyUnknown("no listed key for this use is here and valid now", use=use.value)
+        good.reverse()  # ``max`` keeps the first of equals
+        return tuple(max(good, key=lambda group: max(key.not_before for key in group)))
+
+    def role_kids(self, role: str) -> tuple[str, ...]:
+        """The key ids (thumbprints) of a TUF role: one of the root's four, or ``keys``."""
+        if role == KEYS_ROLE:
+            return _kids(metadata.delegated_role(self._chain.targets, KEYS_ROLE))
+        return _kids(metadata.top_level_roles(self._chain.root)[role])
+
+    @property
+    def key_list(self) -> KeyList:
+        """Every listed key, with the version and the facts of the product that stand beside."""
+        return KeyList(self.keys_version, self.product, self.server_id, self.trait_salt, self._keys)
+
     @property
     def targets_version(self) -> int:
         """The version of the TUF targets the key list hangs on."""
@@ -120,6 +152,10 @@ class Trust:
                 raise TrustMalformed(f"keys: {error.detail}") from None
             self._loaded[key.kid] = loaded
         return loaded
+
+
+def _kids(role: Role) -> tuple[str, ...]:
+    return tuple(jwks.thumbprint(public) for public in role.jwks())
 
 
 def parse(data: bytes) -> Trust:
