@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 LOCK   := requirements/dev.txt
 STAMP  := $(VENV)/.installed
+TORCH  := $(VENV)/.torch
 SHOWN  := examples/face_fusion
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
@@ -15,10 +16,15 @@ $(STAMP): $(LOCK) pyproject.toml $(SHOWN)/pyproject.toml
 	$(PIP) install --quiet --no-deps --no-build-isolation -e . -e $(SHOWN)
 	touch $@
 
+# By pip and without hashes: its builds differ by machine. Only tests and benchmarks use it.
+$(TORCH): $(STAMP)
+	$(PIP) install --quiet --no-deps torch==2.13.0
+	touch $@
+
 demo: $(STAMP)
 	$(BIN)/python -m demo
 
-test: $(STAMP) lint
+test: $(STAMP) $(TORCH) lint
 	$(BIN)/python -m pytest
 
 lint: $(STAMP)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,8 +7,6 @@ import pytest
 from tests.runtime.shop import Shop, ShopLicensee
 
 from modelseal.runtime import default, loading, report
-
-collect_ignore = [] if importlib.util.find_spec("torch") else ["test_torch.py"]
 
 
 @pytest.fixture(autouse=True)

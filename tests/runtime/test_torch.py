@@ -1,4 +1,4 @@
-"""PyTorch files and tensors. Collected only where torch is installed: it is no test dependency."""
+"""PyTorch files and tensors."""
 
 from __future__ import annotations
 
