@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -142,3 +145,22 @@ def test_nothing_named_at_all_says_what_to_name(monkeypatch):
     monkeypatch.setattr(config, "beside_program", lambda: None)
     with pytest.raises(ConfigInvalid, match=r"modelseal\.toml"):
         _resolve()
+
+
+@pytest.mark.parametrize("place", ["app", "."])
+@pytest.mark.parametrize("module", ["app", "app.tools.show"])
+def test_a_package_run_as_a_module_has_it_inside_or_beside(tmp_path, place, module):
+    """``python -m app`` is the program ``app``, whatever the current folder is."""
+    tools = tmp_path / "app" / "tools"
+    tools.mkdir(parents=True)
+    for package in (tools.parent, tools):
+        (package / "__init__.py").touch()
+    show = "from modelseal.client import config\nprint(config.beside_program())\n"
+    (tools.parent / "__main__.py").write_text(show)
+    (tools / "show.py").write_text(show)
+    shipped = _write(tmp_path / place, 'product = "facefusion"')
+    done = subprocess.run(
+        [sys.executable, "-m", module], env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd="/", capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == str(shipped.resolve())

@@ -81,15 +81,22 @@ class AppConfig:
 
 
 def beside_program() -> Path | None:
-    """The ``modelseal.toml`` beside the running program, frozen or not; None without one."""
+    """The ``modelseal.toml`` beside the running program; None without one.
+
+    The program is a script, a frozen one, or a package: ``python -m app.tool`` is the package
+    ``app``, with its ``modelseal.toml`` inside or beside its folder.
+    """
     places: list[Path] = []
     if getattr(sys, "frozen", False):
         places.append(Path(sys.executable).resolve().parent)
         if bundle := getattr(sys, "_MEIPASS", None):
             places.append(Path(str(bundle)))
-    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    program = sys.modules.get("__main__")
+    main = getattr(program, "__file__", None)
     if main:
-        places.append(Path(main).resolve().parent)
+        parents = Path(main).resolve().parents
+        depth = str(getattr(getattr(program, "__spec__", None), "name", "")).count(".")
+        places.extend(parents[: depth + 1])
     return next((p / FILE_NAME for p in places if (p / FILE_NAME).is_file()), None)
 
 
