@@ -9,13 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from demo.computers import Computer
-from demo.telling import StoryFailed, Telling, relative
+from demo.telling import Step, StoryFailed, Telling, relative
 
 START_SECONDS = 60
 STEP_SECONDS = 300
@@ -48,7 +48,7 @@ class Actor:
     ) -> None:
         self.telling, self.folder, self.computer = telling, folder, computer
         self._base = base
-        self._env = environment(folder) | dict(env or {})
+        self._env = environment(folder, base) | dict(env or {})
 
     def types(
         self,
@@ -57,38 +57,41 @@ class Actor:
         *,
         code: int = 0,
         lines: int = 3,
-        env: Mapping[str, str] | None = None,
+        then: Callable[[Done, Step], None] | None = None,
     ) -> Done:
         """``words`` are run and told under ``title``; they must end with exit ``code``.
 
-        ``lines`` is how many lines of talk are told; a refusal is told from its start.
+        ``lines`` is how many lines of talk are told, from their start; ``then`` adds to the step,
+        or fails it, before it is told.
         """
-        typed = shlex.join(str(word) for word in words)
-        shown = relative(" ".join([*(f"{k}={v}" for k, v in (env or {}).items()), typed]),
-                         self._base)  # fmt: skip
+        shown = relative(shlex.join(str(word) for word in words), self._base)
         with self.telling.doing(title, shown) as step:
-            done = self.runs(words, env=env)
+            done = self.runs(words)
             if done.code != code:
                 raise StoryFailed(_report(title, shown, code, done))
             step.refused = code != 0
             talk = [line.strip() for line in done.stderr.splitlines() if line.strip()]
             step.said = [relative(line, self._base) for line in talk[:lines]]
+            if then is not None:
+                then(done, step)
         return done
 
     def runs(self, words: Sequence[str | Path], *, env: Mapping[str, str] | None = None) -> Done:
         """``words`` are run and not told."""
-        done = subprocess.run(
-            self.computer.command([str(word) for word in words]),
-            cwd=self.folder,
-            env=self._env | dict(env or {}),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=STEP_SECONDS,
-            check=False,
-        )
-        return Done(done.returncode, done.stdout, done.stderr)
+        command = self.computer.command([str(word) for word in words])
+        with subprocess.Popen(
+            command, cwd=self.folder, env=self._env | dict(env or {}),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, errors="replace", start_new_session=True,
+        ) as process:  # fmt: skip
+            try:
+                stdout, stderr = process.communicate(timeout=STEP_SECONDS)
+            except BaseException as error:
+                os.killpg(process.pid, signal.SIGKILL)  # its children too
+                if isinstance(error, subprocess.TimeoutExpired):
+                    raise StoryFailed(f"no end after {STEP_SECONDS} s: {command}") from None
+                raise
+        return Done(process.returncode, stdout, stderr)
 
     def asks(self, *words: str | Path, env: Mapping[str, str] | None = None) -> Any:
         """What one of the demo's own looks at this computer found (``demo.looking``)."""
@@ -103,8 +106,8 @@ class Actor:
 class LicenseServer:
     """The license server, a process of its own; HTTPS on a free port of this computer."""
 
-    def __init__(self, home: Path, log: Path) -> None:
-        self._home, self._log = home, log
+    def __init__(self, home: Path, base: Path) -> None:
+        self._home, self._base, self._log = home, base, base / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""
 
@@ -115,8 +118,9 @@ class LicenseServer:
         with self._log.open("ab") as log:
             at = log.tell()
             self._process = subprocess.Popen(
-                words, cwd=self._home.parent, env=environment(self._home.parent),
+                words, cwd=self._home.parent, env=environment(self._home.parent, self._base),
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=log,
+                start_new_session=True,
             )  # fmt: skip
         until = time.monotonic() + START_SECONDS
         while time.monotonic() < until:
@@ -142,17 +146,18 @@ class LicenseServer:
             process.wait()
 
 
-def environment(home: Path) -> dict[str, str]:
-    """What a person at a fresh terminal has, with ``home`` as the home folder."""
+def environment(home: Path, base: Path) -> dict[str, str]:
+    """What a person at a fresh terminal has; temporary files of the story lie below ``base``."""
     kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name in {"PATH", "TMPDIR", "SYSTEMROOT", "LD_LIBRARY_PATH"}
+        name: value for name, value in os.environ.items() if name in {"PATH", "LD_LIBRARY_PATH"}
     }
+    scratch = base / "tmp"
+    scratch.mkdir(exist_ok=True)
     scripts = str(Path(sys.executable).parent)
     return kept | {
         "PATH": os.pathsep.join([scripts, kept.get("PATH", os.defpath)]),
         "HOME": str(home),
+        "TMPDIR": str(scratch),
         "XDG_DATA_HOME": str(home / ".local" / "share"),
         "LANG": "C.UTF-8",
         "NO_PROXY": "127.0.0.1,localhost",

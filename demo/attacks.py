@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from demo import computers
-from demo.telling import Step, relative
+from demo.telling import relative
 from demo.world import World, protected
 
 HOURS = 3600
@@ -18,13 +18,13 @@ HOURS = 3600
 def attack(world: World) -> None:
     """Each attack has failed or was said honestly to succeed; Li's license works afterwards."""
     world.telling.chapter(
-        "What goes wrong, on purpose", "Every refusal is one step of a person's day."
+        "What goes wrong, on purpose", "Each attack is really made. What cannot be stopped is said."
     )
     _flipped_byte(world)
     _another_computer(world)
     _clone(world)
-    world.server.stop()
-    world.telling.add(Step("The license server is switched off"))
+    with world.telling.doing("The license server is switched off"):
+        world.server.stop()
     _offline(world)
     _clock_set_back(world)
     with world.telling.doing("The license server is back") as step:
@@ -72,10 +72,13 @@ def _another_computer(world: World) -> None:
     world.found["another_computer"] = {"how": thief.how, "traits": seen}
     told = ", ".join(f"{kind} {state}" for kind, state in seen.items())
     if world.found["binding"] == "copyable":
-        actor.types(f"{title}: it runs, as `copyable` had said", protected(output="o.png"), lines=1)
+        code, end, lines = 0, "it runs, as `copyable` had said", 1
     else:
-        actor.types(f"{title}: refused", protected(output="o.png"), code=3, lines=3)
-    telling.chapters[-1].steps[-1].said.append(f"({thief.how}; {told})")
+        code, end, lines = 3, "refused", 3
+    actor.types(
+        f"{title}: {end}", protected(output="o.png"), code=code, lines=lines,
+        then=lambda _done, step: step.said.append(f"There: {thief.how} ({told})."),
+    )  # fmt: skip
 
 
 def _without_namespaces(world: World, copied: Path, title: str) -> None:
@@ -95,8 +98,8 @@ def _without_namespaces(world: World, copied: Path, title: str) -> None:
 
 def _offline(world: World) -> None:
     telling, li = world.telling, world.li
-    li.types("It still works", protected(output="offline.png"), lines=1)
-    with telling.doing("And says for how long", "modelseal status --json") as step:
+    li.types("Li's program still works", protected(output="offline.png"), lines=0)
+    with telling.doing("And it says for how long", "modelseal status --json") as step:
         status = li.runs(["modelseal", "status", "--json"]).json
         lease = status["lease"]
         telling.must(status["state"] == "ACTIVE", "the lease does not run")
@@ -110,14 +113,12 @@ def _offline(world: World) -> None:
 def _clock_set_back(world: World) -> None:
     telling, li = world.telling, world.li
     model = ["--app", ".", "--models", "models/face_mesh.onnx"]
-    with telling.doing(
-        "The clock set back by three days: refused (the client's own clock)"
-    ) as step:
+    with telling.doing("The client's clock set back by three days: refused") as step:
         found = li.asks("load", *model, "--back-seconds", str(72 * HOURS))
         telling.must(found.get("code") == "clock_set_back", f"not refused: {json.dumps(found)}")
         step.refused = True
         step.said = _told(found)
-    with telling.doing("The clock right again: it opens, nobody was asked") as step:
+    with telling.doing("The clock right again: it opens, and nobody was asked") as step:
         found = li.asks("load", *model)
         telling.must(found["opened"], f"still refused: {json.dumps(found)}")
 
@@ -128,12 +129,12 @@ def _clone(world: World) -> None:
     clone = world.base / "laptop" / "clone"
     shutil.copytree(world.state, clone)
     renew = ["modelseal", "lease", "renew"]
-    li.types("The state folder used from two places: the first renews", renew, lines=0)
+    li.types("The state folder used from two places: the first one renews", renew, lines=0)
     li.types(
         "The copy is found at its first renewal", [*renew, "--state", str(clone)], code=3, lines=4
     )
-    li.types("Neither is renewed from then on", renew, code=3, lines=1)
-    li.types("Li enters the license key again, and goes on",
+    li.types("From then on neither is renewed", renew, code=3, lines=1)
+    li.types("Li enters the license key again and goes on",
              ["modelseal", "activate", world.license_key], lines=0)  # fmt: skip
     done = li.runs(renew)
     telling.must(done.code == 0, f"the renewal after it: {relative(done.stderr, world.base)}")

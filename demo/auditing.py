@@ -16,7 +16,8 @@ NEWEST = 8
 def audit(world: World) -> None:
     """The log was shown and proved; one edited row was found and named."""
     telling, ours = world.telling, world.publisher
-    telling.chapter("The log", "Every act above is in an append-only Merkle log.")
+    telling.chapter("The log", "Every act above is in it: a Merkle log that only grows.")
+    world.server.stop()
     with telling.doing("The newest events", "modelseal audit list --home shop") as step:
         words = ["modelseal", "audit", "list", "--all", "--home", "shop", "--json"]
         events = ours.runs(words).json["items"]
@@ -28,11 +29,9 @@ def audit(world: World) -> None:
             )
         step.said = [f"{len(events)} events of {len(kinds)} kinds"]
     ours.types("Verified", ["modelseal", "audit", "verify", "--home", "shop"], lines=2)
-    world.server.stop()
     edited = _edit(world)
     done = ours.types(
-        f"One row edited in a copy of the database (event {edited['index']}, {edited['change']}):"
-        " found and named",
+        f"One row edited in a copy of the database (event {edited['index']}): found and named",
         ["modelseal", "audit", "verify", "--home", "edited"], code=4, lines=3,
     )  # fmt: skip
     named = str(edited["index"]) in done.stderr or edited["event_id"] in done.stderr

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
+from face_fusion import samples
+
 from demo import pictures
+from demo.acting import Done
 from demo.telling import Step
-from demo.world import SOURCE, TARGET, World, program, protected
+from demo.world import ROOT, SOURCE, TARGET, World, program, protected
 
 DETAIL = (slice(110, 300), slice(90, 280))
 
@@ -18,48 +23,63 @@ def trial(world: World) -> None:
     telling, li = world.telling, world.li
     telling.chapter(
         "The trial customer",
-        f"Li types one command with the license key, and has the program as it is."
-        f" Li's laptop: {li.computer.how}.",
+        "Li types one command with the license key. The program itself is unchanged.",
     )
-    done = li.types("Activate", ["modelseal", "activate", world.license_key], lines=0)
-    binding = _value(done.stdout, "binding")
-    entitled = _value(done.stdout, "entitlements")
-    telling.chapters[-1].steps[-1].said = [
-        f"plan {_value(done.stdout, 'plan')}: {entitled};"
-        f" lease of {_value(done.stdout, 'days_left')} days; device key: {binding}"
-    ]
-    world.found["binding"] = binding
+    li.types(
+        "Activate", ["modelseal", "activate", world.license_key], lines=0,
+        then=partial(_activated, world),
+    )  # fmt: skip
     li.types("Fetch what is granted, sealed", ["modelseal", "pull", "--to", "models"], lines=1)
-    li.types("Swap: the program runs unchanged", protected(output="swap.png"), lines=1)
-    _show(world, "swap.png", "The swap, from sealed models")
+    li.types(
+        "Swap: sealed on the disk, opened in memory", protected(output="swap.png"), lines=0,
+        then=partial(_show, world, "swap.png"),
+    )  # fmt: skip
     li.types(
         "Restoration is refused, with reason and next step",
         protected("--restore", output="restored.png"), code=3, lines=3,
     )  # fmt: skip
     telling.must(not (world.app / "restored.png").exists(), "a refused run left a picture")
-    _held(world, {"face.swap": True, "face.restore": False},
-          "The lease, opened with the device's own keys: none for face.restore")  # fmt: skip
+    _held(
+        world,
+        "A look into the lease: no key for face.restore is on this device",
+        {"face.swap": True, "face.restore": False},
+    )
 
 
 def upgrade(world: World) -> None:
     """The license is pro, one renewal has brought the keys, outputs equal those of plain models."""
     telling, li = world.telling, world.li
-    telling.chapter(
-        "The upgrade", "One change at the publisher, one renewal at the customer, no download."
-    )
+    telling.chapter("The upgrade", "One change at the publisher, one renewal, no download.")
     change = ["modelseal", "license", "change", world.license_id, "--plan", "pro"]
     world.publisher.types("The license becomes pro", [*change, "--home", "shop"], lines=1)
     before = _fingerprints(world.app / "models")
     li.types("One renewal", ["modelseal", "lease", "renew"], lines=0)
-    _held(world, {"face.swap": True, "face.restore": True},
-          "The new lease holds the keys of all four models")  # fmt: skip
-    li.types("Restoration works", protected("--restore", output="restored.png"), lines=0)
-    same = before == _fingerprints(world.app / "models")
-    telling.must(same, "a model file changed although nothing had to be downloaded")
-    telling.add(Step("No download: every model file is the same, byte and time stamp"))
-    _show(world, "restored.png", "Restored: four times the size")
+    _held(
+        world,
+        "The new lease holds the keys of all four models",
+        {"face.swap": True, "face.restore": True},
+    )
+    li.types(
+        "Restoration works: four times the size", protected("--restore", output="restored.png"),
+        lines=0, then=partial(_restored, world),
+    )  # fmt: skip
+    with telling.doing("Nothing was downloaded: no model file has changed") as step:
+        after = _fingerprints(world.app / "models")
+        telling.must(after == before, "a model file changed although nothing had to be downloaded")
+        step.said = [f"{len(after)} files with the bytes and time stamps they had"]
     _compare(world)
     _measure(world)
+
+
+def _activated(world: World, done: Done, step: Step) -> None:
+    plan, rights, days, binding = (
+        _value(done.stdout, name) for name in ("plan", "entitlements", "days_left", "binding")
+    )
+    step.said = [
+        f"plan {plan}: {rights}; {days} days without contact; device key: {binding}",
+        f"Li's laptop: {world.li.computer.how}",
+    ]
+    world.found["binding"] = binding
 
 
 def _value(status: str, name: str) -> str:
@@ -67,12 +87,11 @@ def _value(status: str, name: str) -> str:
     return found[0].split(maxsplit=1)[1] if found else "-"
 
 
-def _show(world: World, name: str, caption: str) -> None:
-    kept = world.keep(world.app / name, name)
-    world.telling.add(Step(f"{caption}", pictures=[(kept, caption)]))
+def _show(world: World, name: str, _done: Done, step: Step) -> None:
+    step.pictures = [(world.keep(world.app / name, name), "")]
 
 
-def _held(world: World, wanted: dict[str, bool], title: str) -> None:
+def _held(world: World, title: str, wanted: Mapping[str, bool]) -> None:
     """A table of the keys that are on the device, which must be as ``wanted`` says."""
     with world.telling.doing(title) as step:
         found = world.li.asks("held", "--app", ".", "--models", "models")
@@ -98,69 +117,58 @@ def _fingerprints(folder: Path) -> dict[str, tuple[str, int, int]]:
     }
 
 
-def _compare(world: World) -> None:
-    """The same pictures from plain models, under ``run`` and through the public API."""
-    li, plain = world.li, str(world.prepared)
-    env = {"MODELSEAL_APP": "."}
-    with world.telling.doing(
-        "The same from plain models, and through modelseal's public API: bit-identical"
-    ) as step:
-        runs = [
-            (program(output="plain.png", models=plain), {}),
-            (program("--restore", output="plain-restored.png", models=plain), {}),
-            (program("--protected", output="api.png"), env),
-        ]
-        for words, more in runs:
-            done = li.runs(words, env=more)
-            world.telling.must(done.code == 0, f"{' '.join(words)}\n{done.stderr}")
-        digests = {path.name: pictures.pixels_digest(path) for path in world.app.glob("*.png")}
-        swaps = {digests[name] for name in ("swap.png", "plain.png", "api.png")}
-        large = {digests[name] for name in ("restored.png", "plain-restored.png")}
-        world.telling.must(len(swaps) == 1, "the swap differs from that of plain models")
-        world.telling.must(
-            len(large) == 1, "the restored picture differs from that of plain models"
-        )
-        step.said = [
-            f"swap      {swaps.pop()[:16]}  plain = modelseal run = public API",
-            f"restored  {large.pop()[:16]}  plain = modelseal run",
-        ]
-    _details(world)
-
-
-def _details(world: World) -> None:
-    """Two more pictures: the two photographs, and a piece enlarged plainly and restored."""
+def _restored(world: World, _done: Done, step: Step) -> None:
+    """Kept with both photographs and a piece of it, enlarged plainly and restored."""
+    world.keep(world.app / "restored.png", "restored.png")
     for name in (SOURCE, TARGET):
-        pictures.save_png(pictures.read(world.app / name), world.output / f"{Path(name).stem}.png")
+        world.keep(world.app / name, name)
     swap, restored = (pictures.read(world.app / f"{name}.png") for name in ("swap", "restored"))
     height, width = swap.shape[:2]
-    world.telling.must(
-        restored.shape[:2] == (4 * height, 4 * width), "the restored picture is not four times"
-    )
-    for name, piece in zip(
-        ("detail-enlarged.png", "detail-restored.png"),
-        pictures.detail(swap, restored, *DETAIL),
-        strict=True,
-    ):
-        pictures.save_png(piece, world.output / name)
+    four_times = restored.shape[:2] == (4 * height, 4 * width)
+    world.telling.must(four_times, "the restored picture is not four times as large")
+    pieces = pictures.detail(swap, restored, *DETAIL)
+    for name, piece in zip(("enlarged", "restored"), pieces, strict=True):
+        pictures.save_png(piece, world.output / f"detail-{name}.png")
+    step.pictures = [
+        ("restored.png", ""),
+        ("detail-enlarged.png", "A piece of the swap, only enlarged"),
+        ("detail-restored.png", "The same piece, restored"),
+    ]
+
+
+def _compare(world: World) -> None:
+    """The same pictures from plain models, under ``run`` and through the public API."""
+    with world.telling.doing(
+        "Plain models, `modelseal run`, the public API: the same pictures, bit for bit"
+    ) as step:
+        for restore in ([], ["--restore"]):
+            name = "restored.png" if restore else "swap.png"
+            plain = program(*restore, output=f"plain-{name}", models=str(world.prepared))
+            for words in (plain, program("--protected", *restore, output=f"api-{name}")):
+                done = world.li.runs(words)
+                world.telling.must(done.code == 0, f"{' '.join(words)}\n{done.stderr}")
+            kinds = (name, f"plain-{name}", f"api-{name}")
+            digests = {pictures.pixels_digest(world.app / kind) for kind in kinds}
+            world.telling.must(len(digests) == 1, f"{name} differs from that of plain models")
+            step.said.append(f"{name:<12}  {digests.pop()[:16]}  in all three")
 
 
 def _measure(world: World) -> None:
-    with world.telling.doing("Loading and inference, plain and protected in turns") as step:
-        done = world.li.runs(
-            [
-                sys.executable, "-m", "demo.measuring", "--plain", str(world.prepared),
-                "--sealed", "models", "--source", SOURCE, "--target", TARGET, "--app", ".",
-            ],
-            env={"PYTHONPATH": str(Path(__file__).resolve().parents[1])},
-        )  # fmt: skip
+    words = [
+        sys.executable, "-m", "demo.measuring", "--plain", str(world.prepared),
+        "--sealed", "models", "--source", str(samples.astronaut()),
+        "--target", str(samples.grace_hopper()), "--app", ".",
+    ]  # fmt: skip
+    with world.telling.doing("What it costs: plain and protected, in turns") as step:
+        done = world.li.runs(words, env={"PYTHONPATH": str(ROOT)})
         world.telling.must(done.code == 0, f"measuring: {done.stderr}")
         world.numbers = done.json
         step.table = table_of(world.numbers)
         unlock = world.numbers["once_per_process"]["unlock_seconds"]
-        step.said = [f"Medians. Once per process besides: unlocking the device key, {unlock:.3f} s"]
+        step.said = [f"Medians. Besides, once per process: {unlock * 1000:.0f} ms to unlock."]
 
 
-def table_of(numbers: dict[str, dict[str, dict[str, float]]]) -> list[list[str]]:
+def table_of(numbers: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[list[str]]:
     """The measured medians as rows of text."""
     rows = [["", "plain", "protected", "ratio"]]
     for part in ("load", "inference"):

@@ -12,19 +12,18 @@ from typing import Any
 from demo.world import World, program, protected
 
 HOME = ("--home", "shop")
-SHORT_SECONDS = 10
 COPY_LIMIT = (
-    "A copy of a software lease made before its end still opens until that end and, with altered"
-    " code and a false clock, after it. Online leases leave nothing to copy."
+    "A copied software lease opens until its end and, with altered code and a false clock, after"
+    " it. Online leases leave nothing to copy."
 )
 
 
 def end(world: World) -> None:
     """A signed denial has erased the keys; online never had any; a software lease ran out."""
     world.telling.chapter(
-        "The end", "What has ended is undecryptable from what the device holds, where that can be."
+        "The end", "What has ended does not open with what is left on the device."
     )
-    short = _issue(world, "trial", f"{SHORT_SECONDS}s")
+    short = _issue(world, "trial", f"{world.short_seconds}s")
     _begin_short(world, short)
     _revoked(world)
     _online(world)
@@ -46,7 +45,7 @@ def _folder(world: World, name: str) -> Path:
 def _begin_short(world: World, issued: dict[str, Any]) -> None:
     """A second license, of seconds, begins now and is looked at last; a copy of it is kept."""
     with world.telling.doing(
-        f"Meanwhile a license of {SHORT_SECONDS} seconds begins, plan software; a thief copies its folder"
+        f"A license of {world.short_seconds} seconds begins; a thief copies its state folder"
     ) as step:
         state = _folder(world, "short")
         words = ["modelseal", "activate", issued["license_key"], "--state", str(state)]
@@ -82,7 +81,7 @@ def _online(world: World) -> None:
     telling = world.telling
     plan = ["modelseal", "plan", "create", "studio", "--enforcement", "online"]
     world.publisher.types(
-        "Plan studio: keys only over the line, run by run",
+        "Another plan, online: keys come anew for each run",
         [*plan, "--entitlement", "face.swap", "--seats", "1", *HOME], lines=0,
     )  # fmt: skip
     issued = _issue(world, "studio", "30d")
@@ -90,7 +89,7 @@ def _online(world: World) -> None:
     done = world.li.runs(["modelseal", "activate", issued["license_key"], "--state", str(state)])
     telling.must(done.code == 0, done.stderr)
     run = ["modelseal", "run", "--state", str(state), "--", *program(output="studio.png")]
-    world.li.types("Activated and run", run, lines=1)
+    world.li.types("Activated under that plan, it runs", run, lines=0)
     with telling.doing("No key was ever stored") as step:
         held = _held(world, state)
         none = held["keys"] == 0 and held["sealed_keys_in_lease"] == 0
@@ -101,7 +100,7 @@ def _online(world: World) -> None:
 def _run_out(world: World) -> None:
     telling = world.telling
     ends = datetime.fromisoformat(world.found["short_ends_at"])
-    with telling.doing("The license of seconds has ended: refused") as step:
+    with telling.doing(f"The license of {world.short_seconds} seconds has ended: refused") as step:
         while (left := (ends - datetime.now(UTC)).total_seconds()) > -1:
             time.sleep(min(1.0, left + 1.1))
         state = _folder(world, "short")
@@ -120,18 +119,17 @@ def _run_out(world: World) -> None:
 def _earlier_copy(world: World) -> None:
     """Honest: the thief's copy, with a clock that is held back, still opens."""
     ends = datetime.fromisoformat(world.found["short_ends_at"])
-    behind = int((datetime.now(UTC) - ends).total_seconds()) + SHORT_SECONDS // 2
+    behind = int((datetime.now(UTC) - ends).total_seconds()) + world.short_seconds // 2
     copy = _folder(world, "earlier-copy")
-    with world.telling.doing(
-        "The honest limit: the thief's earlier copy, with a false clock"
-    ) as step:
+    with world.telling.doing("The limit: the copy made earlier, with a false clock") as step:
         found = world.li.asks(
             "load", "--app", ".", "--state", copy, "--models", "models/face_mesh.onnx",
             "--back-seconds", str(behind),
         )  # fmt: skip
         world.found["earlier_copy_opens_with_false_clock"] = found["opened"]
-        opens = "it opens." if found["opened"] else f"refused ({found.get('code')})."
-        step.said = [f"Tried: {opens} {COPY_LIMIT}"]
+        step.refused = not found["opened"]
+        opens = "It opens." if found["opened"] else f"It is refused ({found['code']})."
+        step.said = [f"{opens} {COPY_LIMIT}"]
 
 
 def _held(world: World, state: Path) -> dict[str, Any]:

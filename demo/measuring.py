@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import itertools
 import json
 import os
 import statistics
@@ -65,7 +66,7 @@ def unlocking(sealed: Path) -> dict[str, float]:
         times.append(time.perf_counter())
         client.keys_for(file_id, [0])
     times.append(time.perf_counter())
-    made, first, second = (b - a for a, b in zip(times, times[1:], strict=False))
+    made, first, second = (b - a for a, b in itertools.pairwise(times))
     return {
         "client_seconds": round(made, 5),
         "unlock_seconds": round(first - second, 5),
@@ -80,7 +81,7 @@ def loading(folder: models.Models) -> Work:
         took = {}
         for name in models.ALL:
             began = time.perf_counter()
-            session = folder._load(name)
+            session = folder.open(name)
             took[name] = time.perf_counter() - began
             del session
         return {**took, "all models": sum(took.values())}

@@ -7,15 +7,18 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from demo.telling import is_numbers
+
 CSS = Path(__file__).with_name("page.css")
 LIMITS = (
-    "Root on the customer's computer, with a debugger, can read a model while it is in use. Levels"
-    " L4 and L5 are for who cannot live with that.",
+    "Root on the customer's computer, with a debugger, can read a model while it is in use.",
     "A copy of a software lease made before its end opens until that end and, with altered code"
-    " and a false clock, after it. Hardware and online leases leave no such copy.",
-    "A data key taken from a licensed device's memory opens those files for anybody, and no later"
-    " release.",
+    " and a false clock, after it. Online leases leave no such copy.",
+    "A data key taken from a licensed device's memory opens those files for anybody. It opens no"
+    " other file.",
 )
+Shown = Mapping[str, tuple[str, str]]
+"""Caption and ``data:`` address of a picture, by its file name."""
 TITLE = "A face-fusion program, protected"
 
 
@@ -32,11 +35,10 @@ def render(data: Mapping[str, Any], shown: Sequence[tuple[str, str, str]]) -> st
         f"<style>{CSS.read_text(encoding='utf-8')}</style></head><body>",
         _head(data),
         "<main>",
-        _figures("three", by_name, ("hopper.png", "swap.png", "restored.png")),
-        _facts(data),
-        *(_chapter(number, each) for number, each in enumerate(data["chapters"], 1)),
+        _figures("four", by_name, ("collins.png", "hopper.png", "swap.png", "restored.png")),
+        _facts(data["facts"]),
+        *(_chapter(number, each, by_name) for number, each in enumerate(data["chapters"], 1)),
         _numbers(data["numbers"]),
-        _figures("two", by_name, ("detail-enlarged.png", "detail-restored.png")),
         _limits(),
         "</main>",
         _foot(data),
@@ -50,29 +52,18 @@ def _head(data: Mapping[str, Any]) -> str:
     return (
         f"<header><h1>{TITLE}</h1>"
         '<p class="lead">Real models, sealed by their publisher, opened only in memory, only for'
-        f" what was paid for, only as long as it lasts. {count} steps, each of them happened.</p>"
+        f" what was paid for, only as long as it lasts. {count} steps, and each has happened.</p>"
         "</header>"
     )
 
 
-def _facts(data: Mapping[str, Any]) -> str:
-    numbers = data["numbers"]
-    frame = numbers["inference"]["swap of one frame"]
-    load = numbers["load"]["all models"]
-    refused = sum(step["refused"] for chapter in data["chapters"] for step in chapter["steps"])
-    facts = (
-        ("Bit-identical", "output of plain models, of modelseal run, and of the public API"),
-        (f"{frame['ratio']:.2f} ×", "the time of a frame, protected against plain"),
-        (f"{load['ratio']:.2f} ×", f"the load of all models: {_ms(load, 'plain')} plain,"
-         f" {_ms(load, 'protected')} protected"),
-        (f"{refused} refusals", "each with its reason and the next step"),
-    )  # fmt: skip
+def _facts(facts: Sequence[Sequence[str]]) -> str:
     cells = (f"<div><b>{escape(big)}</b><span>{escape(small)}</span></div>" for big, small in facts)
     return f'<div class="facts">{"".join(cells)}</div>'
 
 
-def _chapter(number: int, chapter: Mapping[str, Any]) -> str:
-    steps = "".join(_step(step) for step in chapter["steps"])
+def _chapter(number: int, chapter: Mapping[str, Any], shown: Shown) -> str:
+    steps = "".join(_step(step, shown) for step in chapter["steps"])
     return (
         f'<section><header><span class="number">{number}</span>'
         f"<h2>{escape(chapter['title'])}</h2></header>"
@@ -80,7 +71,7 @@ def _chapter(number: int, chapter: Mapping[str, Any]) -> str:
     )
 
 
-def _step(step: Mapping[str, Any]) -> str:
+def _step(step: Mapping[str, Any], shown: Shown) -> str:
     refused = step["refused"]
     inside = [f"<strong>{escape(step['title'])}</strong>"]
     if step["command"]:
@@ -89,26 +80,36 @@ def _step(step: Mapping[str, Any]) -> str:
         inside.append(f'<div class="said">{escape(chr(10).join(step["said"]))}</div>')
     if step["table"]:
         inside.append(_table(step["table"]))
+    beside = [(name, caption) for name, caption in step["pictures"] if caption]
+    if beside:
+        captioned = {name: (caption, shown[name][1]) for name, caption in beside}
+        inside.append(_figures("two", captioned, [name for name, _caption in beside]))
     mark = '<span class="mark" title="refused, as it should be">■</span>' if refused else (
         '<span class="mark" title="done">✓</span>'
     )  # fmt: skip
     kind = ' class="refused"' if refused else ""
-    took = "" if step["seconds"] is None else f"{step['seconds']:.1f} s"
     return (
-        f"<li{kind}>{mark}"
-        f'<div class="what">{"".join(inside)}</div><span class="took">{took}</span></li>'
+        f'<li{kind}>{mark}<div class="what">{"".join(inside)}</div>'
+        f'<span class="took">{step["seconds"]:.1f} s</span></li>'
     )
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
     head, *body = rows
-    cells = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    lines = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in body)
-    made = "".join(f"<tr>{line}</tr>" for line in lines)
-    return f'<div class="wide"><table><tr>{cells}</tr>{made}</table></div>'
+    kinds = [
+        ' class="number"' if is_numbers(row[index] for row in body) else ""
+        for index in range(len(head))
+    ]
+
+    def line(tag: str, row: Sequence[str]) -> str:
+        cells = zip(row, kinds, strict=True)
+        return "".join(f"<{tag}{kind}>{escape(cell)}</{tag}>" for cell, kind in cells)
+
+    made = "".join(f"<tr>{line('td', row)}</tr>" for row in body)
+    return f'<div class="wide"><table><tr>{line("th", head)}</tr>{made}</table></div>'
 
 
-def _figures(shape: str, shown: Mapping[str, tuple[str, str]], names: Sequence[str]) -> str:
+def _figures(shape: str, shown: Shown, names: Sequence[str]) -> str:
     made = (
         f'<figure><img src="{address}" alt="{escape(caption)}">'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
@@ -123,10 +124,11 @@ def _numbers(numbers: Mapping[str, Any]) -> str:
     return (
         "<section><header><h2>What it costs</h2></header>"
         "<p>Medians, plain and protected in turns in one process;"
-        f" frames of {width} × {height} pixels. Unlocking the device key,"
+        f" frames of {width} by {height} pixels. Unlocking the device key,"
         f" once per process: {once * 1000:.0f} ms, not contained below.</p>"
         '<div class="legend"><span><i></i>plain</span><span><i class="ours"></i>protected</span>'
-        f"</div>{_bars(numbers['load'], 'load ')}{_bars(numbers['inference'], '')}</section>"
+        "<span>right: protected / plain</span></div>"
+        f"{_bars(numbers['load'], 'load ')}{_bars(numbers['inference'], '')}</section>"
     )
 
 
@@ -141,7 +143,7 @@ def _bars(times: Mapping[str, Mapping[str, float]], before: str) -> str:
         )
         lines.append(
             f'<span class="name">{escape(before + name)}</span><div class="pair">{bars}</div>'
-            f'<span class="value">{seen["ratio"]:.2f} ×</span>'
+            f'<span class="value">{seen["ratio"]:.2f}</span>'
         )
     return f'<div class="bars">{"".join(lines)}</div>'
 
@@ -162,7 +164,3 @@ def _foot(data: Mapping[str, Any]) -> str:
         f" {escape(machine['python'])}. Every picture of the program is labelled SYNTHETIC in its"
         " pixels and in its metadata.</p></footer>"
     )
-
-
-def _ms(times: Mapping[str, float], kind: str) -> str:
-    return f"{times[f'{kind}_seconds'] * 1000:.0f} ms"

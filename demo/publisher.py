@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 import stat
+from functools import partial
 
 from face_fusion import samples
 
 from demo import pictures
+from demo.acting import Done
 from demo.telling import Step
 from demo.world import APP, SOURCE, TARGET, World
 
@@ -20,46 +22,55 @@ def publish(world: World) -> None:
     telling, ours = world.telling, world.publisher
     telling.chapter(
         "The publisher",
-        "Models leave this house only sealed. Detector and mesh belong to face.swap, both"
-        " restoration models to face.restore.",
+        "The models leave this house only sealed: two open with face.swap, two with face.restore.",
     )
-    ours.types("A workspace", ["modelseal", "init", *HOME, "--product", "facefusion"], lines=0)
-    _recovery_kit(world)
-    seal = ["modelseal", "seal"]
+    ours.types(
+        "A workspace, and a recovery kit to print and remove",
+        ["modelseal", "init", *HOME, "--product", "facefusion"],
+        lines=0, then=partial(_recovery_kit, world),
+    )  # fmt: skip
     swap = ["models/face_detector.onnx", "models/face_mesh.onnx"]
     more = ["models/restore_fast.onnx", "models/restore_best.onnx"]
-    ours.types("Detector and mesh are sealed",
-               [*seal, *swap, "-o", "sealed", "--entitlement", "face.swap", *HOME], lines=2)  # fmt: skip
-    ours.types("So is restoration",
-               [*seal, *more, "-o", "sealed", "--entitlement", "face.restore", *HOME], lines=2)  # fmt: skip
+    for title, models, right in (
+        ("Detector and mesh are sealed", swap, "face.swap"),
+        ("So is restoration", more, "face.restore"),
+    ):
+        seal = ["modelseal", "seal", *models, "-o", "sealed", "--entitlement", right, *HOME]
+        ours.types(title, seal, lines=2)
     sealed = sorted(f"sealed/{path.name}" for path in (ours.folder / "sealed").iterdir())
-    ours.types("Published: the server gets sealed bytes, and wrapped keys",
-               ["modelseal", "model", "publish", *sealed, *HOME], lines=0)  # fmt: skip
+    ours.types(
+        "Published: the server gets sealed bytes and wrapped keys",
+        ["modelseal", "model", "publish", *sealed, *HOME], lines=0,
+    )  # fmt: skip
     plan = ["modelseal", "plan", "create"]
     trial = ["--entitlement", "face.swap", "--seats", "1"]
     pro = ["--entitlement", "face.swap", "--entitlement", "face.restore", "--seats", "1"]
     ours.types("Plan trial", [*plan, "trial", *trial, *HOME], lines=0)
     ours.types("Plan pro", [*plan, "pro", *pro, *HOME], lines=0)
     issue = ["modelseal", "license", "issue", "--plan", "trial", "--customer", "li@example.com"]
-    done = ours.types("A trial license for Li", [*issue, "--expires", "30d", *HOME, "--json"])
-    world.license_id, world.license_key = done.json["license_id"], done.json["license_key"]
-    telling.chapters[-1].steps[-1].said.append(f"key: {world.license_key}")
+    ours.types(
+        "A trial license for Li", [*issue, "--expires", "30d", *HOME, "--json"],
+        then=partial(_license, world),
+    )  # fmt: skip
     listen = "modelseal server run --home shop --listen 127.0.0.1:0"
     with telling.doing("The license server runs, over HTTPS", listen) as step:
         world.server.start()
-        step.said = [f"{world.server.url}, certificate pinned in trust.json"]
-    _ship(world)
+        step.said = [f"{world.server.url}, its certificate pinned in trust.json"]
+    with telling.doing("The app is shipped; restoration lies in it already, sealed") as step:
+        _ship(world)
+        step.said = [", ".join(sorted(path.name for path in world.app.iterdir()))]
 
 
-def _recovery_kit(world: World) -> None:
+def _recovery_kit(world: World, _done: Done, step: Step) -> None:
     kit = world.publisher.folder / "shop" / "recovery-kit.txt"
     mode = stat.S_IMODE(kit.stat().st_mode)
     world.telling.must(mode == 0o600, "the recovery kit is readable by others")
-    said = [
-        "shop/recovery-kit.txt opens every backup of the workspace: print it, then remove it."
-        " `modelseal doctor` reminds until that is done."
-    ]
-    world.telling.add(Step("The recovery kit", said=said))
+    step.said = ["shop/recovery-kit.txt, mode 0600, opens every backup of the workspace"]
+
+
+def _license(world: World, done: Done, step: Step) -> None:
+    world.license_id, world.license_key = done.json["license_id"], done.json["license_key"]
+    step.said = [f"license key: {world.license_key}"]
 
 
 def _ship(world: World) -> None:
@@ -79,9 +90,3 @@ def _ship(world: World) -> None:
     shutil.copyfile(samples.astronaut(), app / SOURCE)
     portrait = pictures.read(samples.grace_hopper())[PORTRAIT]
     pictures.save_png(portrait, app / TARGET)
-    world.telling.add(
-        Step(
-            "The app is shipped: program, modelseal.toml, trust.json, restoration models (sealed)",
-            said=[line for line in settings.splitlines() if line and not line.startswith("#")][:3],
-        )
-    )

@@ -15,12 +15,12 @@ from demo import page, pictures
 from demo.world import World
 
 PICTURES = (
-    ("hopper.png", "The photograph: Grace Hopper (US Navy, public domain)"),
-    ("swap.png", "The swap, with the face of Eileen Collins, computed from sealed models"),
-    ("restored.png", "Restored to four times the size, after the upgrade to pro"),
-    ("detail-enlarged.png", "A piece of the swap, enlarged four times"),
-    ("detail-restored.png", "The same piece, restored"),
     ("collins.png", "The source: Eileen Collins (NASA, public domain)"),
+    ("hopper.png", "The target: Grace Hopper (US Navy, public domain)"),
+    ("swap.png", "The swap, from sealed models, under the trial plan"),
+    ("restored.png", "Restored to four times the size, under the plan pro"),
+    ("detail-enlarged.png", ""),
+    ("detail-restored.png", ""),
 )
 
 
@@ -57,11 +57,26 @@ def collected(world: World, now: datetime) -> dict[str, Any]:
             "cores": os.cpu_count(),
         },
         "laptop": world.li.computer.how,
+        "facts": facts(world),
         "numbers": world.numbers,
         "found": world.found,
         "chapters": [asdict(chapter) for chapter in world.telling.chapters],
         "pictures": [name for name, _caption in PICTURES],
     }
+
+
+def facts(world: World) -> list[tuple[str, str]]:
+    """The story in four figures, each with what it means."""
+    frame = world.numbers["inference"]["swap of one frame"]
+    load = world.numbers["load"]["all models"]
+    plain, ours = (f"{load[f'{kind}_seconds'] * 1000:.0f} ms" for kind in ("plain", "protected"))
+    steps = [step for chapter in world.telling.chapters for step in chapter.steps]
+    return [
+        ("Bit-identical", "pictures from plain models, under modelseal run, by the public API"),
+        (f"{frame['ratio']:.2f} times", "the time of a frame, protected against plain"),
+        (f"{load['ratio']:.2f} times", f"the load of all models: {plain} plain, {ours} protected"),
+        (f"{sum(s.refused for s in steps)} refusals", "each with its reason and the next step"),
+    ]
 
 
 def _whole(path: Path, text: str) -> None:

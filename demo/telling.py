@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,15 +23,16 @@ class StoryFailed(Exception):
 class Step:
     """One thing that was done: what was typed, what came of it, how long it took.
 
-    ``said`` are the lines of the command worth reading; ``refused`` tells that a refusal is what
-    was wanted; ``table`` has its header in the first row.
+    ``said`` are the lines worth reading; ``refused`` tells that a refusal is what was wanted;
+    ``table`` has its header in the first row; ``pictures`` are names and captions of pictures
+    in the output folder.
     """
 
     title: str
     command: str = ""
     said: list[str] = field(default_factory=list)
     refused: bool = False
-    seconds: float | None = None
+    seconds: float = 0.0
     table: list[list[str]] = field(default_factory=list)
     pictures: list[tuple[str, str]] = field(default_factory=list)
 
@@ -51,6 +52,10 @@ class Telling:
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False)
         self.chapters: list[Chapter] = []
+        self.begin()
+
+    def begin(self) -> None:
+        """The story's clock starts."""
         self._started = time.perf_counter()
 
     @property
@@ -78,20 +83,22 @@ class Telling:
                 yield step
         else:
             yield step
-        if step.seconds is None:
-            step.seconds = time.perf_counter() - began
-        self.add(step)
-
-    def add(self, step: Step) -> None:
-        """``step`` stands in the story and on the terminal."""
+        step.seconds = time.perf_counter() - began
         self.chapters[-1].steps.append(step)
+        self._print(step)
+
+    def must(self, holds: bool, what: str) -> None:
+        """The story goes on only when ``holds``."""
+        if not holds:
+            raise StoryFailed(what)
+
+    def _print(self, step: Step) -> None:
         line = Table.grid(padding=(0, 1), expand=True)
         line.add_column(width=2)
         line.add_column(ratio=1, overflow="fold")
         line.add_column(justify="right", no_wrap=True, style="dim")
         mark = Text("■", style="yellow") if step.refused else Text("✓", style="green")
-        took = "" if step.seconds is None else f"{step.seconds:.1f} s"
-        line.add_row(mark, Text(step.title), took)
+        line.add_row(mark, Text(step.title), f"{step.seconds:.1f} s")
         self.console.print(line)
         if step.command:
             self._below(Text(f"$ {step.command}", style="cyan"))
@@ -100,12 +107,7 @@ class Telling:
         if step.table:
             self._below(_table(step.table))
         for name, _caption in step.pictures:
-            self._below(Text(f"picture: {name}", style="magenta"))
-
-    def must(self, holds: bool, what: str) -> None:
-        """The story goes on only when ``holds``."""
-        if not holds:
-            raise StoryFailed(what)
+            self._below(Text(f"→ {name}", style="magenta"))
 
     def _below(self, shown: Text | Table) -> None:
         self.console.print(Padding(shown, (0, 0, 0, 3)))
@@ -115,10 +117,16 @@ def _table(rows: Sequence[Sequence[str]]) -> Table:
     head, *body = rows
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for index, name in enumerate(head):
-        table.add_column(name, overflow="fold", justify="left" if index == 0 else "right")
+        numbers = is_numbers(row[index] for row in body)
+        table.add_column(name, overflow="fold", justify="right" if numbers else "left")
     for row in body:
         table.add_row(*(Text(cell) for cell in row))
     return table
+
+
+def is_numbers(cells: Iterable[str]) -> bool:
+    """Whether every cell of a column begins with a digit: such columns stand at the right."""
+    return all(cell[:1].isdigit() for cell in cells)
 
 
 def relative(text: str, folder: Path) -> str:

@@ -30,6 +30,7 @@ class World:
     li: Actor
     server: LicenseServer
     unshare: Sequence[str] | None
+    short_seconds: int
     license_id: str = ""
     license_key: str = ""
     numbers: dict[str, Any] = field(default_factory=dict)
@@ -51,8 +52,11 @@ class World:
         return name
 
 
-def build(telling: Telling, base: Path, prepared: Path, output: Path) -> World:
-    """Two desks with nothing on them but what each person would have."""
+def build(telling: Telling, base: Path, prepared: Path, output: Path, short_seconds: int) -> World:
+    """Two desks with nothing on them but what each person would have.
+
+    ``short_seconds`` is the length of the license that runs out before the end of the story.
+    """
     unshare = computers.namespaces()
     laptop: Computer = computers.laptop(base, unshare)
     office = base / "publisher"
@@ -71,8 +75,9 @@ def build(telling: Telling, base: Path, prepared: Path, output: Path) -> World:
         li=Actor(telling, app, base, laptop, {
             "HOME": str(home), "XDG_DATA_HOME": str(home / ".local" / "share"),
         }),
-        server=LicenseServer(office / "shop", base / "server.log"),
+        server=LicenseServer(office / "shop", base),
         unshare=unshare,
+        short_seconds=short_seconds,
     )  # fmt: skip
 
 

@@ -49,7 +49,7 @@ class Models:
         self.folder = folder
         self._threads = threads
         self._protected = protected
-        self._open = _protected_opener() if protected else _plain_session
+        self._opener = _protected_opener() if protected else _plain_session
         self._sessions: dict[str, Session] = {}
 
     def session(self, name: str) -> Session:
@@ -58,10 +58,11 @@ class Models:
         Raises ModelMissing, ModelSealed, ModelUnusable, or ModelRefused.
         """
         if name not in self._sessions:
-            self._sessions[name] = self._load(name)
+            self._sessions[name] = self.open(name)
         return self._sessions[name]
 
-    def _load(self, name: str) -> Session:
+    def open(self, name: str) -> Session:
+        """The model `name`, opened anew; raises what `session` raises."""
         path = self.folder / name
         if not path.is_file():
             raise ModelMissing(
@@ -71,7 +72,7 @@ class Models:
                 else f"Make it with: python -m face_fusion.prepare --cache {self.folder}",
             )
         try:
-            return self._open(str(path), self._threads)
+            return self._opener(str(path), self._threads)
         except Exception as error:
             raise _explained(path, error) from error
 
