@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from threading import Event
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from modelseal.container import (
     EntryPlan,
     SectionPlan,
     TogetherRef,
-    _chunks,
+    _threads,
     inspect,
     parse,
 )
@@ -251,7 +253,56 @@ def test_a_system_without_more_threads_opens_all_the_same() -> None:
         def submit(self, *arguments: Any, **more: Any) -> Any:
             raise RuntimeError("can't start new thread")
 
-    done: list[tuple[int, int]] = []
+    done: list[range] = []
     with Refusing(1) as pool:
-        future = _chunks._start(pool, lambda low, high: done.append((low, high)), 3, 7)
-    assert (future.result(), done) == (None, [(3, 7)])
+        future = _threads._start(pool, lambda part, stop: done.append(part), range(3, 7), Event())
+    assert (future.result(), done) == (None, [range(3, 7)])
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 64])
+def test_any_range_by_any_number_of_threads_is_the_same_bytes(publisher: Any, threads: int) -> None:
+    """Ranges that begin and end within chunks, on their borders, and cover all of them."""
+    data = os.urandom(5 * CHUNK + 77)
+    sealed, made = publisher.seal(publisher.section({"a": data}, "e"))
+    model = publisher.verified(sealed)
+    entry = model.open_index(made.data_keys[0]).entry("a")
+    for low, high in ((0, len(data)), (1, 2), (CHUNK, 3 * CHUNK), (CHUNK - 1, 5 * CHUNK + 1)):
+        target = bytearray(high - low)
+        model.read_entry(
+            entry, made.data_keys, memoryview(target), file_offset=low, threads=threads
+        )
+        assert target == data[low:high]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_one_damaged_chunk_leaves_nothing_whichever_thread_met_it(
+    publisher: Any, threads: int
+) -> None:
+    """The target is zero wholly, the good chunks of other threads included."""
+    sealed, made = publisher.seal(publisher.section({"a": os.urandom(9 * CHUNK)}, "e"))
+    for position in (-20, -4 * CHUNK, -9 * CHUNK):
+        broken = bytearray(sealed)
+        broken[position] ^= 1
+        model = publisher.verified(bytes(broken))
+        target = bytearray(b"x" * (9 * CHUNK))
+        with pytest.raises(ContainerDamaged):
+            model.read_range(1, made.data_keys[1], 0, memoryview(target), threads=threads)
+        assert target == bytes(9 * CHUNK)
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_model_is_wholly_proved_once_every_leaf_held(publisher: Any, threads: int) -> None:
+    """By reads in depth full of all there is, or by the check of all leaves; never by tags."""
+    sealed, made = publisher.seal(publisher.section({"a": os.urandom(4 * CHUNK)}, "e"))
+    model = publisher.verified(sealed)
+    target = memoryview(bytearray(4 * CHUNK))
+    model.read_range(1, made.data_keys[1], 0, target, depth="tag", threads=threads)
+    model.read_range(1, made.data_keys[1], CHUNK, target[: 3 * CHUNK], threads=threads)
+    model.open_index(made.data_keys[0])
+    assert not model.wholly_proved
+    model.read_range(1, made.data_keys[1], 5, target[:1])
+    assert model.wholly_proved
+    other = publisher.verified(sealed)
+    seen: list[int] = []
+    other.verify_leaves(lambda done, total: seen.append(done), threads=threads)
+    assert other.wholly_proved and seen == sorted(seen) and seen[-1] == other.file_bytes

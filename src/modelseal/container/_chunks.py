@@ -8,10 +8,8 @@ handed out before its chunk verified; on any failure the whole target is zeroed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import pairwise
 from threading import Event
 from typing import NamedTuple, Protocol
 
@@ -23,6 +21,7 @@ from modelseal.container import _limits as limits
 from modelseal.container._layout import SectionLayout
 from modelseal.container._leaves import LeafTable, VariantRecord
 from modelseal.container._source import Buffer, Source, fill, wipe
+from modelseal.container._threads import spread
 from modelseal.errors import ContainerDamaged, ContainerTruncated, Misuse, TogetherMissing
 
 
@@ -99,12 +98,16 @@ class VariantCiphers:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ChunkOpener:
-    """Opens chunks of one section; made for one call and dropped with its ciphers."""
+    """Opens chunks of one section; made for one call and dropped with its ciphers.
+
+    A chunk whose leaf held is marked in ``proved``, one byte per stored chunk of the file.
+    """
 
     source: Source
     layout: SectionLayout
     ciphers: Ciphers
     leaves: LeafTable | None
+    proved: bytearray
 
     def buffer(self) -> memoryview:
         """A private buffer for one stored chunk, small enough to stay in the cache."""
@@ -121,6 +124,7 @@ class ChunkOpener:
         position = info.first_chunk + chunk.stored
         if self.leaves is not None:
             self.leaves.check(position, copy)
+            self.proved[position] = 1
         nonce = keys.nonce(index, index == info.chunk_count - 1)
         aad = keys.aad(info.id, position, chunk.label)
         try:
@@ -131,29 +135,15 @@ class ChunkOpener:
 
 def open_whole(opener: ChunkOpener, target: memoryview, threads: int) -> None:
     """The plaintext of the whole section is in ``target``; see ``zeroed_on_failure``."""
-    count = opener.layout.info.chunk_count
-    workers = max(1, min(threads, count))
-    stop = Event()
-
-    def run(first: int, end: int) -> None:
-        buffer = opener.buffer()
-        step = opener.layout.chunk_bytes
-        try:
-            for index in range(first, end):
-                if stop.is_set():
-                    return
-                opener.open_into(index, buffer, target[index * step : (index + 1) * step])
-        except BaseException:
-            stop.set()
-            raise
-
-    _spread(run, count, workers, stop)
+    _open(opener, 0, target, range(opener.layout.info.chunk_count), threads)
 
 
-def open_range(opener: ChunkOpener, offset: int, target: memoryview) -> None:
+def open_range(opener: ChunkOpener, offset: int, target: memoryview, threads: int) -> None:
     """``target`` holds the section's plaintext from ``offset`` on; only its chunks are read."""
     if target.nbytes:
-        _open_range(opener, offset, target)
+        step = opener.layout.chunk_bytes
+        indexes = range(offset // step, (offset + target.nbytes - 1) // step + 1)
+        _open(opener, offset, target, indexes, threads)
 
 
 def secrets_of(layout: SectionLayout, together: Mapping[str, Buffer]) -> tuple[Buffer, ...]:
@@ -189,52 +179,41 @@ def zeroed_on_failure(target: memoryview, work: Callable[[], None]) -> None:
         raise
 
 
-def _spread(run: Callable[[int, int], None], count: int, workers: int, stop: Event) -> None:
-    if workers == 1:
-        run(0, count)
-        return
-    bounds = [count * worker // workers for worker in range(workers + 1)]
-    with ThreadPoolExecutor(workers, thread_name_prefix="modelseal-open") as pool:
-        try:
-            futures = [_start(pool, run, low, high) for low, high in pairwise(bounds)]
-            for future in futures:
-                future.result()
-        except BaseException:
-            stop.set()
-            raise
-
-
-def _start(
-    pool: ThreadPoolExecutor, run: Callable[[int, int], None], low: int, high: int
-) -> Future[None]:
-    """The run in a thread, or done here and now when the system gives no more threads."""
-    try:
-        return pool.submit(run, low, high)
-    except RuntimeError:
-        run(low, high)
-        done: Future[None] = Future()
-        done.set_result(None)
-        return done
-
-
-def _open_range(opener: ChunkOpener, offset: int, target: memoryview) -> None:
-    step = opener.layout.chunk_bytes
-    buffer = opener.buffer()
+def _open(
+    opener: ChunkOpener, offset: int, target: memoryview, indexes: range, threads: int
+) -> None:
+    """Each thread opens a contiguous run of ``indexes`` through a buffer of its own."""
     end = offset + target.nbytes
-    scratch: bytearray | None = None
-    try:
-        for index in range(offset // step, (end - 1) // step + 1):
+    step = opener.layout.chunk_bytes
+
+    def run(part: range, stop: Event) -> None:
+        buffer = opener.buffer()
+        for index in part:
+            if stop.is_set():
+                return
             start = index * step
             size = opener.layout.plain_bytes_of(index)
             low, high = max(offset, start), min(end, start + size)
-            part = target[low - offset : high - offset]
+            place = target[low - offset : high - offset]
             if high - low == size:
-                opener.open_into(index, buffer, part)
-                continue
-            scratch = scratch if scratch is not None else bytearray(step)
-            plain = memoryview(scratch)[:size]
-            opener.open_into(index, buffer, plain)
-            part[:] = plain[low - start : high - start]
+                opener.open_into(index, buffer, place)
+            else:
+                _open_partly(opener, index, buffer, (low - start, high - start), place)
+
+    spread(run, indexes, threads)
+
+
+def _open_partly(
+    opener: ChunkOpener,
+    index: int,
+    buffer: memoryview,
+    bounds: tuple[int, int],
+    target: memoryview,
+) -> None:
+    """Chunk ``index`` is opened aside and the bytes within ``bounds`` of it copied."""
+    scratch = bytearray(opener.layout.plain_bytes_of(index))
+    try:
+        opener.open_into(index, buffer, memoryview(scratch))
+        target[:] = memoryview(scratch)[bounds[0] : bounds[1]]
     finally:
-        if scratch is not None:
-            wipe(scratch)
+        wipe(scratch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from threading import Event, Lock
 from types import MappingProxyType
 from typing import Any
 
@@ -18,6 +19,7 @@ from modelseal.container._layout import SectionLayout
 from modelseal.container._leaves import LeafRange, LeafRanges, LeafTable, VariantRecord
 from modelseal.container._model import SealedModel
 from modelseal.container._source import Buffer, Progress, fill, is_zero, wipe, writable
+from modelseal.container._threads import spread
 from modelseal.crypto.hpke import KemOpener
 from modelseal.errors import ContainerDamaged, ContainerTruncated, Misuse
 
@@ -38,6 +40,12 @@ class VerifiedModel(SealedModel):
         super().__init__(*parts)
         self._leaves: LeafTable | None = None
         self._gaps: dict[int, list[tuple[int, int]]] = {}
+        self._proved = bytearray(self.prologue.stored_count)
+
+    @property
+    def wholly_proved(self) -> bool:
+        """True once the leaf of every stored chunk held, in whichever calls it was read."""
+        return 0 not in self._proved
 
     def check_key(self, section: int, data_key: Buffer) -> None:
         """Returns when ``data_key`` is the section's; else ``ContainerDamaged``.
@@ -99,6 +107,7 @@ class VerifiedModel(SealedModel):
         *,
         together: Mapping[str, Buffer] = NOBODY,
         depth: str = Depth.FULL,
+        threads: int = 1,
         bundle_keys: Sequence[chunks.VariantKey] | None = None,
     ) -> None:
         """``target`` holds the section's plaintext from ``offset`` on.
@@ -112,7 +121,7 @@ class VerifiedModel(SealedModel):
 
         def work() -> None:
             opener = self._opener(place, data_key, together, depth, bundle_keys)
-            chunks.open_range(opener, offset, view)
+            chunks.open_range(opener, offset, view, threads)
 
         chunks.zeroed_on_failure(view, work)
 
@@ -125,6 +134,7 @@ class VerifiedModel(SealedModel):
         file_offset: int = 0,
         together: Mapping[str, Buffer] = NOBODY,
         depth: str = Depth.FULL,
+        threads: int = 1,
         bundle_keys: Mapping[int, Sequence[chunks.VariantKey]] = NO_BUNDLE,
     ) -> None:
         """``target`` holds the bytes of ``entry`` from ``file_offset`` on.
@@ -148,6 +158,7 @@ class VerifiedModel(SealedModel):
                         view[low - file_offset : high - file_offset],
                         together=together,
                         depth=depth,
+                        threads=threads,
                         bundle_keys=bundle_keys.get(extent.section),
                     )
         except BaseException:
@@ -164,26 +175,44 @@ class VerifiedModel(SealedModel):
             raise Misuse("the section has no variants", section=section)
         return self._leaf_table().records(section)
 
-    def verify_leaves(self, progress: Progress | None = None, *, allow_holes: bool = False) -> None:
+    def verify_leaves(
+        self, progress: Progress | None = None, *, allow_holes: bool = False, threads: int = 1
+    ) -> None:
         """Returns when every stored chunk is the signed one; needs no key.
 
         With ``allow_holes`` a stored chunk of a variant section may be absent, that is all zero.
-        Raises ``ContainerDamaged``.
+        ``progress`` is called by one thread at a time. Raises ``ContainerDamaged``.
         """
         ranges = self.leaf_ranges()
-        step = self.prologue.chunk_bytes + limits.TAG_BYTES
-        buffer = memoryview(bytearray(step))
-        done = self.front_bytes
-        for stored, (offset, size, expected) in enumerate(ranges):
-            copy = buffer[:size]
-            _fill(self, offset, copy)
-            if not ranges.holds(copy, expected):
-                hole = allow_holes and ranges.layout_of(stored).info.is_variant
-                if not hole or not is_zero(copy):
-                    raise ContainerDamaged("a stored chunk is not the signed one", chunk=stored)
-            done += size
-            if progress is not None:
-                progress(done, self.file_bytes)
+        longest = self.prologue.chunk_bytes + limits.TAG_BYTES
+        done, told = self.front_bytes, Lock()
+
+        def run(part: range, stop: Event) -> None:
+            nonlocal done
+            buffer = memoryview(bytearray(longest))
+            for stored in part:
+                if stop.is_set():
+                    return
+                size = self._check_leaf(ranges, stored, buffer, allow_holes)
+                if progress is not None:
+                    with told:
+                        done += size
+                        progress(done, self.file_bytes)
+
+        spread(run, range(len(ranges)), threads)
+
+    def _check_leaf(
+        self, ranges: LeafRanges, stored: int, buffer: memoryview, allow_holes: bool
+    ) -> int:
+        """The size of the stored chunk, once it is known to be the signed one or a hole."""
+        offset, size, expected = ranges[stored]
+        copy = buffer[:size]
+        _fill(self, offset, copy)
+        if ranges.holds(copy, expected):
+            self._proved[stored] = 1
+        elif not (allow_holes and ranges.layout_of(stored).info.is_variant and is_zero(copy)):
+            raise ContainerDamaged("a stored chunk is not the signed one", chunk=stored)
+        return size
 
     def recover_keys(self, opener: KemOpener) -> dict[int, bytes]:
         """The data keys of all sections, opened with the publisher's recovery key.
@@ -225,7 +254,7 @@ class VerifiedModel(SealedModel):
             secrets = chunks.secrets_of(place, together)
             ciphers = SectionCiphers(keys.section_cipher(self.prologue_hash, key, secrets, info.id))
         leaves = self._leaf_table() if depth == Depth.FULL else None
-        return ChunkOpener(self.source, place, ciphers, leaves)
+        return ChunkOpener(self.source, place, ciphers, leaves, self._proved)
 
     def _leaf_table(self) -> LeafTable:
         if self._leaves is None:
