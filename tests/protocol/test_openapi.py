@@ -1,4 +1,4 @@
-"""The OpenAPI document as it is served: complete, of the right form, and the page names its calls."""
+"""The OpenAPI document as it is served: whole, of the right form; the page names its calls."""
 
 from __future__ import annotations
 
