@@ -46,6 +46,7 @@ def test_a_text_renders_without_parameters_and_ends_as_a_sentence(code, language
     text = texts.render(code, {}, language=language)
     for part in (text.what, text.why, text.next_step):
         assert part and part[-1] in ".。" and "[" not in part and "{" not in part
+        assert not part[0].islower() or part.startswith("modelseal "), part
 
 
 def test_both_languages_use_the_same_parameters():
@@ -59,6 +60,21 @@ def test_a_clause_in_brackets_falls_away_with_its_parameter():
     assert texts.render("not_entitled", {}).what == "The license does not include this."
     shown = texts.render("not_entitled", {"entitlement": "face.restore"}).what
     assert shown == "The license does not include this: it lacks face.restore."
+
+
+@pytest.mark.parametrize("language", texts.LANGUAGES)
+@pytest.mark.parametrize("code", [code for code in en.TEXTS if "{reference}" in str(en.TEXTS[code])])
+def test_a_text_that_speaks_of_the_reference_has_it_from_the_error_itself(code, language):
+    error = by_code(code)("said no", reference="ABCD2345")
+    texts.use_language(language)
+    try:
+        assert "ABCD2345" in error.next_step
+    finally:
+        texts.use_language("en")
+
+
+def test_the_full_stop_of_a_detail_is_not_doubled():
+    assert texts.render("misuse", {}, "name a plan.").what.endswith("name a plan.")
 
 
 def test_zero_is_a_value_that_keeps_its_clause():

@@ -11,7 +11,10 @@ texts may use; they never hold a secret or a raw hardware trait.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from modelseal.texts import Text
 
 
 class ModelsealError(Exception):
@@ -33,23 +36,22 @@ class ModelsealError(Exception):
     @property
     def message(self) -> str:
         """What happened, in one sentence for people."""
-        from modelseal import texts
-
-        return texts.render(self.code, self.params, self.detail).what
+        return self._text().what
 
     @property
     def reason(self) -> str:
         """Why it happened, in one sentence for people."""
-        from modelseal import texts
-
-        return texts.render(self.code, self.params, self.detail).why
+        return self._text().why
 
     @property
     def next_step(self) -> str:
         """What to do next, in one sentence for people."""
+        return self._text().next_step
+
+    def _text(self) -> Text:
         from modelseal import texts
 
-        return texts.render(self.code, self.params, self.detail).next_step
+        return texts.render(self.code, {"reference": self.reference, **self.params}, self.detail)
 
     def __str__(self) -> str:
         return f"{self.code}: {self.detail}" if self.detail else self.code
@@ -85,6 +87,7 @@ class Misuse(ModelsealError): code = "misuse"; exit_code = 2
 class LicenseKeyMistyped(Misuse): code = "license_key_mistyped"
 class ConfigInvalid(Misuse): code = "config_invalid"
 class ClientAmbiguous(Misuse): code = "client_ambiguous"
+class ClientClosed(Misuse): code = "client_closed"
 class ExtraMissing(Misuse): code = "extra_missing"
 class InputMissing(Misuse): code = "input_missing"
 class OutputExists(Misuse): code = "output_exists"

@@ -4,6 +4,7 @@
 (``desk.remote.RemoteAdmin``); both answer the same. Pure: no clock, file, socket or database.
 """
 
+from modelseal.admin._base import checked
 from modelseal.admin.api import AdminApi, Progress
 from modelseal.admin.catalog import (
     CatalogState,
@@ -67,4 +68,5 @@ __all__ = [
     "TokenRecord",
     "TraitShift",
     "TrustState",
+    "checked",
 ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, ValidationError, convert, to_builtins
+
+from modelseal.errors import Misuse
 
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
 Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -25,6 +27,21 @@ Metadata = Annotated[
 
 class Asked(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """What a caller sends: an unknown member is refused."""
+
+
+A = TypeVar("A", bound=Asked)
+
+
+def checked(asked: A) -> A:
+    """``asked`` itself, every member within its limits; ``Misuse`` names the one that is not.
+
+    A struct that came over the wire was checked while it was read; one made in process was not.
+    """
+    try:
+        return convert(to_builtins(asked), type(asked))
+    except (ValidationError, OverflowError) as error:
+        what, _, where = str(error).partition(" - at `$.")
+        raise Misuse(f"{where.rstrip('`') or 'a member'}: {what}") from None
 
 
 class Answered(Struct, frozen=True, kw_only=True):

@@ -3,32 +3,55 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
 
-from modelseal.errors import InternalError, Misuse, ModelsealError, NotFound
+from modelseal.errors import InternalError, Misuse, ModelsealError
 
 INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; nothing but this code leaves."""
+    from modelseal.cli import talk
+
     arguments = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in _ours(arguments)
     _use_language()
+    talk.lenient()
+    try:
+        return _told(arguments, as_json=as_json)
+    except KeyboardInterrupt:
+        talk.say("modelseal: interrupted.")
+        return INTERRUPTED
+    except BrokenPipeError:
+        return _without_stdout(0)
+    except ModelsealError as error:
+        talk.refuse(error, as_json=False)
+        return _without_stdout(error.exit_code)
+
+
+def _told(arguments: list[str], *, as_json: bool) -> int:
+    from modelseal.cli import talk
+
     try:
         return _run(arguments)
     except ModelsealError as error:
-        return _refuse(error, as_json=as_json)
-    except KeyboardInterrupt:
-        return INTERRUPTED
+        return talk.refuse(error, as_json=as_json)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
+        raise
     except Exception as error:
         if os.environ.get("MODELSEAL_DEBUG"):
             raise
-        return _refuse(InternalError(type(error).__name__), as_json=as_json)
+        return talk.refuse(InternalError(type(error).__name__), as_json=as_json)
+
+
+def _without_stdout(code: int) -> int:
+    """``code``; what is still buffered goes nowhere, so that the end of Python says nothing."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return code
 
 
 def _ours(arguments: list[str]) -> list[str]:
@@ -46,7 +69,7 @@ def _run(arguments: list[str]) -> int:
     except Exit as stop:
         return stop.exit_code
     except Abort:
-        return INTERRUPTED
+        raise KeyboardInterrupt from None
     except TyperException as error:
         text = error.format_message()
         if type(error).__name__ == "NoArgsIsHelpError":
@@ -54,14 +77,6 @@ def _run(arguments: list[str]) -> int:
             return Misuse.exit_code
         raise Misuse(text.rstrip(".")) from None
     return result if isinstance(result, int) else 0
-
-
-def _refuse(error: ModelsealError, *, as_json: bool) -> int:
-    from modelseal.cli import talk
-
-    if isinstance(error, NotFound) and not error.params:
-        error.params["id"] = error.detail
-    return talk.refuse(error, as_json=as_json)
 
 
 def _use_language() -> None:
@@ -74,5 +89,13 @@ def _use_language() -> None:
 
 
 def run_and_exit() -> None:
-    """The console script."""
+    """The console script. SIGTERM ends it as Ctrl-C does, so that nothing half-written stays."""
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # not under nohup
+            signal.signal(number, _end)
     sys.exit(main())
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)

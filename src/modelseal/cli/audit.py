@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from modelseal.cli import context, options, talk
+from modelseal.cli import context, options, tables, talk
 
 app = typer.Typer(no_args_is_help=True, help="The append-only log of every act.")
 
@@ -30,7 +30,7 @@ def list_(
         )
     talk.answer(
         {"items": items, "next_cursor": following},
-        lambda: talk.table(
+        lambda: tables.table(
             "Audit log",
             ("#", "at", "event", "actor", "subjects", "reference"),
             [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from modelseal.cli import context, options, talk
+from modelseal.cli import context, options, tables, talk
 
 app = typer.Typer(no_args_is_help=True, help="The signed list of what is published.")
 
@@ -31,7 +31,7 @@ def list_(
     ]
     talk.answer(
         {"roles": rows},
-        lambda: talk.table(
+        lambda: tables.table(
             "Catalog",
             ("role", "version", "ends", "size"),
             [(r["role"], r["version"], r["expires_at"], f"{r['size_bytes']:,} B") for r in rows],

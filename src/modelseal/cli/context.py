@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,11 @@ def home_of(home: Path | None) -> Path:
     if (here / "trust.json").is_file():
         return here
     raise WorkspaceMissing("no --home, no MODELSEAL_HOME and none here", path=str(here))
+
+
+def home_option(home: Path | None) -> str:
+    """What a suggested command needs behind it to mean the same workspace."""
+    return "" if home is None else f" --home {shlex.quote(str(home))}"
 
 
 def ask_passphrase(purpose: str) -> str:

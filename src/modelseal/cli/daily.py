@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelseal.cli import context, options, talk
+from modelseal.cli import context, options, tables, talk
 from modelseal.errors import Misuse
 
 if TYPE_CHECKING:
-    from modelseal.client import Status
+    from modelseal.client import Client, Status
 
 Key = Annotated[
     str | None,
@@ -43,11 +43,26 @@ def activate(
     if not text:
         raise Misuse("no license key was given")
     with context.client(state, app, server, trust, ca) as client:
-        accepted = client.config.eula_digest if eula == "accept" else eula
+        accepted = _accepted(client, text) if eula == "accept" else eula
         with talk.progress("", quiet=json) as bar:
             client.activate(text, eula=accepted, replace=replace, label=label, on_progress=bar)
         status = client.status()
     talk.answer(status, lambda: tell_status(status), as_json=json)
+
+
+def _accepted(client: Client, key: str) -> str | None:
+    """The digest of the agreement that is accepted: the one the app ships, else the plan's own.
+
+    None when there is none to accept.
+    """
+    shipped = client.config.eula_digest
+    if shipped is not None:
+        return shipped
+    terms = client.lookup(key).eula
+    if terms is None:
+        return None
+    talk.say(f"Accepted: the license agreement {terms.digest} ({terms.uri or 'no address'}).")
+    return terms.digest
 
 
 def deactivate(
@@ -65,7 +80,7 @@ def deactivate(
         returned,
         lambda: talk.say(
             "This device gave its seat back; keys and lease are erased."
-            f" The seat is free at {talk.cell(returned.seat_free_at)}."
+            f" The seat is free at {tables.cell(returned.seat_free_at)}."
         ),
         as_json=json,
     )
@@ -99,7 +114,7 @@ def pull(
         pulled = client.pull(to=to, on_progress=bar)
 
     def human() -> None:
-        talk.table(
+        tables.table(
             "Models",
             ("file", "model", "release", "size", "done"),
             [(p.path, p.model, p.release, f"{p.size_bytes:,} B", p.outcome) for p in pulled.models],
@@ -129,4 +144,4 @@ def tell_status(found: Status) -> None:
     """The status, a line each."""
     shown = talk.plain(found)
     lease = shown.pop("lease", None) or {}
-    talk.pairs([*shown.items(), *((f"lease {name}", value) for name, value in lease.items())])
+    tables.pairs([*shown.items(), *((f"lease {name}", value) for name, value in lease.items())])

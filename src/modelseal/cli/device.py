@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from modelseal.cli import context, options, talk
+from modelseal.cli import context, options, tables, talk
 
 app = typer.Typer(no_args_is_help=True, help="The devices that hold seats.")
 
@@ -31,7 +31,7 @@ def list_(
         )
     talk.answer(
         {"items": items, "next_cursor": following},
-        lambda: talk.table(
+        lambda: tables.table(
             "Devices",
             ("device", "label", "license", "state", "level", "last contact", "lease ends"),
             [
@@ -62,7 +62,7 @@ def show(
     """One device as the server knows it; traits by kind, never by value."""
     with context.admin(home, server, ca) as api:
         record = api.show_device(device_id)
-    talk.answer(record, lambda: talk.pairs(list(talk.plain(record).items())), as_json=json)
+    talk.answer(record, lambda: tables.pairs(list(talk.plain(record).items())), as_json=json)
 
 
 @app.command()
@@ -81,7 +81,7 @@ def revoke(
         record,
         lambda: talk.say(
             f"Device {device_id} is revoked. Its seat is free when its last lease has ended"
-            f" ({talk.cell(record.lease_expires_at)})."
+            f" ({tables.cell(record.lease_expires_at)})."
         ),
         as_json=json,
     )

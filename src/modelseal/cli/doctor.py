@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from modelseal.cli import files, options, talk
+from modelseal.cli import files, options, tables, talk
 from modelseal.errors import ModelsealError, OutputExists
 from modelseal.types import MemoryProtection
 
@@ -134,7 +134,7 @@ def _workspace(home: Path) -> Iterator[Finding]:
                 "Run `modelseal keys backup FILE`, then `modelseal keys recovery-test FILE`.",
             )
         else:
-            yield Finding("backup", "ok", f"proved at {talk.cell(tested_at)}")
+            yield Finding("backup", "ok", f"proved at {tables.cell(tested_at)}")
         yield from _permissions(desk.desk, desk.server)
 
 

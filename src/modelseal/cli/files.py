@@ -10,7 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from modelseal.errors import DiskFull, InputMissing, ModelsealError, OutputExists, StateNotWritable
+from modelseal.errors import (
+    DiskFull,
+    InputMissing,
+    InvalidBytes,
+    ModelsealError,
+    OutputExists,
+    StateNotWritable,
+)
 
 MAX_SMALL_BYTES = 64 << 20
 
@@ -26,7 +33,7 @@ def read(path: Path, max_bytes: int = MAX_SMALL_BYTES) -> bytes:
     """The bytes of ``path``; ``InputMissing`` when it cannot be read or is absurdly large."""
     try:
         if not path.is_file():
-            raise InputMissing("not a file", path=str(path))
+            raise InputMissing(_absence(path), path=str(path))
         if path.stat().st_size > max_bytes:
             raise InputMissing(f"larger than {max_bytes} bytes", path=str(path))
         return path.read_bytes()
@@ -34,11 +41,27 @@ def read(path: Path, max_bytes: int = MAX_SMALL_BYTES) -> bytes:
         raise InputMissing(error.strerror or "", path=str(path)) from None
 
 
+def _absence(path: Path) -> str:
+    return "a folder, not a file" if path.is_dir() else "there is no such file"
+
+
+@contextmanager
+def about(path: Path) -> Iterator[None]:
+    """What the block finds wrong with bytes is told of ``path``, where nothing closer is named."""
+    try:
+        yield
+    except InvalidBytes as error:
+        error.params.setdefault("path", str(path))
+        raise
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[BinaryIO]:
     """A file that appears as ``path`` when the block ends well, and not at all otherwise."""
-    if path.exists():
+    if os.path.lexists(path):
         raise OutputExists("will not overwrite", path=str(path))
+    if not path.parent.is_dir():
+        raise InputMissing("there is no such folder", path=str(path.parent))
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:

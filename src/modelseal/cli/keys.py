@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from modelseal.cli import context, options, talk
+from modelseal.cli import context, options, tables, talk
+from modelseal.errors import Misuse
 
 app = typer.Typer(no_args_is_help=True, help="The publisher's keys: list, backup, recovery.")
 
@@ -26,7 +27,7 @@ def list_(home: options.Home = None, json: options.Json = False) -> None:
         keys = desk.list_keys()
     talk.answer(
         {"items": keys},
-        lambda: talk.table(
+        lambda: tables.table(
             "Keys",
             ("use", "algorithm", "id", "where", "not before", "not after"),
             [(k.use, k.alg, k.kid[:16], k.where, k.not_before, k.not_after) for k in keys],
@@ -51,7 +52,7 @@ def backup(
         made,
         lambda: talk.say(
             f"{made.keys} keys are in {path}. Keep it apart from the printed passphrase, and run:"
-            f" modelseal keys recovery-test {path}"
+            f" modelseal keys recovery-test {path}{context.home_option(home)}"
         ),
         as_json=json,
     )
@@ -93,8 +94,6 @@ def restore(
     from modelseal.desk import backup as backups
 
     if home is None:
-        from modelseal.errors import Misuse
-
         raise Misuse("name the new workspace with --home DIR")
     restored = backups.restore_backup(path, _passphrase(None, passphrase)[0], home)
     talk.answer(
@@ -106,6 +105,8 @@ def restore(
 
 def _passphrase(home: Path | None, given: str | None) -> tuple[str, bool]:
     """The passphrase, and whether it came from the kit that is still on the disk."""
+    if given not in (None, "-"):
+        raise Misuse("a passphrase is never an argument; --passphrase - reads standard input")
     if given is None and home is not None:
         from modelseal.desk import kit
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from modelseal.cli import context, options, talk
+from modelseal.cli import context, options, tables, talk
 from modelseal.cli.daily import tell_status
 
 app = typer.Typer(no_args_is_help=True, help="The right to run without contact.")
@@ -24,7 +24,7 @@ def show(
         "entitlements": found.entitlements,
         **(talk.plain(found.lease) or {}),
     }
-    talk.answer(lease, lambda: talk.pairs(list(talk.plain(lease).items())), as_json=json)
+    talk.answer(lease, lambda: tables.pairs(list(talk.plain(lease).items())), as_json=json)
 
 
 @app.command()

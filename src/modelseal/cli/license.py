@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelseal.cli import context, options, spans, talk
+from modelseal.cli import context, options, spans, tables, talk
 from modelseal.errors import Misuse
 
 if TYPE_CHECKING:
@@ -58,10 +58,14 @@ def issue(
 
     def human() -> None:
         talk.write(f"{issued.license_key}\n")
-        until_text = talk.cell(issued.expires_at) if issued.expires_at else "as the plan says"
+        until_text = tables.cell(issued.expires_at) if issued.expires_at else "as the plan says"
         talk.say(f"License {issued.license_id} for {issued.customer}, {issued.plan}.")
         talk.say(f"  Seats {issued.seats}, ends {until_text}. The key is shown this once.")
-        talk.say(f"  The customer runs: modelseal activate {issued.license_key}")
+        talk.say(
+            f"  The customer runs: modelseal activate {issued.license_key} --server https://…"
+            " --trust trust.json"
+        )
+        talk.say("  (an app whose modelseal.toml names server and trust needs neither option).")
 
     talk.answer(issued, human, as_json=json)
 
@@ -91,7 +95,7 @@ def list_(
         )
     talk.answer(
         {"items": items, "next_cursor": following},
-        lambda: talk.table(
+        lambda: tables.table(
             "Licenses",
             ("license", "customer", "plan", "state", "seats", "expires"),
             [
@@ -125,9 +129,9 @@ def show(
     shown = {**talk.plain(record), "devices": talk.plain(devices)}
 
     def human() -> None:
-        talk.pairs([(name, value) for name, value in shown.items() if name != "devices"])
+        tables.pairs([(name, value) for name, value in shown.items() if name != "devices"])
         if devices:
-            talk.table(
+            tables.table(
                 "Devices",
                 ("device", "label", "state", "last contact"),
                 [(d.device_id, d.label, d.state, d.last_contact_at) for d in devices],
@@ -258,7 +262,7 @@ def explain(
         found = api.explain(which)
 
     def human() -> None:
-        talk.pairs(
+        tables.pairs(
             [
                 ("reference", found.reference),
                 ("at", found.at),
@@ -272,7 +276,7 @@ def explain(
             ]
         )
         if found.traits:
-            talk.table("Traits", ("trait", "state"), [(t.kind, t.state) for t in found.traits])
+            tables.table("Traits", ("trait", "state"), [(t.kind, t.state) for t in found.traits])
 
     talk.answer(found, human, as_json=json)
 
@@ -288,7 +292,7 @@ def export(
     """All that is stored about a customer, as JSON."""
     with context.admin(home, server, ca) as api:
         found = api.export_customer(customer)
-    talk.answer(found, lambda: talk.pairs(list(talk.plain(found).items())), as_json=json)
+    talk.answer(found, lambda: tables.pairs(list(talk.plain(found).items())), as_json=json)
 
 
 @app.command()
@@ -319,7 +323,7 @@ def _tell(verb: str, record: LicenseRecord) -> None:
     talk.write(f"{record.license_id}\n")
     talk.say(
         f"License {verb}: plan {record.plan}, {record.state.value}, seats"
-        f" {record.seats_used}/{record.seats}, ends {talk.cell(record.expires_at)}."
+        f" {record.seats_used}/{record.seats}, ends {tables.cell(record.expires_at)}."
     )
     if verb in {"changed", "renewed", "resumed"}:
         talk.say("  Devices take it over at their next renewal (`modelseal lease renew`).")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from modelseal.cli import context, options, talk
+from modelseal.cli import context, files, options, tables, talk
 
 app = typer.Typer(no_args_is_help=True, help="The catalog of sealed models.")
 
@@ -33,7 +33,9 @@ def publish(
         talk.progress("publishing", quiet=json) as bar,
     ):
         for path in paths:
-            published.append(publishing.publish(desk, api, path, progress=_named(bar, path.name)))
+            with files.about(path):
+                item = publishing.publish(desk, api, path, progress=_named(bar, path.name))
+            published.append(item)
 
     def human() -> None:
         for item in published:
@@ -58,7 +60,7 @@ def list_(
         items, following = context.pages(api.list_models, everything=everything)
     talk.answer(
         {"items": items, "next_cursor": following},
-        lambda: talk.table(
+        lambda: tables.table(
             "Models",
             ("model", "release", "file", "entitlements", "size", "published", "withdrawn"),
             [
@@ -90,7 +92,7 @@ def show(
     """One published model."""
     with context.admin(home, server, ca) as api:
         record = api.show_model(model, release)
-    talk.answer(record, lambda: talk.pairs(list(talk.plain(record).items())), as_json=json)
+    talk.answer(record, lambda: tables.pairs(list(talk.plain(record).items())), as_json=json)
 
 
 @app.command()
@@ -124,7 +126,11 @@ def reseal(
     """Seal a model anew under new data keys, after a key leaked."""
     from modelseal.desk import resealing
 
-    with context.workspace(home) as desk, talk.progress("resealing", quiet=json) as bar:
+    with (
+        files.about(path),
+        context.workspace(home) as desk,
+        talk.progress("resealing", quiet=json) as bar,
+    ):
         sealed = resealing.reseal(desk, path, output, progress=bar)
     talk.answer(
         sealed,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelseal.cli import context, options, spans, talk
+from modelseal.cli import context, options, spans, tables, talk
 from modelseal.errors import Misuse
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def list_(
         items, following = context.pages(api.list_plans, everything=everything)
     talk.answer(
         {"items": items, "next_cursor": following},
-        lambda: talk.table(
+        lambda: tables.table(
             "Plans",
             ("name", "version", "entitlements", "seats", "lease", "enforcement"),
             [
@@ -134,7 +134,7 @@ def show(
         record = api.show_plan(name)
     shown = talk.plain(record)
     terms = shown.pop("terms")
-    talk.answer(record, lambda: talk.pairs([*shown.items(), *terms.items()]), as_json=json)
+    talk.answer(record, lambda: tables.pairs([*shown.items(), *terms.items()]), as_json=json)
 
 
 def _terms(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from modelseal import container, trust
 from modelseal.cli import files
 from modelseal.cli.talk import Progress
 from modelseal.container import VerifiedModel
-from modelseal.errors import InvalidBytes, NotSealed, TokenMalformed
+from modelseal.errors import InvalidBytes, NotSealed, TokenMalformed, TrustSignature
 from modelseal.license import tokens
 from modelseal.license.claims import (
     DenialClaims,
@@ -28,7 +29,7 @@ from modelseal.types import from_numeric
 if TYPE_CHECKING:
     from modelseal.desk.filesource import FileSource
 
-_MAX_TOKEN_BYTES = 1 << 20
+_MAX_BYTES = trust.MAX_BYTES
 _TOKENS: dict[str, Any] = {
     cls.TYP: cls
     for cls in (LicenseClaims, LeaseClaims, DenialClaims, ReleaseClaims, StatusListClaims)
@@ -39,25 +40,25 @@ _LONG = {"keys", "status_list", "lst", "ct", "kem", "lease_token"}
 
 def inspect(path: Path) -> dict[str, Any]:
     """What can be read of ``path`` without key or trust; nothing of it is proved."""
-    head = _head(path)
-    if container.is_sealed(head):
-        with _source(path) as source:
+    if container.is_sealed(_head(path)):
+        with files.about(path), _source(path) as source:
             return {"kind": "sealed model", "verified": False, **container.inspect(source)}
-    data = files.read(path, _MAX_TOKEN_BYTES)
-    try:
-        typ = tokens.peek_typ(data.strip())
-    except InvalidBytes:
-        raise NotSealed("neither a sealed model nor a token", path=str(path)) from None
-    return {"kind": typ, "verified": False, "size_bytes": len(data)}
+    data = files.read(path, _MAX_BYTES)
+    return {"kind": _kind(data, path), "verified": False, "size_bytes": len(data)}
 
 
 def verify(path: Path, trust_path: Path, progress: Progress) -> dict[str, Any]:
     """What ``path`` is, proved against the pinned trust: signatures, and every leaf of a model."""
-    pinned = trust.parse(files.read(trust_path))
-    head = _head(path)
-    if container.is_sealed(head):
-        return _verify_model(path, pinned, lambda done, total: progress(done, total, path.name))
-    return _verify_token(path, pinned)
+    with files.about(trust_path):
+        pinned = trust.parse(files.read(trust_path))
+    with files.about(path):
+        if container.is_sealed(_head(path)):
+            return _verify_model(path, pinned, lambda done, total: progress(done, total, path.name))
+        data = files.read(path, _MAX_BYTES)
+        kind = _kind(data, path)
+        if kind == trust.TYP:
+            return _verify_trust(data, pinned)
+        return _verify_token(data, kind, pinned)
 
 
 def _verify_model(
@@ -71,15 +72,40 @@ def _verify_model(
         return {"kind": "sealed model", "verified": True, **container.inspect(source)}
 
 
-def _verify_token(path: Path, pinned: Trust) -> dict[str, Any]:
-    data = files.read(path, _MAX_TOKEN_BYTES).strip()
-    typ = tokens.peek_typ(data)
+def _kind(data: bytes, path: Path) -> str:
+    """What ``data`` says it is; ``NotSealed`` when it is nothing of ours."""
+    with suppress(InvalidBytes):
+        return tokens.peek_typ(data.strip())
+    with suppress(InvalidBytes):
+        trust.parse(data)
+        return trust.TYP
+    raise NotSealed("neither a sealed model, nor a token, nor a trust.json", path=str(path))
+
+
+def _verify_trust(data: bytes, pinned: Trust) -> dict[str, Any]:
+    found = trust.parse(data)
+    if found.root_bytes != pinned.root_bytes:
+        raise TrustSignature("it hangs on another root than the pinned one")
+    return {
+        "kind": trust.TYP,
+        "verified": True,
+        "product": found.product,
+        "server_id": found.server_id,
+        "root_version": found.root_version,
+        "keys_version": found.keys_version,
+    }
+
+
+def _verify_token(data: bytes, typ: str, pinned: Trust) -> dict[str, Any]:
+    data = data.strip()
     if typ == RequestClaims.TYP:
-        claims: msgspec.Struct = tokens.read_request(data, server_id=pinned.server_id, jwk=None)
+        claims: msgspec.Struct = tokens.read_request(
+            data, server_id=pinned.server_id, jwk=None, any_operation=True
+        )
     elif typ in _TOKENS:
-        claims = tokens.read(data, _TOKENS[typ], pinned, max_bytes=_MAX_TOKEN_BYTES)
+        claims = tokens.read(data, _TOKENS[typ], pinned, max_bytes=_MAX_BYTES)
     else:
-        raise TokenMalformed("a kind of token this release does not know", path=str(path))
+        raise TokenMalformed("a kind of token this release does not know")
     shown = {name: _shown(name, value) for name, value in msgspec.to_builtins(claims).items()}
     return {"kind": typ, "verified": True, **shown}
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from modelseal.cli import context, options, spans, talk
+from modelseal.cli import context, options, spans, tables, talk
 from modelseal.errors import Misuse
 
 app = typer.Typer(no_args_is_help=True, help="Run the license server and look after it.")
@@ -31,13 +31,17 @@ def run(
     """Serve until stopped (Ctrl-C or SIGTERM)."""
     from modelseal.server.run import serve
 
-    serve(
-        context.home_of(home),
-        listen=listen,
-        public_url=public_url,
-        behind_proxy=behind_proxy or [],
-        on_ready=lambda url: talk.say(f"modelseal server listens on {url} (Ctrl-C stops it)."),
-    )
+    place = context.home_of(home)
+    try:
+        serve(
+            place,
+            listen=listen,
+            public_url=public_url,
+            behind_proxy=behind_proxy or [],
+            on_ready=lambda url: talk.say(f"modelseal server listens on {url} (Ctrl-C stops it)."),
+        )
+    except (KeyboardInterrupt, SystemExit):
+        talk.say("modelseal server stopped; what was under way is answered.")
 
 
 @app.command()
@@ -71,7 +75,7 @@ def token_create(
 
     def human() -> None:
         talk.write(f"{made.token}\n")
-        talk.say(f"Token {made.token_id}, role {role}, until {talk.cell(made.expires_at)}.")
+        talk.say(f"Token {made.token_id}, role {role}, until {tables.cell(made.expires_at)}.")
         talk.say("  Shown this once; use it as MODELSEAL_TOKEN.")
 
     talk.answer(made, human, as_json=json)
@@ -90,7 +94,7 @@ def token_list(
         items, following = context.pages(api.list_tokens, everything=everything)
     talk.answer(
         {"items": items, "next_cursor": following},
-        lambda: talk.table(
+        lambda: tables.table(
             "Tokens",
             ("token", "role", "label", "expires", "revoked"),
             [(t.token_id, t.role, t.label, t.expires_at, t.revoked_at) for t in items],

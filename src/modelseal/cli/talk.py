@@ -2,13 +2,14 @@
 
 With ``--json`` stdout is exactly one object. The last line of a refusal is what to do next.
 Prompts go to the terminal. Progress bars stand on stderr, and only when it is a terminal.
+Names that others chose (labels, customers, files) are shown without their control characters.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import Enum
@@ -17,9 +18,17 @@ from typing import Any
 
 import msgspec
 
-from modelseal.errors import ModelsealError
+from modelseal import texts
+from modelseal.errors import DiskFull, Misuse, ModelsealError, StorageFailed
 
 Progress = Callable[[int, int, str], None]
+_MAX_TYPED = 4096
+# A terminal obeys these: an escape sequence in a device's label would rewrite the screen, and the
+# directional marks show a name in another order than it is.
+_OBEYED = [*range(32), *range(127, 160), *range(0x200E, 0x2010), *range(0x202A, 0x202F)]
+_OBEYED += range(0x2066, 0x206A)
+_INERT = {code: f"\\x{code:02x}" for code in _OBEYED if code != 10}
+_IN_JSON = {code: f"\\u{code:04x}" for code in _OBEYED if code > 31}
 
 
 def _stream(name: str) -> Any:
@@ -27,20 +36,51 @@ def _stream(name: str) -> Any:
     return getattr(sys, name, None)
 
 
+def lenient() -> None:
+    """From now on a character that a stream cannot write becomes an escape, not a failure."""
+    for name in ("stdout", "stderr"):
+        reconfigure = getattr(_stream(name), "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
 def say(text: str) -> None:
-    """One line of talk on stderr."""
+    """One line of talk on stderr; nobody misses it where stderr is closed or full."""
     stream = _stream("stderr")
     if stream is not None:
-        stream.write(text + "\n")
-        stream.flush()
+        try:
+            stream.write(text.translate(_INERT) + "\n")
+            stream.flush()
+        except (OSError, ValueError):
+            return
 
 
 def write(text: str) -> None:
-    """Data on stdout, as given."""
+    """Data on stdout. Raises ``DiskFull`` or ``StorageFailed`` when it cannot be written."""
+    _out(text.translate(_INERT))
+
+
+def _out(text: str) -> None:
     stream = _stream("stdout")
-    if stream is not None:
+    if stream is None:
+        return
+    try:
         stream.write(text)
         stream.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        full = error.strerror is not None and error.errno == 28
+        kind = DiskFull if full else StorageFailed
+        raise kind(error.strerror or "", path="standard output") from None
+
+
+def write_json(value: object) -> None:
+    """One JSON object on stdout."""
+    stream = _stream("stdout")
+    encoding = str(getattr(stream, "encoding", None) or "utf-8").lower().replace("-", "")
+    text = json.dumps(plain(value), ensure_ascii=encoding != "utf8", indent=2)
+    _out(text.translate(_IN_JSON) + "\n")
 
 
 def plain(value: object) -> Any:
@@ -63,7 +103,7 @@ def plain(value: object) -> Any:
 def answer(value: object, human: Callable[[], None] | None = None, *, as_json: bool) -> None:
     """The command's result: one JSON object, or what ``human`` prints."""
     if as_json:
-        write(json.dumps(plain(value), ensure_ascii=False, indent=2) + "\n")
+        write_json(value)
     elif human is not None:
         human()
 
@@ -77,50 +117,18 @@ def refuse(error: ModelsealError, *, as_json: bool) -> int:
             "next_step": error.next_step,
             "reference": error.reference,
         }
-        write(json.dumps(body, ensure_ascii=False, indent=2) + "\n")
+        write_json(body)
     else:
-        say(f"modelseal: {error.message}")
-        say(f"  {error.reason}")
+        say(f"modelseal: {_one_line(error.message)}")
+        say(f"  {_one_line(error.reason)}")
         if error.reference:
-            say(f"  Reference: {error.reference}")
-        say(f"  {error.next_step}")
+            say(f"  {texts.reference_line(error.reference)}")
+        say(f"  {_one_line(error.next_step)}")
     return error.exit_code
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table on stdout that folds in a narrow terminal."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    shown = Table(title=title, title_justify="left", pad_edge=False, box=box.SIMPLE_HEAD)
-    for column in columns:
-        shown.add_column(column, overflow="fold")
-    for row in rows:
-        shown.add_row(*(Text(cell(value)) for value in row))
-    Console(file=_stream("stdout"), highlight=False).print(shown)
-
-
-def pairs(items: Sequence[tuple[str, object]]) -> None:
-    """Names and values, one pair a line, on stdout."""
-    width = max((len(name) for name, _ in items), default=0)
-    for name, value in items:
-        write(f"{name:<{width}}  {cell(value)}\n")
-
-
-def cell(value: object) -> str:
-    """One value as people read it."""
-    value = plain(value)
-    if value is None or value == "" or value == []:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return ", ".join(cell(item) for item in value)
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {cell(item)}" for key, item in value.items())
-    return str(value)
+def _one_line(text: str) -> str:
+    return " ".join(text.split("\n"))
 
 
 @contextmanager
@@ -141,7 +149,7 @@ def progress(title: str, *, quiet: bool) -> Iterator[Progress]:
     from rich.progress import Progress as Bars
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=None),
         DownloadColumn(),
         TransferSpeedColumn(),
@@ -151,7 +159,7 @@ def progress(title: str, *, quiet: bool) -> Iterator[Progress]:
         tasks: dict[str, Any] = {}
 
         def step(done: int, total: int, name: str) -> None:
-            label = f"{title} {name}".strip()
+            label = f"{title} {name}".strip().translate(_INERT)
             if label not in tasks:
                 tasks[label] = bars.add_task(label, total=total or None)
             bars.update(tasks[label], completed=done, total=total or None)
@@ -164,6 +172,11 @@ def ask_secret(prompt: str) -> str:
     import getpass
 
     stdin = _stream("stdin")
-    if stdin is not None and not stdin.isatty():
-        return str(stdin.readline()).rstrip("\r\n")
-    return getpass.getpass(prompt + ": ")
+    if stdin is None:
+        raise Misuse(f"nobody can be asked for the {prompt.lower()} here: there is no input")
+    if not stdin.isatty():
+        return str(stdin.readline(_MAX_TYPED)).rstrip("\r\n")
+    try:
+        return getpass.getpass(prompt + ": ")
+    except EOFError:
+        raise Misuse(f"no {prompt.lower()} was typed") from None

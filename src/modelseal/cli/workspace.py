@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from modelseal.cli import context, options, talk
-from modelseal.errors import Misuse
+from modelseal.cli import context, options, tables, talk
+from modelseal.errors import Misuse, WorkspaceMissing
 
 
 def init(
@@ -39,7 +40,8 @@ def init(
         talk.say(f"Workspace for {product} made in {home}.")
         talk.say(f"  Apps ship {home / 'trust.json'}; it holds public keys only.")
         talk.say(f"  Print {home / 'recovery-kit.txt'} now, then remove it from this disk.")
-        talk.say(f"  Next: modelseal seal MODEL -o MODEL.sealed --entitlement NAME --home {home}")
+        where = context.home_option(home)
+        talk.say(f"  Next: modelseal seal MODEL -o MODEL.sealed --entitlement NAME{where}")
 
     talk.answer(shown, human, as_json=json)
 
@@ -88,7 +90,8 @@ def seal(
                 f"Sealed {item.model} release {item.release}, {item.size_bytes:,} bytes,"
                 f" opens with {' or '.join(item.entitlements)}."
             )
-        talk.say(f"  Next: modelseal model publish {sealed[0].path}")
+        files = " ".join(shlex.quote(str(item.path)) for item in sealed)
+        talk.say(f"  Next: modelseal model publish {files}{context.home_option(home)}")
 
     talk.answer({"sealed": sealed}, human, as_json=json)
 
@@ -114,7 +117,7 @@ def verify(
     from modelseal.cli import recognise
 
     if trust is None:
-        trust = context.home_of(home) / "trust.json"
+        trust = _trust_of(home)
     with talk.progress("verifying", quiet=json) as bar:
         found = recognise.verify(path, trust, bar)
 
@@ -125,6 +128,13 @@ def verify(
     talk.answer(found, human, as_json=json)
 
 
+def _trust_of(home: Path | None) -> Path:
+    try:
+        return context.home_of(home) / "trust.json"
+    except WorkspaceMissing:
+        raise Misuse("name the publisher's trust.json with --trust, or --home DIR") from None
+
+
 _SECTION = ("id", "kind", "entitlement", "level", "plain_bytes", "chunks")
 
 
@@ -133,7 +143,7 @@ def _tell_inspected(found: dict[str, object]) -> None:
     sections = shown.pop("sections", None) or []
     for signer in shown.pop("signers", None) or []:
         shown[f"signed {signer['alg']}"] = signer["kid"]
-    talk.pairs([(name, value) for name, value in shown.items() if value not in (None, [], {})])
+    tables.pairs([(name, value) for name, value in shown.items() if value not in (None, [], {})])
     if sections:
         rows = [[section.get(name) for name in _SECTION] for section in sections]
-        talk.table("Sections", [name.replace("_", " ") for name in _SECTION], rows)
+        tables.table("Sections", [name.replace("_", " ") for name in _SECTION], rows)

@@ -14,6 +14,7 @@ from modelseal.client.config import check_digest
 from modelseal.client.core import Core, Held
 from modelseal.client.identity import Identity
 from modelseal.client.pulled import Progress
+from modelseal.client.settings import NO_SERVER
 from modelseal.errors import (
     AnswerInvalid,
     ConfigInvalid,
@@ -223,7 +224,7 @@ def _check_product(core: Core) -> None:
     if named is not None and named != core.trust.product:
         raise UnknownProduct("the trust is another product's", product=named)
     if not core.server:
-        raise ConfigInvalid("no server is named")
+        raise ConfigInvalid(NO_SERVER)
 
 
 def _tell(progress: Progress | None, step: int) -> None:

@@ -18,6 +18,7 @@ from modelseal.errors import (
     CatalogInvalid,
     InvalidBytes,
     ModelsealError,
+    NotActivated,
     OutputExists,
     StateDamaged,
 )
@@ -33,6 +34,8 @@ def pull(core: Core, to: Path | None, progress: Progress | None) -> Pulled:
     refusal when nothing may be opened, ``CatalogInvalid``, ``Unavailable`` errors and what
     ``download.fetch`` raises; files that were done stay.
     """
+    if not core.has_trust:
+        raise NotActivated("nothing was activated here", path=str(core.store.path))
     catalog = trusting.refresh(core)
     standing = take(core, core.ports.now())
     granted, beyond = _split(catalog, standing)

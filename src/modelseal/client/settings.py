@@ -14,6 +14,8 @@ from modelseal.client.config import AppConfig
 from modelseal.errors import ConfigInvalid, InvalidBytes
 from modelseal.trust import Trust
 
+NO_TRUST = "no trust is named (--trust, MODELSEAL_TRUST or modelseal.toml)"
+NO_SERVER = "no server is named (--server, MODELSEAL_SERVER or modelseal.toml)"
 PathLike: TypeAlias = str | os.PathLike[str]
 
 
@@ -59,9 +61,7 @@ def resolve(
     product = _product(found, pinned)
     place = state if state is not None else environ.get("MODELSEAL_STATE") or None
     if place is None and product is None:
-        raise ConfigInvalid(
-            "no modelseal.toml beside the program, and neither a state folder nor trust is named"
-        )
+        raise ConfigInvalid("no modelseal.toml is here, and neither --state nor --trust is given")
     named = ca if ca is not None else environ.get("MODELSEAL_CA") or None
     return Settings(
         state=Path(place) if place is not None else config.default_state(str(product)),

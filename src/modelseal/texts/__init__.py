@@ -37,8 +37,13 @@ def render(
     """The text of ``code`` with ``params`` filled in; unknown codes fall back to ``detail``."""
     catalogue = _CATALOGUES.get(language or _language, en.TEXTS)
     what, why, next_step = catalogue.get(code) or en.TEXTS.get(code) or en.TEXTS["error"]
-    values = {"detail": detail, **params}
+    values = {"detail": detail.rstrip(".。"), **params}
     return Text(_fill(what, values), _fill(why, values), _fill(next_step, values))
+
+
+def reference_line(reference: str) -> str:
+    """How a person is told ``reference``, to read out to support."""
+    return ("编号：" if _language == "zh-CN" else "Reference: ") + reference
 
 
 def _fill(template: str, values: Mapping[str, object]) -> str:

@@ -5,6 +5,16 @@
 """
 
 from modelseal.trust.keylist import KeyList, TrustedKey, Use
-from modelseal.trust.pinned import Trust, compose, parse, update
+from modelseal.trust.pinned import MAX_BYTES, TYP, Trust, compose, parse, update
 
-__all__ = ["KeyList", "Trust", "TrustedKey", "Use", "compose", "parse", "update"]
+__all__ = [
+    "MAX_BYTES",
+    "TYP",
+    "KeyList",
+    "Trust",
+    "TrustedKey",
+    "Use",
+    "compose",
+    "parse",
+    "update",
+]

@@ -23,7 +23,7 @@ class LocalAdmin:
         self._actor = actor or LOCAL
 
     def create_plan(self, draft: api.PlanDraft) -> api.PlanRecord:
-        return self._server.plans.create(self._actor, draft)
+        return self._server.plans.create(self._actor, api.checked(draft))
 
     def list_plans(self, cursor: str | None = None) -> api.Page[api.PlanRecord]:
         return self._server.plans.list(self._actor, cursor)
@@ -32,10 +32,10 @@ class LocalAdmin:
         return self._server.plans.show(self._actor, plan)
 
     def update_plan(self, plan: str, draft: api.PlanDraft) -> api.PlanRecord:
-        return self._server.plans.update(self._actor, plan, draft)
+        return self._server.plans.update(self._actor, plan, api.checked(draft))
 
     def issue_license(self, wish: api.IssueLicense) -> api.IssuedLicense:
-        return self._server.licenses.issue(self._actor, wish)
+        return self._server.licenses.issue(self._actor, api.checked(wish))
 
     def list_licenses(
         self,
@@ -49,12 +49,14 @@ class LocalAdmin:
         return self._server.licenses.show(self._actor, license_id)
 
     def change_license(self, license_id: str, change: api.LicenseChange) -> api.LicenseRecord:
-        return self._server.licenses.change(self._actor, license_id, change)
+        return self._server.licenses.change(self._actor, license_id, api.checked(change))
 
     def renew_license(
         self, license_id: str, change: api.LicenseChange | None = None
     ) -> api.LicenseRecord:
-        return self._server.licenses.renew(self._actor, license_id, change)
+        return self._server.licenses.renew(
+            self._actor, license_id, None if change is None else api.checked(change)
+        )
 
     def suspend_license(self, license_id: str, reason: str = "") -> api.LicenseRecord:
         return self._server.licenses.suspend(self._actor, license_id, reason)

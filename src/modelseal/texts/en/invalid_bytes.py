@@ -19,7 +19,8 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     "not_sealed": (
         "The file is not a sealed model[: {path}].",
         "It does not begin as one; a plain file is refused where a sealed one is expected.",
-        "Run `modelseal pull`, or allow plain files on purpose with allow_plain=True.",
+        "Name a sealed file (`modelseal pull` fetches, `modelseal seal` makes one), or allow"
+        " plain files on purpose with allow_plain=True.",
     ),
     "container_version": (
         "The sealed model needs a newer modelseal[: {path}].",

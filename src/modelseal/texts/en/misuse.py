@@ -18,13 +18,14 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     ),
     "license_key_mistyped": (
         "The license key is mistyped[ in group {group}].",
-        "The check symbol of the group does not match, so the key was not sent anywhere.",
+        "[The check symbol of group {group} does not match. ]A key has the form"
+        " MS-XXXXX-XXXXX-XXXXX-XXXXX; this one was not sent anywhere.",
         "Compare[ group {group} of] the key with your purchase confirmation and type it again.",
     ),
     "config_invalid": (
         "The configuration cannot be used[: {detail}].",
-        "[The file {path} ]is missing a value, has an unknown one or does not parse.",
-        "Correct the file and try again.",
+        "[It is said in {path}. ]A value is missing, unknown or has the wrong form.",
+        "Correct it[ in {path}] and try again.",
     ),
     "client_ambiguous": (
         "Two activations could be meant[: {candidates}].",
@@ -37,9 +38,9 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "Run `pip install 'modelseal[{extra}]'`.",
     ),
     "input_missing": (
-        "The input was not found[: {path}].",
-        "There is no file or folder of that name[ ({detail})].",
-        "Check the path and try again.",
+        "The input cannot be read[: {path}].",
+        "It is not there, is of another kind, or this user may not read it[ ({detail})].",
+        "Check the path and its permissions, then try again.",
     ),
     "output_exists": (
         "The output exists already[: {path}].",
@@ -48,7 +49,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     ),
     "workspace_missing": (
         "There is no workspace here[: {path}].",
-        "The folder has no trust.json with desk/ or server/ beside it.",
+        "The folder has no trust.json with desk/ or server/ beside it, or is no folder.",
         "Run `modelseal init --home DIR --product NAME`, or name the right folder with --home.",
     ),
     "workspace_exists": (
@@ -63,8 +64,8 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "Move desk/ and recovery-kit.txt to an offline place, or listen on loopback only.",
     ),
     "not_found": (
-        "There is nothing of that name[: {id}].",
-        "The id is unknown here[ ({detail})].",
+        "There is nothing of that name[ ({id})][: {detail}].",
+        "It is mistyped, belongs to another workspace, or was never made.",
         "List what there is with the `list` verb of the same noun.",
     ),
     "conflict": (
@@ -76,6 +77,11 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "The same request came twice with different contents.",
         "A request is answered once; a repetition must be identical.",
         "Repeat the command; it makes a new request.",
+    ),
+    "client_closed": (
+        "This modelseal client is closed already.",
+        "It was used after its `with` block or `close()`.",
+        "Keep the client open while the program runs, or make a new `modelseal.Client()`.",
     ),
     "reader_closed": (
         "The sealed model is closed already.",
@@ -89,7 +95,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     ),
     "source_not_sealable": (
         "The input cannot be sealed[: {path}].",
-        "[It is {detail}; ]only regular files and folders of regular files are sealed.",
+        "Only regular files and folders of regular files are sealed[: {detail}].",
         "Name regular files, with no links out of the folder and no devices.",
     ),
 }

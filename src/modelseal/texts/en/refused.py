@@ -53,8 +53,8 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     ),
     "not_entitled": (
         "The license does not include this[: it lacks {entitlement}].",
-        "[{model} needs {entitlement}; ][the license grants {granted}; ]no key for it is"
-        " on this device.",
+        "No key for it is on this device[; {model} needs {entitlement}][; the license grants"
+        " {granted}].",
         "Ask your vendor for a plan that includes[ {entitlement}], then run `modelseal"
         " lease renew`.",
     ),
@@ -153,9 +153,10 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "Switch the option off[ ({what})]; loading works without it.",
     ),
     "access_denied": (
-        "This token may not do that[: {detail}].",
-        "Its role does not include the call.",
-        "Use a token of a role that may, made by `modelseal server token create`.",
+        "This is not allowed[: {path}][: {detail}].",
+        "The permissions of the file, or the role of the access token, do not include it.",
+        "Use a file this user may use, or a token of a role that may, made by `modelseal"
+        " server token create`.",
     ),
     "credential_invalid": (
         "The access token is not valid.",

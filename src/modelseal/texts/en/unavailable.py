@@ -8,7 +8,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     ),
     "server_unreachable": (
         "The license server cannot be reached[: {server}].",
-        "[{detail}; ]the network, a firewall or the server is down.",
+        "The network, a firewall or the server is down[: {detail}].",
         "Check the connection and try again; a running lease goes on meanwhile.",
     ),
     "server_failed": (
@@ -23,7 +23,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     ),
     "certificate_invalid": (
         "The server's certificate cannot be trusted[: {server}].",
-        "[{detail}; ]it is expired, for another name, or from an unknown authority.",
+        "It is expired, for another name, or from an unknown authority[: {detail}].",
         "Check the address and the clock; behind an inspecting proxy give its authority with --ca.",
     ),
     "rate_limited": (
@@ -47,9 +47,9 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "Free some space and try again.",
     ),
     "state_not_writable": (
-        "The folder cannot be written[: {path}].",
-        "This user has no right to write there, or the disk is read-only.",
-        "Run as the user who owns it, or choose another folder with --state.",
+        "This place cannot be written[: {path}].",
+        "This user has no right to write there, or the disk is read-only[: {detail}].",
+        "Run as the user who owns it, or choose another place (--state for an activation).",
     ),
     "state_not_readable": (
         "The activation cannot be read[: {path}].",
@@ -63,7 +63,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     ),
     "key_store_unavailable": (
         "The key store cannot be used[: {uri}].",
-        "[{detail}; ]it is locked, absent or refuses access.",
+        "It is locked, absent or refuses access[: {detail}].",
         "Unlock or connect it, then try again.",
     ),
     "memory_unavailable": (

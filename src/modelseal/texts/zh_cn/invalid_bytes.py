@@ -19,7 +19,8 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     "not_sealed": (
         "该文件不是密封模型[：{path}]。",
         "它的开头不符；需要密封文件之处不接受普通文件。",
-        "请运行 `modelseal pull`，或用 allow_plain=True 明确允许普通文件。",
+        "请指定密封文件（`modelseal pull` 获取，`modelseal seal` 生成），"
+        "或用 allow_plain=True 明确允许普通文件。",
     ),
     "container_version": (
         "此密封模型需要更新的 modelseal[：{path}]。",

@@ -18,13 +18,14 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     ),
     "license_key_mistyped": (
         "许可证密钥输入有误[（第 {group} 组）]。",
-        "该组的校验符不匹配，因此密钥没有发送到任何地方。",
+        "[第 {group} 组的校验符不匹配。]密钥的格式为"
+        " MS-XXXXX-XXXXX-XXXXX-XXXXX；这一个没有发送到任何地方。",
         "请对照购买凭证重新输入[第 {group} 组]。",
     ),
     "config_invalid": (
         "配置无法使用[：{detail}]。",
-        "[文件 {path} ]缺少某个值、含有未知的值或无法解析。",
-        "请改正该文件后重试。",
+        "[见 {path}。]某个值缺失、未知或格式错误。",
+        "请改正[ {path} ]后重试。",
     ),
     "client_ambiguous": (
         "可能指两个激活[：{candidates}]。",
@@ -37,9 +38,9 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "请运行 `pip install 'modelseal[{extra}]'`。",
     ),
     "input_missing": (
-        "找不到输入[：{path}]。",
-        "没有该名称的文件或文件夹[（{detail}）]。",
-        "请检查路径后重试。",
+        "无法读取输入[：{path}]。",
+        "它不存在、类型不符，或当前用户无权读取[（{detail}）]。",
+        "请检查路径及其权限后重试。",
     ),
     "output_exists": (
         "输出已存在[：{path}]。",
@@ -48,7 +49,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     ),
     "workspace_missing": (
         "这里没有工作区[：{path}]。",
-        "该文件夹中没有 trust.json 以及 desk/ 或 server/。",
+        "该文件夹中没有 trust.json 以及 desk/ 或 server/，或者它不是文件夹。",
         "请运行 `modelseal init --home DIR --product NAME`，或用 --home 指定正确的文件夹。",
     ),
     "workspace_exists": (
@@ -62,8 +63,8 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "请将 desk/ 和 recovery-kit.txt 移到离线位置，或仅监听本机回环地址。",
     ),
     "not_found": (
-        "没有该名称的对象[：{id}]。",
-        "这里不认识这个标识[（{detail}）]。",
+        "没有该名称的对象[（{id}）][：{detail}]。",
+        "它输入有误、属于另一个工作区，或从未创建。",
         "请用同一名词的 `list` 查看现有对象。",
     ),
     "conflict": (
@@ -75,6 +76,11 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "同一请求两次到达，但内容不同。",
         "一个请求只答复一次；重复时必须完全相同。",
         "请重新运行命令，它会发出新的请求。",
+    ),
+    "client_closed": (
+        "该 modelseal 客户端已经关闭。",
+        "在 `with` 块或 `close()` 之后仍在使用它。",
+        "请在程序运行期间保持客户端打开，或新建一个 `modelseal.Client()`。",
     ),
     "reader_closed": (
         "密封模型已经关闭。",
@@ -88,7 +94,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     ),
     "source_not_sealable": (
         "该输入无法密封[：{path}]。",
-        "[它是 {detail}；]只能密封普通文件和由普通文件组成的文件夹。",
+        "只能密封普通文件和由普通文件组成的文件夹[：{detail}]。",
         "请指定普通文件，不要包含设备或指向外部的链接。",
     ),
 }

@@ -53,7 +53,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     ),
     "not_entitled": (
         "许可证不包含此功能[：缺少 {entitlement}]。",
-        "[{model} 需要 {entitlement}；][许可证授予 {granted}；]本设备上没有它的密钥。",
+        "本设备上没有它的密钥[；{model} 需要 {entitlement}][；许可证授予 {granted}]。",
         "请向供应商购买包含[ {entitlement} ]的方案，然后运行 `modelseal lease renew`。",
     ),
     "key_not_in_lease": (
@@ -149,9 +149,9 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "请关闭该选项[（{what}）]；没有它也能加载。",
     ),
     "access_denied": (
-        "此令牌无权执行该操作[：{detail}]。",
-        "它的角色不包含此调用。",
-        "请使用有权限的令牌，用 `modelseal server token create` 创建。",
+        "不允许此操作[：{path}][：{detail}]。",
+        "文件的权限或访问令牌的角色不包含它。",
+        "请使用当前用户可用的文件，或用 `modelseal server token create` 创建的有权限的令牌。",
     ),
     "credential_invalid": (
         "访问令牌无效。",

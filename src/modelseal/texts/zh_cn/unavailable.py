@@ -8,7 +8,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     ),
     "server_unreachable": (
         "无法连接许可证服务器[：{server}]。",
-        "[{detail}；]网络、防火墙或服务器有问题。",
+        "网络、防火墙或服务器有问题[：{detail}]。",
         "请检查网络后重试；在此期间现有租约继续有效。",
     ),
     "server_failed": (
@@ -23,7 +23,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     ),
     "certificate_invalid": (
         "服务器证书不可信[：{server}]。",
-        "[{detail}；]它已过期、名称不符或来自未知的机构。",
+        "它已过期、名称不符或来自未知的机构[：{detail}]。",
         "请检查地址和时钟；若经过检查代理，请用 --ca 指定其机构。",
     ),
     "rate_limited": (
@@ -47,9 +47,9 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "请腾出空间后重试。",
     ),
     "state_not_writable": (
-        "文件夹不可写[：{path}]。",
-        "当前用户无权写入，或磁盘只读。",
-        "请以其所有者身份运行，或用 --state 选择其他文件夹。",
+        "此处不可写[：{path}]。",
+        "当前用户无权写入，或磁盘只读[：{detail}]。",
+        "请以其所有者身份运行，或选择其他位置（激活用 --state）。",
     ),
     "state_not_readable": (
         "无法读取激活[：{path}]。",
@@ -63,7 +63,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     ),
     "key_store_unavailable": (
         "密钥库无法使用[：{uri}]。",
-        "[{detail}；]它被锁定、不存在或拒绝访问。",
+        "它被锁定、不存在或拒绝访问[：{detail}]。",
         "请解锁或连接它，然后重试。",
     ),
     "memory_unavailable": (
