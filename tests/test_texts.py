@@ -63,7 +63,7 @@ def test_a_clause_in_brackets_falls_away_with_its_parameter():
 
 
 @pytest.mark.parametrize("language", texts.LANGUAGES)
-@pytest.mark.parametrize("code", [code for code in en.TEXTS if "{reference}" in str(en.TEXTS[code])])
+@pytest.mark.parametrize("code", [c for c, text in en.TEXTS.items() if "{reference}" in str(text)])
 def test_a_text_that_speaks_of_the_reference_has_it_from_the_error_itself(code, language):
     error = by_code(code)("said no", reference="ABCD2345")
     texts.use_language(language)

@@ -43,7 +43,8 @@ def render(
 
 def reference_line(reference: str) -> str:
     """How a person is told ``reference``, to read out to support."""
-    return ("编号：" if _language == "zh-CN" else "Reference: ") + reference
+    line = zh_cn.REFERENCE_LINE if _language == "zh-CN" else en.REFERENCE_LINE
+    return line.format(reference=reference)
 
 
 def _fill(template: str, values: Mapping[str, object]) -> str:

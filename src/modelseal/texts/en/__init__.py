@@ -2,6 +2,7 @@
 
 from modelseal.texts.en import invalid_bytes, misuse, refused, unavailable
 
+REFERENCE_LINE = "Reference: {reference}"
 TEXTS: dict[str, tuple[str, str, str]] = {
     **misuse.TEXTS,
     **refused.TEXTS,

@@ -2,6 +2,7 @@
 
 from modelseal.texts.zh_cn import invalid_bytes, misuse, refused, unavailable
 
+REFERENCE_LINE = "编号：{reference}"
 TEXTS: dict[str, tuple[str, str, str]] = {
     **misuse.TEXTS,
     **refused.TEXTS,
