@@ -1,7 +1,7 @@
-"""Several key-encryption keys while one takes over from another: the first wraps, each opens its own.
+"""Several key-encryption keys while one takes over from another: the first wraps, all open.
 
-``KeyRing`` is a ``KeyProvider``. What it wrapped says by itself which key did (``owns``), so that
-a rotation may stop anywhere and every row and file still opens.
+``KeyRing`` is a ``KeyProvider``. What was wrapped says by itself which key did it (``owns``), so
+that a rotation may stop anywhere and every row and file still opens.
 """
 
 from __future__ import annotations

@@ -16,6 +16,8 @@ from sqlalchemy import Connection
 
 from modelseal import trust as trust_room
 from modelseal.admin import CatalogState, PutTrust, SignedMetadata
+from modelseal.crypto.jwk import thumbprint
+from modelseal.crypto.signing import SigningKey
 from modelseal.errors import CatalogInvalid, Conflict, InvalidBytes, NotFound, TrustRollback
 from modelseal.server.services import trusted
 from modelseal.server.services.context import Context
@@ -24,6 +26,7 @@ from modelseal.server.store import tokens as token_store
 from modelseal.server.store import tuf
 from modelseal.server.store.rows import MetadataRow, ModelRow
 from modelseal.trust import metadata, writing
+from modelseal.trust.metadata import Role
 
 SNAPSHOT_LIFE = timedelta(days=7)
 TIMESTAMP_LIFE = timedelta(days=1)
@@ -182,27 +185,30 @@ def check_models_listed(
 def sign_online(context: Context, tx: Connection, now: datetime) -> None:
     """A new snapshot where a role changed or it ages, and a new timestamp of it."""
     targets, keys = _need(tuf.newest(tx, "targets")), _need(tuf.newest(tx, "keys"))
+    roles = _online_roles(tx)
     snapshot = tuf.newest(tx, "snapshot")
     if (
         snapshot is None
         or _ages(snapshot, SNAPSHOT_LIFE, now)
+        or not _signed_by(snapshot, roles["snapshot"])
         or not _names(snapshot.data, {"targets.json": targets, "keys.json": keys})
     ):
         number = 1 if snapshot is None else snapshot.version + 1
         signed = writing.snapshot(
             number, now + SNAPSHOT_LIFE, targets=targets.data, keys_role=keys.data
         )
-        snapshot = _put(context, tx, "snapshot", signed, now)
+        snapshot = _put(context, tx, "snapshot", signed, roles["snapshot"])
     timestamp = tuf.newest(tx, "timestamp")
     number = 1 if timestamp is None else timestamp.version + 1
     signed = writing.timestamp(number, now + TIMESTAMP_LIFE, snapshot=snapshot.data)
-    _put(context, tx, "timestamp", signed, now)
+    _put(context, tx, "timestamp", signed, roles["timestamp"])
 
 
 def _put(
-    context: Context, tx: Connection, role: str, signed: dict[str, Any], now: datetime
+    context: Context, tx: Connection, role: str, signed: dict[str, Any], by: Role
 ) -> MetadataRow:
-    data = writing.sign(signed, context.signers(role, now))
+    keys = context.online.keys_of(role, [thumbprint(public) for public in by.jwks()])
+    data = writing.sign(signed, [key for key in keys if isinstance(key, SigningKey)])
     document = metadata.read(data, role)
     row = MetadataRow(role, document.version, data, document.expires_at)
     if not tuf.put(tx, row):
@@ -216,10 +222,24 @@ def _is_fresh(tx: Connection, now: datetime) -> bool:
         return False
     if _ages(snapshot, SNAPSHOT_LIFE, now) or _ages(timestamp, TIMESTAMP_LIFE, now):
         return False
+    roles = _online_roles(tx)
+    if not all(_signed_by(row, roles[row.role]) for row in (snapshot, timestamp)):
+        return False
     targets, keys = _need(tuf.newest(tx, "targets")), _need(tuf.newest(tx, "keys"))
     return _names(snapshot.data, {"targets.json": targets, "keys.json": keys}) and _names(
         timestamp.data, {"snapshot.json": snapshot}
     )
+
+
+def _online_roles(tx: Connection) -> dict[str, Role]:
+    """The roles of the newest root: who signs snapshot and timestamp."""
+    return metadata.top_level_roles(metadata.read(_need(tuf.newest(tx, "root")).data, "root"))
+
+
+def _signed_by(row: MetadataRow, role: Role) -> bool:
+    """True when as many keys of ``role`` signed as it asks for; what is stored was verified."""
+    signatures = metadata.read(row.data, row.role).document["signatures"]
+    return len(role.keys.keys() & {entry["keyid"] for entry in signatures}) >= role.threshold
 
 
 def _ages(row: MetadataRow, life: timedelta, now: datetime) -> bool:

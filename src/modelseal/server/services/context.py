@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from sqlalchemy import Connection
 
 from modelseal import ids
 from modelseal.crypto.hpke import KemOpener
 from modelseal.crypto.signing import Signer
 from modelseal.errors import KeyStoreUnavailable, SealedKeyInvalid
-from modelseal.keys import KeyProvider, OnlineKeys
+from modelseal.keys import KeyRing, OnlineKeys
 from modelseal.server.services.blobs import Blobs
 from modelseal.server.services.config import ServerConfig
 from modelseal.server.services.trusted import TrustRoom
@@ -31,6 +32,7 @@ from modelseal.types import check_aware
 
 _KEY_CACHE = timedelta(seconds=30)
 _SECRET_BYTES = 32
+KEK_COUNTER = "kek"
 
 
 @dataclass(slots=True)
@@ -41,13 +43,15 @@ class Context:
     folder: Path
     config: ServerConfig
     store: Store
-    provider: KeyProvider
+    provider: KeyRing
     online: OnlineKeys
     blobs: Blobs
     trusted: TrustRoom
     clock: Callable[[], datetime]
     random: Callable[[int], bytes]
     _keys: dict[str, tuple[datetime, Any]] = field(default_factory=dict)
+    _signers: dict[str, tuple[Trust, datetime, Sequence[Signer]]] = field(default_factory=dict)
+    _kek_number: int = -1
     _secrets: dict[str, bytes] = field(default_factory=dict)
     _counted: tuple[int, int] = (0, 0)
     _guard: threading.Lock = field(default_factory=threading.Lock)
@@ -87,12 +91,32 @@ class Context:
             self._counted = (tick, count)
         return ids.new_id("evt", now, lambda size: count.to_bytes(2, "big") + self.random(size - 2))
 
-    def signers(self, use: str, now: datetime) -> Sequence[Signer]:
-        """The keys that sign for ``use`` at ``now``; looked up anew twice a minute."""
-        found: Sequence[Signer] = self._cached(
-            f"sign:{use}", now, lambda: self.online.signers(use, now)
-        )
-        return found
+    def signers(self, use: str, now: datetime, tx: Connection | None = None) -> Sequence[Signer]:
+        """The keys that sign for ``use`` at ``now``: the newest that the trust lists.
+
+        Looked up anew twice a minute and whenever the trust changed: at once within ``tx``, so that
+        no token is signed by a key whose last one was already counted.
+        """
+        trust = self.trusted.kept() if tx is None else self.trusted.within(tx)
+        with self._guard:
+            kept = self._signers.get(use)
+        if kept is None or kept[0] is not trust or not kept[1] <= now < kept[1] + _KEY_CACHE:
+            kept = (trust, now, self.online.signers(use, now, trust))
+            with self._guard:
+                self._signers[use] = kept
+        return kept[2]
+
+    def wrap(self, tx: Connection, plaintext: bytes, context: Mapping[str, Any]) -> bytes:
+        """``plaintext`` wrapped by the key-encryption key that is in force within ``tx``.
+
+        A rotation moves a counter; whoever sees it moved reads the key URIs anew, so that nothing
+        is wrapped by a key that is about to be erased.
+        """
+        number = token_store.counter(tx, KEK_COUNTER)
+        if number != self._kek_number:
+            self.provider.reload()
+            self._kek_number = number
+        return self.provider.wrap(plaintext, context)
 
     def opener(self, recipient: str, now: datetime) -> KemOpener:
         """Our sealing key ``recipient``; ``SealedKeyInvalid`` when we have none of that id."""
@@ -119,14 +143,17 @@ class Context:
         context = self.wrap_context("secret", name=name)
         wrapped = self.store.read(token_store.secret, name)
         if wrapped is None:
-            fresh = self.provider.wrap(self.random(_SECRET_BYTES), context)
-            wrapped = self.store.write(token_store.ensure_secret, name, fresh)
+            wrapped = self.store.write(self._ensure_secret, name, context)
         secret = self.provider.unwrap(wrapped, context)
         if len(secret) != _SECRET_BYTES:
             raise KeyStoreUnavailable("a secret of the store has another length")
         with self._guard:
             self._secrets[name] = secret
         return secret
+
+    def _ensure_secret(self, tx: Connection, name: str, context: Mapping[str, Any]) -> bytes:
+        fresh = self.wrap(tx, self.random(_SECRET_BYTES), context)
+        return token_store.ensure_secret(tx, name, fresh)
 
     def keyed_hash(self, name: str, data: bytes) -> bytes:
         """HMAC-SHA256 of ``data`` under the store's secret ``name``."""

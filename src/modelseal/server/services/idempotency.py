@@ -52,7 +52,7 @@ def once(
     def act_and_keep(tx: Connection) -> T:
         store.forget_answers(tx, now - KEPT)
         answer = act(tx)
-        wrapped = context.provider.wrap(msgspec.json.encode(answer), bound)
+        wrapped = context.wrap(tx, msgspec.json.encode(answer), bound)
         if not store.remember(tx, actor, key, digest, wrapped, now):
             raise _Raced
         return answer

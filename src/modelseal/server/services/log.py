@@ -93,7 +93,7 @@ class Log:
             parsed = tiling.parse_path(path)
             log_store.put_tile(tx, _level(parsed), parsed.index, data)
         store.place(tx, size, [event_id for event_id, _body in waiting])
-        signer = context.signers("checkpoint", now)[0]
+        signer = context.signers("checkpoint", now, tx)[0]
         note = checkpoint.sign(Checkpoint(self.origin, grown.size, grown.root), signer)
         if not log_store.add_head(tx, HeadRow(grown.size, grown.root, now, note)):
             raise Again

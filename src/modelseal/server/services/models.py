@@ -102,10 +102,6 @@ class Models:
             withdrawn_at=None,
             event_id=known.event_id,
         )
-        wrapped = {
-            section: context.provider.wrap(key, self.key_context(model.file_id, section))
-            for section, key in data_keys.items()
-        }
 
         def act(tx: Connection) -> tuple[ModelRow, bool]:
             found = store.by_digest(tx, digest)
@@ -116,6 +112,10 @@ class Models:
                 return found, True
             if found is not None or not store.add(tx, row):
                 raise Conflict("this release is taken", model=model.model, release=model.release)
+            wrapped = {
+                section: context.wrap(tx, key, self.key_context(model.file_id, section))
+                for section, key in data_keys.items()
+            }
             store.add_keys(tx, model.file_id, wrapped)
             catalog.check_models_listed(context, tx, wish.targets)
             catalog.put_targets(tx, wish.targets)

@@ -103,7 +103,7 @@ class Releasing:
         if facts.lease is None:
             raise InternalError("a release without a lease")
         known = recorder.fresh(context, now)
-        signers = context.signers("lease", now)
+        signers = context.signers("lease", now, tx)
         ends_at = facts.lease.expires_at
         grants = narrowed(terms.entitlements(), facts.lease.entitlements)
         keys = self._grants.collect(tx, grants, judging.LEVEL, now, wanted)

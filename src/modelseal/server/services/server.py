@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from modelseal.keys import Ask, OnlineKeys, open_provider
+from modelseal.keys import Ask, KeyRing, OnlineKeys
 from modelseal.server.services import config as configs
 from modelseal.server.services import granting, licensing, tokens, trials, trusted
 from modelseal.server.services.about import About
@@ -71,6 +71,7 @@ class Server:
         """What is due by itself: events get their place in the log, the catalog stays fresh."""
         if self.log.is_behind() and self.log.elected():
             self.log.sequence()
+        _ = self.context.trust  # a trust that another process put in force counts from now on
         self.catalog.refresh()
 
     def retire(self) -> None:
@@ -102,7 +103,7 @@ def open_server(
     folder = home / FOLDER
     pinned = trusted.read_pinned(home)
     config = configs.load(folder)
-    provider = open_provider(config.kek, ask=ask, base=folder)
+    provider = KeyRing(lambda: configs.kek_uris(folder), ask=ask, base=folder)
     store = Store(config.database, folder)
     if migrate_store:
         schema.migrate(store)

@@ -88,4 +88,4 @@ class StatusLists:
             number=version,
             status_list=status.body(status.pack(entries, ENTRIES)),
         )
-        return tokens.sign(claims, context.signers("status", now)).encode(), version
+        return tokens.sign(claims, context.signers("status", now, tx)).encode(), version

@@ -47,6 +47,19 @@ class TrustRoom:
                 self._kept = (number, self._store.read(self._read))
             return self._kept[1]
 
+    def kept(self) -> Trust:
+        """The trust as it was last read; asks the store only when it never was."""
+        with self._guard:
+            known = self._kept
+        return self.current() if known is None else known[1]
+
+    def within(self, tx: Connection) -> Trust:
+        """The trust as the transaction ``tx`` sees it."""
+        number = token_store.counter(tx, COUNTER)
+        with self._guard:
+            known = self._kept
+        return known[1] if known is not None and known[0] == number else self._read(tx)
+
     def _read(self, tx: Connection) -> Trust:
         rows = [tuf.newest(tx, role) for role in ("root", "targets", "keys")]
         root, targets, role = rows
