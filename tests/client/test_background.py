@@ -255,8 +255,10 @@ def _event(name=EventName.RENEWED):
 
 
 def test_a_callback_that_blocks_delays_nobody():
-    gate, got = threading.Event(), []
-    events = Events(lambda e: (gate.wait(10), got.append(e)), got.append)
+    entered, gate, got = threading.Event(), threading.Event(), []
+    events = Events(lambda e: (entered.set(), gate.wait(10), got.append(e)), got.append)
+    events.notify(_event())
+    assert entered.wait(10)
     for _ in range(1000):
         events.notify(_event())
     assert got == []

@@ -170,20 +170,6 @@ def test_many_keys_come_in_a_bundle(world, key):
             _keys(client)
 
 
-def test_a_lease_enforced_online_keeps_no_key_on_the_device(world, key):
-    world.server.enforcement = "online"
-    with world.client() as client:
-        client.activate(key)
-        assert _keys(client) == MODEL.keys
-        asked = [path for method, path in world.server.asked if path.endswith("/key-releases")]
-        assert len(asked) == 1
-        seq = client.status().lease.seq
-        world.server.down = True
-        with pytest.raises(ServerUnreachable):
-            _keys(client)
-    assert seq == 1
-
-
 def test_a_trial_gives_a_license_key_and_a_lease(client):
     key = client.start_trial("trial", label="me")
     license_key.parse(key)

@@ -188,15 +188,30 @@ def test_a_model_published_later_is_pulled_after_one_renewal_by_itself(shop, mak
 
 
 def test_keys_for_one_run_come_from_the_server_and_stay_in_memory(shop, make):
+    """A revocation reaches the running client by its heartbeat and every new run at once."""
     key, license_id = shop.issue("online")
     client = make()
     assert client.activate(key).lease.enforcement == "online"
     assert _opens(client, shop.swap)
     assert _opens(client, shop.swap)
+    client.renew()
+    assert _opens(client, shop.swap)
+    shop.server.admin.revoke_license(license_id, "chargeback")
+    client._keeper._poll(client.standing())
+    for one in (client, make()):
+        with pytest.raises(LicenseRevoked):
+            _opens(one, shop.swap)
+        assert one.status().state == "REVOKED"
+
+
+def test_a_new_run_of_a_revoked_online_license_opens_nothing(shop, make):
+    key, license_id = shop.issue("online")
+    with make() as first:
+        first.activate(key)
+        assert _opens(first, shop.swap)
     shop.server.admin.revoke_license(license_id, "chargeback")
     with pytest.raises(LicenseRevoked):
-        _opens(client, shop.swap)
-    assert client.status().state == "REVOKED"
+        _opens(make(), shop.swap)
 
 
 def test_a_revoked_license_ends_at_the_next_renewal_with_a_reference(shop, make, tmp_path):

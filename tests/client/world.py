@@ -396,16 +396,23 @@ class FakeServer:
     def _release(self, mine: _Device, claims: Any) -> Answer:
         if mine.license.state != "active":
             return self._deny(claims, mine, f"license_{mine.license.state}", state="REVOKED")
+        if claims.seq < mine.seq:
+            return self._deny(claims, mine, "lease_superseded", state="EXPIRED")
         now = to_numeric(self.clock.at)
-        keys = {(m.file_id, s): k for m in self._granted(mine.license) for s, k in m.keys.items()}
+        files = {wish.file for wish in claims.want}
+        granted = [m for m in self._granted(mine.license) if b64u(m.file_id) in files]
+        keys = {(m.file_id, s): k for m in granted for s, k in m.keys.items()}
         base: dict[str, Any] = dict(self._common(mine, claims, now), exp=now + 3600)
         base.update(jti=self._id("evt"), lease=mine.lease_id, seq=mine.seq)
         binding = Binding(
             "release", PRODUCT, mine.license.license_id, mine.device_id, mine.lease_id, mine.seq,
             now + 3600, 0, mine.jkt, claims.nonce,
         )  # fmt: skip
-        sealed = lease_keys.seal(keys, _kem(claims), binding)
-        token = self._sign(ReleaseClaims(**base, keys=[sealed], level=0), "lease")
+        ref = None
+        if self.bundled:
+            keys, ref = self._bundle(keys, mine.license)
+        sealed = [lease_keys.seal(keys, _kem(claims), binding)] if keys else []
+        token = self._sign(ReleaseClaims(**base, keys=sealed, level=0, bundle=ref), "lease")
         return _json(200, {"release": token, "event_id": self._id("evt")})
 
     def _lookup(self, claims: Any) -> Answer:
@@ -452,13 +459,7 @@ class FakeServer:
         if self.enforcement == "online":
             keys = {}
         elif self.bundled:
-            secret = os.urandom(32)
-            data = bundle.seal_bundle(
-                keys, product=PRODUCT, license=lic.license_id, bundle_key=secret, random=os.urandom
-            )
-            digest = hashlib.sha256(data).digest()
-            self.bundles[digest.hex()] = data
-            keys, ref = {(digest, -1): secret}, BundleRef(b64u(digest))
+            keys, ref = self._bundle(keys, lic)
         binding = Binding(
             "lease", PRODUCT, lic.license_id, mine.device_id, mine.lease_id, mine.seq,
             mine.lease_exp, 0, mine.jkt,
@@ -484,6 +485,15 @@ class FakeServer:
             body["device_id"] = mine.device_id
         mine.nonce, mine.answer = claims.nonce, (http, body)
         return _json(http, body)
+
+    def _bundle(self, keys: Any, lic: _License) -> tuple[Any, BundleRef]:
+        secret = os.urandom(32)
+        data = bundle.seal_bundle(
+            keys, product=PRODUCT, license=lic.license_id, bundle_key=secret, random=os.urandom
+        )
+        digest = hashlib.sha256(data).digest()
+        self.bundles[digest.hex()] = data
+        return {(digest, -1): secret}, BundleRef(b64u(digest))
 
     def _again(self, mine: _Device, claims: Any) -> Answer:
         """The same answer: the same KEM key is in the request, so the same bytes do."""

@@ -83,13 +83,15 @@ def accept_denial(
     """The denial is stored and carried out; returns the error that it stands for. Under the lock.
 
     The refusal of an activation (``first``) tells nothing about a lease that may be there, so it
-    ends the question only.
+    ends the question only; in a chain not even that, for a renewal may be unanswered under it.
     """
     claims = denied.claims
     error = asking.error_of(claims)
     if first or not _counts(core, claims):
-        core.store.write_lease_keys(identity, LeaseKeys(keys.current, None))
+        kept = keys.pending if first and core.held(tolerant=True).seq > 0 else None
+        core.store.write_lease_keys(identity, LeaseKeys(keys.current, kept))
     else:
+        core.run_keys.wipe()
         core.store.accept_denial(identity, keys, denial=denied.token, erase=claims.erase)
         core.note(device_id=claims.sub, seq=claims.seq, prev=claims.jti, heard_at=None)
     core.note(

@@ -46,6 +46,7 @@ from modelseal.client.status import Status
 from modelseal.client.unattended import Unattended
 from modelseal.errors import (
     AssuranceNotReached,
+    ClientClosed,
     DeviceChanged,
     InternalError,
     InvalidBytes,
@@ -104,6 +105,7 @@ class Client:
         self._background = background
         self._renewing = threading.Lock()
         self._ask_again_at = float("-inf")
+        self._closed = False
         self._unattended = Unattended(self._core, self._activated, self._heartbeat, self.refusal)
         _clients.add(self)
 
@@ -215,7 +217,12 @@ class Client:
             return returned
 
     def close(self) -> None:
-        """The background ends and the connection is closed; the activation stays."""
+        """The background ends, the connection is closed and keys are wiped; the activation stays.
+
+        Closing twice changes nothing. Only ``status``, ``config`` and ``journal`` can be used
+        afterwards; everything else raises ``ClientClosed``.
+        """
+        self._closed = True
         self._heartbeat.stop()
         self._events.close()
         self._core.close()
@@ -262,6 +269,7 @@ class Client:
         Starts the background thread at first use. Raises ``StateDamaged``, ``StateNotReadable``,
         ``ConfigInvalid``; a refusal is in the standing, not raised.
         """
+        self._check_open()
         self._start_of_use()
         found = self._keeper.observe(standing.take(self._core, self._clock.now()))
         if found.held.device_id is None or found.state not in _ASKS_ONCE:
@@ -339,6 +347,10 @@ class Client:
 
     # -- inside
 
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClientClosed("a call after close")
+
     def _start_of_use(self) -> None:
         self._unattended.activate()
         self.start_background()
@@ -409,6 +421,7 @@ class Client:
     def _told(self) -> Iterator[None]:
         """Only our errors leave, and a refusal is on the record before it does."""
         try:
+            self._check_open()
             yield
         except ModelsealError as error:
             raise self.refusal(error) from error.__cause__

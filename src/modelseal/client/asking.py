@@ -78,15 +78,13 @@ def prepare(core: Core, identity: Identity, held: Held, op: str, *parts: str) ->
     """The question, its nonce and KEM key stored durably. Under the lock.
 
     A question that may have reached the server is asked again under its own nonce: the very same
-    one, and for ``renew`` whatever the device asked last from the same place in the chain.
+    one, and from a place in the chain whatever else is asked there (a fresh nonce is a copy's).
     """
     keys = stored_keys(core, identity)
     ask = identity.keyed_hash(op, *parts)
     pending = keys.pending
     repeat = (
-        pending is not None
-        and pending.seq == held.seq
-        and (pending.ask == ask or (op == "renew" and held.seq > 0))
+        pending is not None and pending.seq == held.seq and (pending.ask == ask or held.seq > 0)
     )
     if pending is None or not repeat:
         pending = Pending(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from datetime import datetime, timedelta
 
-from modelseal.client import heartbeat, renewal, revocation
+from modelseal.client import heartbeat, keys, renewal, revocation
 from modelseal.client.clock import RunClock
 from modelseal.client.core import Core
 from modelseal.client.events import Event, EventName, Events
 from modelseal.client.heartbeat import Progress, Step
 from modelseal.client.record import refusal_of
-from modelseal.client.standing import Standing, take
+from modelseal.client.standing import RUNNING, Standing, take
 from modelseal.errors import (
     AssuranceNotReached,
     ModelsealError,
@@ -90,14 +90,15 @@ class Keeper:
             self._told_offline = False
         core.journal.write("renewed", lease=lease.jti, seq=lease.seq)
         self._tell(EventName.RENEWED)
+        self._refresh_keys()
         return lease
 
     def observe(self, standing: Standing) -> Standing:
         """What changed since the last look is told; keys of a lease that has ended are erased."""
         lease = standing.lease
-        key = (None if lease is None else lease.jti, standing.state)
+        now_at = (None if lease is None else lease.jti, standing.state)
         with self._guard:
-            changed, self._told = self._told != key, key
+            changed, self._told = self._told != now_at, now_at
         if changed and standing.state in _BY_STATE:
             self._tell(_BY_STATE[standing.state], standing)
         if heartbeat.is_expiring(standing) and lease is not None:
@@ -107,6 +108,8 @@ class Keeper:
                 self._tell(EventName.EXPIRING, standing)
         if changed and standing.state in _ENDED:
             self.erase_ended(standing)
+        if standing.state not in RUNNING:
+            self._core.run_keys.wipe()
         return standing
 
     def erase_ended(self, standing: Standing) -> None:
@@ -155,6 +158,8 @@ class Keeper:
 
     def _beat(self) -> float:
         standing = self.observe(take(self._core, self._clock.now()))
+        if standing.running:
+            self._refresh_keys()  # another process may have renewed
         with self._guard:
             plan = heartbeat.next_step(standing, self._progress, self._spread)
         if plan.step is Step.WAIT:
@@ -164,6 +169,16 @@ class Keeper:
         else:
             self._renew_in_background(standing)
         return 0.0
+
+    def _refresh_keys(self) -> None:
+        """Keys of an online lease that was renewed are asked for anew, before a load needs them."""
+        try:
+            if keys.refresh(self._core):
+                self._core.journal.write("keys_released")
+        except (Refused, AssuranceNotReached) as error:
+            self.refused(error)
+        except ModelsealError as error:
+            self._core.journal.write("keys_not_released", code=error.code)
 
     def _renew_in_background(self, standing: Standing) -> None:
         lease = standing.lease

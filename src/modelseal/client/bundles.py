@@ -23,8 +23,8 @@ def prefetch(core: Core, lease: LeaseClaims) -> None:
         core.journal.write("bundle_missing", code=error.code)
 
 
-def read(core: Core, digest: bytes) -> bytes:
-    """The bundle with that SHA-256, stored or fetched now.
+def read(core: Core, digest: bytes, *, store: bool = True) -> bytes:
+    """The bundle with that SHA-256, stored or fetched now, and then stored unless told otherwise.
 
     Raises ``DownloadDamaged`` for other bytes, ``Unavailable`` errors.
     """
@@ -39,6 +39,8 @@ def read(core: Core, digest: bytes) -> bytes:
         if "html" in answer.media_type:
             raise answers.unsigned(answer, core.server)
         raise DownloadDamaged("the key bundle is not the one the lease names", name="lease.bundle")
+    if not store:
+        return answer.body
     try:
         core.store.write_bundle(answer.body)
     except ModelsealError as error:  # a folder that cannot be written: it is fetched again
@@ -46,7 +48,9 @@ def read(core: Core, digest: bytes) -> bytes:
     return answer.body
 
 
-def open_keys(core: Core, claims: LeaseClaims | ReleaseClaims, keys: DataKeys) -> DataKeys:
+def open_keys(
+    core: Core, claims: LeaseClaims | ReleaseClaims, keys: DataKeys, *, store: bool = True
+) -> DataKeys:
     """The keys in the bundle that ``claims`` names, opened with the bundle key among ``keys``."""
     if claims.bundle is None:
         return {}
@@ -55,7 +59,7 @@ def open_keys(core: Core, claims: LeaseClaims | ReleaseClaims, keys: DataKeys) -
     if bundle_key is None:
         return {}
     return bundle.open_bundle(
-        read(core, digest),
+        read(core, digest, store=store),
         digest=digest,
         product=claims.product,
         license=claims.lic,

@@ -18,7 +18,8 @@ from modelseal.client.identity import Identity, Unlocked
 from modelseal.client.journal import Journal
 from modelseal.client.ports import Ports
 from modelseal.client.record import Record
-from modelseal.client.settings import Settings
+from modelseal.client.runkeys import RunKeys
+from modelseal.client.settings import NO_SERVER, NO_TRUST, Settings
 from modelseal.client.state import CATALOG, DENIAL, DEVICE_KEY, LEASE, LICENSE, StateStore
 from modelseal.client.transport import Transport, TransportSettings
 from modelseal.device import Traits
@@ -100,6 +101,7 @@ class Core:
         self._holding = threading.local()
         self._transport: Transport | None = None
         self._traits: Traits | None = None
+        self.run_keys = RunKeys()
 
     # -- trust
 
@@ -135,7 +137,7 @@ class Core:
         stored, pinned = self.store.trust(), self.settings.pinned
         if pinned is None:
             if stored is None:
-                raise ConfigInvalid("no trust.json is named")
+                raise ConfigInvalid(NO_TRUST)
             return self._stored_trust(stored)
         if stored is None or stored == pinned.raw:
             return pinned
@@ -293,7 +295,7 @@ class Core:
             return self.settings.server
         noted = self.store.read().record
         if noted is None:
-            raise ConfigInvalid("no server is named")
+            raise ConfigInvalid(NO_SERVER)
         return noted.server
 
     @property
@@ -311,9 +313,11 @@ class Core:
         self._guard = threading.RLock()
         self._holding = threading.local()
         self._transport = None
+        self.run_keys.after_fork()
 
     def close(self) -> None:
-        """The connection is closed."""
+        """The connection is closed; keys that were released for this run are wiped."""
+        self.run_keys.close()
         with self._guard:
             if self._transport is not None:
                 self._transport.close()

@@ -76,6 +76,7 @@ def give_back(
         except Denied as denied:
             keys = asking.stored_keys(core, me)
             raise answering.accept_denial(core, me, keys, denied, first=False) from None
+        core.run_keys.wipe()
         core.store.drop_lease()
         core.note(returned=True, status=None, activated_by=None)
     try:
@@ -88,6 +89,7 @@ def give_back(
 
 def forget(core: Core) -> None:
     """Nothing that opens a model is left on this device; the server is not told."""
+    core.run_keys.wipe()
     with core.locked(LOCK_SECONDS):
         core.store.forget()
         core.adopt()
