@@ -14,6 +14,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import RuleBasedStateMachine
+
 from modelseal import admin, trust
 from modelseal.crypto.hpke import SUITE, KemPrivateKey
 from modelseal.crypto.signing import SigningKey
@@ -265,3 +268,21 @@ def denied(act: Callable[[], object], shop: Shop) -> tuple[ModelsealError, Denia
         assert refusal is not None, f"no denial: {error!r}"
         return error, tokens.read(refusal.denial, DenialClaims, shop.trust)
     raise AssertionError("nothing was refused")
+
+
+def run_machine(
+    machine: type[RuleBasedStateMachine], shop: Shop, *, examples: int, steps: int, **names: Any
+) -> None:
+    """``machine`` run over ``shop``; ``names`` are attributes of this run's class.
+
+    A failure is shown as it was found: making it smaller would take minutes of real signatures.
+    """
+    bound = type(f"Bound{machine.__name__}", (machine,), {"shop": shop, **names})
+    bound.TestCase.settings = settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        phases=[Phase.explicit, Phase.reuse, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    bound.TestCase("runTest").runTest()

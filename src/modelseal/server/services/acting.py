@@ -14,10 +14,10 @@ from modelseal.errors import InternalError, NotFound
 from modelseal.license.claims import RequestClaims
 from modelseal.license.decide import Decision, decide
 from modelseal.license.facts import Action, DeviceFacts, Facts
-from modelseal.server.services import denials, recorder
+from modelseal.server.services import denials, intake, recorder
 from modelseal.server.services.context import Context
 from modelseal.server.services.denials import Refusal
-from modelseal.server.services.issuing import Terms
+from modelseal.server.services.issuing import Answer, Issuing, Terms
 from modelseal.server.services.plans import terms_of
 from modelseal.server.services.replay import recorded
 from modelseal.server.store import devices as device_store
@@ -105,6 +105,27 @@ def refuse(
         if not written:
             raise Again
     return refusal
+
+
+def again(
+    tx: Connection,
+    issuing: Issuing,
+    terms: Terms,
+    device: DeviceRow,
+    claims: RequestClaims,
+    now: datetime,
+    *,
+    license_too: bool,
+) -> Answer:
+    """The answer to a question whose reply was lost; with a license token where one is needed."""
+    answer = issuing.again(tx, terms, device, intake.kem_key(claims), now, with_license=license_too)
+    known = device.answer or {}
+    if known.get("license") is None and answer.license is not None:
+        values = {"license_rev": terms.license.rev, "license_iat": now}
+        kept = {**known, "license": answer.kept["license"]}
+        if not device_store.change(tx, device, answer=kept, **values):
+            raise Again
+    return answer
 
 
 def holders_told(tx: Connection, license_id: str) -> dict[str, object]:

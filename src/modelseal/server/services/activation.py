@@ -12,7 +12,7 @@ from modelseal.errors import Unavailable
 from modelseal.license.claims import RequestClaims
 from modelseal.license.decide import Decision, decide
 from modelseal.license.facts import Action, Chain, Facts, SeatFacts
-from modelseal.server.services import acting, intake, judging, recorder, seating, statuses
+from modelseal.server.services import acting, forks, intake, judging, recorder, seating, statuses
 from modelseal.server.services.context import Context
 from modelseal.server.services.denials import Refusal
 from modelseal.server.services.issuing import Answer, Issuing, Terms
@@ -93,8 +93,8 @@ class Activation:
             seat=SeatFacts(outcome="held", seats=row.seats),
             trial_used=trial_used,
         )
-        repeat = device is not None and device.nonce == claims.nonce and not device.held
-        if repeat and device is not None and device.state == device_store.ACTIVE:
+        stands = device is not None and device.state == device_store.ACTIVE and not device.held
+        if stands and device is not None and forks.is_repeat(device, claims):
             return self._again(
                 tx, claims, terms, device, acting.replaced(facts, chain=Chain.REPEAT)
             )
@@ -261,7 +261,7 @@ class Activation:
             presented=judging.stored(claims.traits), bound=bound, drift=0,
             enforcement=lease.enforcement, seat_no=seat.seat_no, activated_at=now,
             license_rev=terms.license.rev, license_iat=now,
-            **lease_values(answer, known.event_id, now),
+            **lease_values(answer, claims, known.event_id, now),
         )  # fmt: skip
         if not written:
             raise Again
@@ -279,7 +279,9 @@ class Activation:
     ) -> Activated | Refusal:
         if not decide(facts).allowed:
             return self._refuse(tx, claims, terms, device, facts)
-        answer = self._issuing.again(tx, device, intake.kem_key(claims), facts.now)
+        answer = acting.again(tx, self._issuing, terms, device, claims, facts.now, license_too=True)
+        if claims.label is not None:
+            device_store.change(tx, device, label=claims.label)
         return Activated(
             device_id=device.device_id,
             license=answer.license or "",
@@ -316,13 +318,15 @@ class Activation:
         return Terms(fresh or row, terms.plan_name, terms.plan)
 
 
-def lease_values(answer: Answer, event_id: str, now: datetime) -> dict[str, object]:
-    """What the device's row remembers of a new lease."""
+def lease_values(
+    answer: Answer, claims: RequestClaims, event_id: str, now: datetime
+) -> dict[str, object]:
+    """What the device's row remembers of a new lease and of the question it answers."""
     lease = answer.claims
     return {
         "seq": lease.seq,
         "last_jti": lease.jti,
-        "answer": {**answer.kept, "event_id": event_id},
+        "answer": {**answer.kept, "event_id": event_id, "asked_seq": claims.seq},
         "event_id": event_id,
         "lease_id": lease.jti,
         "lease_seq": lease.seq,

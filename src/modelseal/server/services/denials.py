@@ -12,20 +12,11 @@ from modelseal.license import tokens
 from modelseal.license.claims import Confirmation, DenialClaims, RequestClaims
 from modelseal.license.decide import Decision
 from modelseal.license.facts import Action
+from modelseal.license.lease import DENIED_STATES
 from modelseal.server.services.context import Context
 from modelseal.server.services.recorder import Recorded
 from modelseal.server.store.rows import DeviceRow
 from modelseal.types import LeaseState, to_numeric
-
-STATES: dict[str, LeaseState] = {
-    "license_revoked": LeaseState.REVOKED,
-    "device_revoked": LeaseState.REVOKED,
-    "license_suspended": LeaseState.SUSPENDED,
-    "license_expired": LeaseState.EXPIRED,
-    "forked": LeaseState.FORKED,
-    "device_returned": LeaseState.RETURNED,
-}
-"""The lease state a denial leads to; every other refusal of a renewal ends the lease, EXPIRED."""
 
 _ATTRIBUTE = "_modelseal_refusal"
 
@@ -78,7 +69,11 @@ def sign(
     """
     chained = device is not None and action in (Action.RENEW, Action.RELEASE, Action.RETURN)
     params = {**decision.params, **(more or {})}
-    state = STATES.get(decision.code, LeaseState.EXPIRED) if chained else LeaseState.NOT_ACTIVATED
+    state = (
+        DENIED_STATES.get(decision.code, LeaseState.EXPIRED)
+        if chained
+        else LeaseState.NOT_ACTIVATED
+    )
     denial = DenialClaims(
         iss=context.server_id,
         aud=context.product,

@@ -39,12 +39,24 @@ def place(
     fork whose branches differ in what they run on, the one that matches the enrolment goes on
     (``heal``, a rebind) or has gone on already; where both match or neither, nobody does.
     """
+    if is_repeat(device, claims):
+        return Place(Chain.REPEAT)
     lease_seq = device.lease_seq or 0
     if lease_seq <= claims.seq <= device.seq and not _other_lease(device, claims, lease_seq):
         return Place(Chain.NEXT)
-    if claims.seq == lease_seq - 1 and claims.nonce == device.nonce:
-        return Place(Chain.REPEAT)
     return _fork(tx, terms, device, claims, now)
+
+
+def is_repeat(device: DeviceRow, claims: RequestClaims) -> bool:
+    """True for the very question that the newest lease answered: its reply was lost.
+
+    The number it named need not be the one before the lease's: denials in between may have been
+    lost too, and whoever enters the license key or heals a fork asks from any number.
+    """
+    answer = device.answer
+    if answer is None or device.nonce != claims.nonce:
+        return False
+    return bool(answer.get("asked_seq") == claims.seq)
 
 
 def _other_lease(device: DeviceRow, claims: RequestClaims, lease_seq: int) -> bool:

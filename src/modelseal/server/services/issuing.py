@@ -117,8 +117,20 @@ class Issuing:
         license_claims = self._license(terms, device, now) if with_license else None
         return self._answer(tx, draft, license_claims, kem, now, known_bundle=None)
 
-    def again(self, tx: Connection, device: DeviceRow, kem: KemPublicKey, now: datetime) -> Answer:
-        """The last lease once more: a lost reply. ``IdempotencyMismatch`` for another KEM key."""
+    def again(
+        self,
+        tx: Connection,
+        terms: Terms,
+        device: DeviceRow,
+        kem: KemPublicKey,
+        now: datetime,
+        *,
+        with_license: bool,
+    ) -> Answer:
+        """The last lease once more: a lost reply. ``IdempotencyMismatch`` for another KEM key.
+
+        ``with_license``: a license token comes along, a fresh one where the first answer had none.
+        """
         kept = device.answer or {}
         try:
             claims = msgspec.convert(kept["lease"], LeaseClaims)
@@ -128,6 +140,8 @@ class Issuing:
             raise InternalError("a stored answer is not readable") from None
         if kept.get("recipient") != kem.kid:
             raise IdempotencyMismatch("the same nonce came with another KEM key")
+        if with_license and license_claims is None:
+            license_claims = self._license(terms, device, now)
         return self._answer(tx, claims, license_claims, kem, now, known_bundle=device.bundle)
 
     def _answer(

@@ -70,7 +70,7 @@ class Renewal:
         if not decision.allowed:
             return self._refuse(tx, claims, device, terms, facts, here)
         if here.chain is Chain.REPEAT:
-            return self._again(tx, claims, device, now)
+            return self._again(tx, claims, device, terms, now)
         return self._next(tx, claims, device, terms, facts, decision, here)
 
     def _facts(
@@ -114,7 +114,7 @@ class Renewal:
             kem=intake.kem_key(claims), prev=claims.prev, bound=bound, with_license=wanted,
         )  # fmt: skip
         same = facts.device.match is not None and facts.device.match.same_computer
-        values = lease_values(answer, known.event_id, now)
+        values = lease_values(answer, claims, known.event_id, now)
         values |= {
             "presented": judging.stored(claims.traits),
             "bound": bound,
@@ -151,9 +151,10 @@ class Renewal:
         return Renewed(lease=answer.lease, event_id=known.event_id, license=answer.license)
 
     def _again(
-        self, tx: Connection, claims: RequestClaims, device: DeviceRow, now: datetime
+        self, tx: Connection, claims: RequestClaims, device: DeviceRow, terms: Terms, now: datetime
     ) -> Renewed:
-        answer = self._issuing.again(tx, device, intake.kem_key(claims), now)
+        lacking = claims.lic is None
+        answer = acting.again(tx, self._issuing, terms, device, claims, now, license_too=lacking)
         event_id = str((device.answer or {}).get("event_id", device.event_id))
         return Renewed(lease=answer.lease, event_id=event_id, license=answer.license)
 

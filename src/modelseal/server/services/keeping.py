@@ -1,0 +1,150 @@
+"""The server's own keys: showing them by their public half, and making new ones.
+
+A new key lies here and signs nothing until the desk listed it and ``put_trust`` brought the list.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from modelseal.admin import ServerKey, ServerKeys, TrustDocuments
+from modelseal.audit import EventKind
+from modelseal.crypto.hpke import SUITE, KemPrivateKey
+from modelseal.crypto.signing import SigningKey
+from modelseal.errors import CatalogInvalid
+from modelseal.keys.folder import KeyEntry
+from modelseal.keys.online import ROOT_USES
+from modelseal.server.services import recorder, statuses, trusted
+from modelseal.server.services.actors import Actor, Right
+from modelseal.server.services.config import load
+from modelseal.server.services.context import Context
+from modelseal.server.store import devices as device_store
+from modelseal.server.store import tuf
+from modelseal.trust import Trust, Use
+from modelseal.types import from_numeric, to_numeric
+
+# Another clock may be behind this one, and a lost reply is signed anew under its old time.
+CLOCK_MARGIN = timedelta(days=1)
+_NUMBER = re.compile(r".*-([0-9]{1,9})")
+
+
+class Keeping:
+    """See the module."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def show(self, actor: Actor) -> ServerKeys:
+        """Every key of the server, oldest first."""
+        actor.need(Right.READ)
+        context, now = self._context, self._context.now()
+        trust = context.trust
+        last = context.store.read(device_store.last_lease_end)
+        config = load(context.folder)
+        return ServerKeys(
+            at=now,
+            keys=[self._shown(entry, trust) for entry in self._entries()],
+            leases_end_at=max(now, last or now),
+            lists_end_at=now + statuses.LIFE,
+            kek=config.kek,
+            kek_id=str(context.provider.describe().get("key_id", "")),
+            kek_old=list(config.kek_old),
+        )
+
+    def make(self, actor: Actor, uses: Iterable[str]) -> ServerKeys:
+        """There is a key, or a set of them, for each of ``uses`` that is not listed yet.
+
+        What was made before and never listed is taken again, so that the call can be repeated.
+        """
+        actor.need(Right.TRUST)
+        context, now = self._context, self._context.now()
+        trust, made = context.trust, []
+        for use in dict.fromkeys(uses):
+            made += self._make(use, trust, now)
+        if made:
+            known = recorder.fresh(context, now)
+
+            def act(tx: Connection) -> None:
+                recorder.record(
+                    tx, known, EventKind.KEY_ROTATED, at=now, actor=actor.name, subjects={},
+                    params={"step": "made", "kids": made},
+                )  # fmt: skip
+
+            context.store.write(act)
+        return self.show(actor)
+
+    def documents(self, actor: Actor, after_root: int) -> TrustDocuments:
+        """The signed trust in force, with the roots after version ``after_root``."""
+        actor.need(Right.READ)
+
+        def look(tx: Connection) -> TrustDocuments:
+            targets, keys = tuf.newest(tx, "targets"), tuf.newest(tx, "keys")
+            if targets is None or keys is None:
+                raise CatalogInvalid("the store holds no catalog")
+            content = tuf.file(tx, trusted.list_digest(keys.data))
+            if content is None:
+                raise CatalogInvalid("the store holds no key list")
+            roots = [row.data for row in tuf.since(tx, "root", after_root)]
+            return TrustDocuments(
+                roots=roots, targets=targets.data, keys_role=keys.data, key_list=content
+            )
+
+        return self._context.store.read(look)
+
+    def _entries(self) -> list[KeyEntry]:
+        return self._context.online.entries()
+
+    def _shown(self, entry: KeyEntry, trust: Trust) -> ServerKey:
+        key = self._context.online.open_key(entry)
+        public = key.public_key() if isinstance(key, KemPrivateKey) else key.verify_key()
+        return ServerKey(
+            use=entry.use,
+            alg=entry.alg,
+            kid=entry.kid,
+            set=entry.set,
+            not_before=entry.not_before,
+            jwk=dict(public.jwk),
+            listed=entry.kid in _in_force(trust, entry.use),
+        )
+
+    def _make(self, use: str, trust: Trust, now: datetime) -> list[str]:
+        """The ids of the keys that had to be made."""
+        mine = [entry for entry in self._entries() if entry.use == use]
+        listed = _in_force(trust, use)
+        last = max((_number(entry.set) for entry in mine if entry.kid in listed), default=0)
+        waiting = [entry for entry in mine if _number(entry.set) > last]
+        name = waiting[-1].set if waiting else f"{use}-{last + 1}"
+        there = {entry.alg for entry in waiting if entry.set == name}
+        # Whole seconds: the moment travels as a NumericDate.
+        start = from_numeric(to_numeric(now - CLOCK_MARGIN))
+        made = []
+        for alg in _algorithms(trust, use, now):
+            if alg not in there:
+                key = KemPrivateKey.generate() if alg == SUITE else SigningKey.generate(alg)
+                self._context.online.add(use, key, not_before=start, set_name=name)
+                made.append(key.kid)
+        return made
+
+
+def _in_force(trust: Trust, use: str) -> frozenset[str]:
+    """The ids of the keys that a signed document names for ``use``, ended ones too."""
+    if use in ROOT_USES:
+        return frozenset(trust.role_kids(use))
+    return frozenset(key.kid for key in trust.keys(Use(use)))
+
+
+def _algorithms(trust: Trust, use: str, now: datetime) -> list[str]:
+    if use in ROOT_USES:
+        return ["Ed25519"]
+    listed = frozenset(key.kid for key in trust.keys(Use(use)))
+    return [key.alg for key in trust.signing_set(Use(use), listed, now)]
+
+
+def _number(name: str) -> int:
+    """The count at the end of a set's name; 0 when there is none."""
+    found = _NUMBER.fullmatch(name)
+    return int(found[1]) if found else 0

@@ -1,0 +1,296 @@
+"""A lost request or reply is never taken for a copy, whatever was asked and what happened between.
+
+``Careful`` asks as ADR 70 and 55 say: from one place in the chain there is one question, under one
+nonce and KEM key, until a link of the chain answers it. Everything else is up to the machine: what
+is asked, what gets lost, and what the publisher does meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from tests.server.world import Clock, Computer, Shop, run_machine
+
+from modelseal import admin
+from modelseal.crypto.hpke import KemPrivateKey
+from modelseal.errors import ModelsealError
+from modelseal.license import license_key, tokens
+from modelseal.license.claims import DenialClaims
+from modelseal.license.plans import Binding, LeaseTerms
+from modelseal.server.services.denials import refusal_of
+from modelseal.strict_json import b64u
+
+LOST = st.sampled_from(["nothing", "nothing", "request", "reply"])
+UNKNOWN = license_key.format_key(bytes(10))
+CHAINED = ("renew", "release", "return")
+
+
+@dataclass
+class Pending:
+    """A question that may have reached the server."""
+
+    ask: tuple[str, ...]
+    nonce: str
+    kem: KemPrivateKey
+    seq: int
+
+
+class Careful(Computer):
+    """A device that keeps asking the same question until it is answered."""
+
+    pending: Pending | None = None
+    returned = False
+
+    def ask(self, op: str, lost: str, *wish: str, key: str = "") -> str:
+        """What came of it: ``allowed``, the code of a refusal, or ``lost``."""
+        question = self._question(op, wish)
+        if lost == "request":
+            return "lost"
+        try:
+            answer = self._send(op, question, wish, key)
+        except ModelsealError as error:
+            refusal = refusal_of(error)
+            assert refusal is not None, f"{op}: {error!r}"
+            if lost == "nothing":
+                self._denied(refusal.denial, op)
+            return "lost" if lost == "reply" else error.code
+        if lost == "reply":
+            return "lost"
+        self._answered(op, answer, question)
+        return "allowed"
+
+    def _question(self, op: str, wish: tuple[str, ...]) -> Pending:
+        if op == "release":
+            return Pending((op,), b64u(os.urandom(32)), KemPrivateKey.generate(), self.seq)
+        known, ask = self.pending, (op, *wish)
+        again = known is not None and known.seq == self.seq
+        if known is None or not again or not (known.ask == ask or self.seq > 0):
+            known = Pending(ask, b64u(os.urandom(32)), KemPrivateKey.generate(), self.seq)
+            self.pending = known
+        return known
+
+    def _send(self, op: str, question: Pending, wish: tuple[str, ...], key: str) -> Any:
+        calls, nonce = self.shop.server.devices, question.nonce
+        if op == "activate":
+            label = wish[0] if wish else None
+            return calls.activate(self.activation(key, question.kem, nonce, label=label))
+        kem = self.kem(question.kem)
+        token = self.sign(self.request(op, nonce=nonce, kem=kem))
+        call: Callable[[str, bytes], Any] = {
+            "renew": calls.renew, "release": calls.release, "return": calls.give_back,
+        }[op]  # fmt: skip
+        return call(self.device_id or "", token)
+
+    def _answered(self, op: str, answer: Any, question: Pending) -> None:
+        if op == "release":
+            return
+        if op == "return":
+            self.lease, self.returned, self.pending = None, True, None
+            return
+        before = self.seq
+        wanted = op == "activate" or self.license_id is None
+        assert bool(answer.license) or not wanted, "the license token is missing"
+        claims = self._accept(answer.lease, answer.license, question.kem)
+        assert op == "activate" or claims.seq > before
+        assert claims.request_nonce == question.nonce
+        self.returned, self.pending = False, None
+
+    def _denied(self, token: str, op: str) -> None:
+        denial = tokens.read(token, DenialClaims, self.shop.trust)
+        if op in CHAINED and denial.seq > self.seq:
+            self.seq, self.prev, self.lease = denial.seq, denial.jti, None
+        if op in CHAINED or self.seq == 0:
+            self.pending = None
+
+
+class Losing(RuleBasedStateMachine):
+    """One device, a publisher, and a network that loses things."""
+
+    shop: Shop
+    ENFORCEMENT = "software"
+
+    @initialize()
+    def open(self) -> None:
+        self.shop.clock = Clock(self.shop.clock())
+        self.shop.server.context.clock = self.shop.clock
+        name = f"losing{id(self)}"
+        terms = {
+            "enforcement": self.ENFORCEMENT,
+            "lease": LeaseTerms(max_seconds=86400),
+            "binding": Binding(rebinds_per_90d=1),
+        }
+        self.plans = [name, f"{name}-pro"]
+        self.shop.plan(self.plans[0], **terms)
+        self.shop.plan(self.plans[1], "face.swap", "face.restore", **terms)
+        issued = self.shop.license(name, seats=1, never=True)
+        self.key, self.license_id = issued.license_key, issued.license_id
+        self.device = Careful(self.shop)
+        self.leases: dict[str, str] = {}
+
+    def _ask(self, op: str, lost: str, *wish: str) -> None:
+        self.shop.clock.pass_(minutes=1)
+        came = self.device.ask(op, lost, *wish, key=self.key)
+        assert came != "forked", f"a lost reply was called a copy: {op} {lost}"
+        lease = self.device.lease
+        if came == "allowed" and lease is not None:
+            known = self.leases.setdefault(lease.request_nonce, lease.jti)
+            assert known == lease.jti, "the same question got two leases"
+
+    @rule(lost=LOST, label=st.sampled_from(["edit room", "laptop"]))
+    def enter_the_key(self, lost: str, label: str) -> None:
+        self._ask("activate", lost, label)
+
+    @rule(lost=LOST)
+    def enter_a_wrong_key(self, lost: str) -> None:
+        self.shop.clock.pass_(minutes=1)
+        assert self.device.ask("activate", lost, key=UNKNOWN) in ("lost", "unknown_license_key")
+
+    @precondition(lambda self: self.device.device_id is not None)
+    @rule(lost=LOST, op=st.sampled_from(["renew", "renew", "renew", "release", "return"]))
+    def ask(self, lost: str, op: str) -> None:
+        self._ask(op, lost)
+
+    @rule(act=st.sampled_from(["suspend", "resume", "renew", "expire", "pro", "basic"]))
+    def publisher_acts(self, act: str) -> None:
+        api, license_id = self.shop.admin, self.license_id
+        if act == "suspend":
+            api.suspend_license(license_id, "unpaid")
+        elif act == "resume":
+            api.resume_license(license_id)
+        elif act == "renew":
+            api.change_license(license_id, admin.LicenseChange(never=True))
+        elif act == "expire":
+            api.change_license(license_id, admin.LicenseChange(expires_in_seconds=60))
+        else:
+            plan = self.plans[act == "pro"]
+            api.change_license(license_id, admin.LicenseChange(plan=plan))
+
+    @precondition(lambda self: self.device.license is not None)
+    @rule()
+    def lose_the_license_token(self) -> None:
+        self.device.license = self.device.license_id = None
+
+    @rule(hours=st.sampled_from([1, 25]))
+    def wait(self, hours: int) -> None:
+        self.shop.clock.pass_(hours=hours)
+
+    def teardown(self) -> None:
+        """Once nothing is lost any more, one question brings the device back to work."""
+        api = self.shop.admin
+        api.resume_license(self.license_id)
+        api.change_license(self.license_id, admin.LicenseChange(never=True))
+        op = "activate" if self.device.device_id is None or self.device.returned else "renew"
+        self._ask(op, "nothing", "laptop")
+        if self.device.lease is None:
+            self._ask("activate", "nothing", "laptop")
+        assert self.device.lease is not None
+        assert not [e for e in self.shop.events("fork_found") if self.concerns(e)]
+
+    def concerns(self, event: admin.EventRecord) -> bool:
+        return event.subjects.get("license") == self.license_id
+
+
+@pytest.mark.parametrize("enforcement", ["software", "online"])
+def test_no_sequence_of_lost_replies_is_called_a_copy(shop: Shop, enforcement: str) -> None:
+    run_machine(Losing, shop, examples=40, steps=30, ENFORCEMENT=enforcement)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("enforcement", ["software", "online"])
+def test_no_long_sequence_of_lost_replies_is_called_a_copy(shop: Shop, enforcement: str) -> None:
+    run_machine(Losing, shop, examples=600, steps=80, ENFORCEMENT=enforcement)
+
+
+@pytest.fixture
+def device(shop: Shop) -> Careful:
+    """A careful device with a lease, on a license with one seat."""
+    shop.plan("basic", "face.swap", binding=Binding(rebinds_per_90d=1))
+    made = Careful(shop)
+    assert made.ask("activate", "nothing", key=shop.license(seats=1).license_key) == "allowed"
+    return made
+
+
+def test_a_lost_denial_and_then_a_lost_lease_are_answered_with_that_lease(
+    shop: Shop, device: Careful
+) -> None:
+    shop.admin.suspend_license(device.license_id or "")
+    device.ask("renew", "reply")
+    shop.admin.resume_license(device.license_id or "")
+    device.ask("renew", "reply")
+    assert device.ask("renew", "nothing") == "allowed" and device.seq == 3
+    assert len(shop.events("lease_renewed")) == 1
+
+
+def test_a_lost_reply_to_a_heal_spends_one_rebind(shop: Shop, device: Careful) -> None:
+    copy = device.copy("other computer")
+    copy.renew()
+    copy.renew()
+    device.ask("renew", "reply")
+    assert device.ask("renew", "nothing") == "allowed"
+    assert [e.params["spent"] for e in shop.events("fork_healed")] == ["rebind"]
+
+
+def test_entering_the_key_after_an_unanswered_renewal_gives_that_renewals_lease(shop: Shop) -> None:
+    shop.plan("basic", "face.swap")
+    key = shop.license(seats=1).license_key
+    device = Careful(shop)
+    device.ask("activate", "nothing", key=key)
+    device.ask("renew", "reply")
+    device.ask("activate", "reply", "new label", key=key)
+    assert device.ask("renew", "nothing") == "allowed" and device.seq == 2
+    assert shop.admin.show_device(device.device_id or "").label == "new label"
+
+
+def test_a_client_that_enters_the_key_under_a_nonce_of_its_own_may_lose_that_reply_too(
+    shop: Shop,
+) -> None:
+    shop.plan("basic", "face.swap")
+    key = shop.license(seats=1).license_key
+    device = Computer(shop)
+    device.activate(key)
+    before = device.copy()
+    before.renew()
+    nonce, kem = b64u(os.urandom(32)), KemPrivateKey.generate()
+    shop.server.devices.activate(device.activation(key, kem, nonce))
+    assert device.renew(nonce=nonce, kem=kem).seq == 3
+    assert not shop.events("fork_found")
+
+
+def test_a_wrong_license_key_does_not_end_an_unanswered_renewal(
+    shop: Shop, device: Careful
+) -> None:
+    device.ask("renew", "reply")
+    assert device.ask("activate", "nothing", key=UNKNOWN) == "unknown_license_key"
+    assert device.ask("renew", "nothing") == "allowed" and device.seq == 2
+
+
+def test_a_question_answered_by_a_renewal_and_asked_again_as_activation_has_its_license(
+    shop: Shop,
+) -> None:
+    shop.plan("basic", "face.swap")
+    key = shop.license(seats=1).license_key
+    device = Careful(shop)
+    device.ask("activate", "nothing", "a", key=key)
+    device.ask("activate", "request", "b", key=key)
+    device.ask("renew", "reply")
+    device.license = None
+    assert device.ask("activate", "nothing", "b", key=key) == "allowed"
+    assert device.license is not None and device.seq == 2
+
+
+def test_a_device_that_lost_its_license_token_gets_one_with_the_answer_it_missed(
+    shop: Shop, device: Careful
+) -> None:
+    device.ask("renew", "reply")
+    device.license = device.license_id = None
+    assert device.ask("renew", "nothing") == "allowed"
+    first = device.license
+    assert first is not None
+    device.ask("renew", "nothing")
+    assert device.license is first
