@@ -279,3 +279,22 @@ def test_a_refusal_is_a_problem_with_a_denial_and_everything_in_it_agrees(
     assert (denial.code, denial.reference) == (found["code"], found["reference"])
     assert denial.jti == found["event_id"] and re.fullmatch("[0-9A-Z]{8}", denial.reference)
     assert http.get(f"/v1/log/events/{found['event_id']}").json()["event_id"] == denial.jti
+
+
+def test_a_refusal_tells_the_same_in_its_problem_and_in_its_denial(
+    http: httpx.Client, shop: Shop
+) -> None:
+    """What has no value is absent in both."""
+    shop.plan("single", "face.swap", seats=1)
+    issued = shop.license("single")
+    Computer(shop, "first").activate(issued.license_key, label="the first")
+    token = Computer(shop, "second").activation(issued.license_key, KemPrivateKey.generate())
+    found = http.post("/v1/devices", content=token, headers=JWT).json()
+    denial = tokens.read(found["denial"], DenialClaims, shop.trust)
+    assert found["code"] == "no_free_seat" and sorted(denial.params) == [
+        "devices",
+        "holders",
+        "seats",
+    ]
+    assert denial.params == found["params"]
+    assert [d["label"] for d in found["params"]["devices"]] == ["the first"]
