@@ -171,6 +171,31 @@ class TokenRow:
 
 
 @dataclass(frozen=True, slots=True)
+class PreparedRow:
+    """A lease made ahead for an air-gapped device, sealed under a code that support reads out.
+
+    It follows the answer ``prev`` in the chain; ``base`` is the lease it was made with. ``asked``
+    is what the request said of the device; ``wrapped`` the code; ``given_at`` when it was told.
+    """
+
+    license_id: str
+    device_id: str
+    seq: int
+    lease_id: str
+    prev: str
+    base: str
+    starts_at: datetime
+    renew_after_at: datetime
+    ends_at: datetime
+    plan_id: str
+    plan_version: int
+    asked: dict[str, Any]
+    sealed: bytes
+    wrapped: bytes
+    given_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class MetadataRow:
     """One version of a TUF role."""
 

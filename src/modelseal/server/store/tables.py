@@ -257,6 +257,26 @@ bundles = Table(
     Column("data", LargeBinary, nullable=False),
 )
 
+prepared_leases = Table(
+    "prepared_leases",
+    metadata,
+    _id("license_id", primary_key=True),
+    _id("device_id", primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    _id("lease_id", nullable=False),
+    _id("prev", nullable=False),
+    _id("base", nullable=False),
+    Column("starts_at", Instant, nullable=False),
+    Column("renew_after_at", Instant, nullable=False),
+    Column("ends_at", Instant, nullable=False),
+    _id("plan_id", nullable=False),
+    Column("plan_version", Integer, nullable=False),
+    Column("asked", Json, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("given_at", Instant),
+)
+
 tuf_metadata = Table(
     "tuf_metadata",
     metadata,
