@@ -8,6 +8,9 @@ from pathlib import Path
 
 from face_fusion.errors import FaceFusionError
 from face_fusion.prepare import prepare
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
 
 from demo import report, story
 from demo.telling import StoryFailed, Telling
@@ -50,9 +53,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _sum_up(telling: Telling, played: World, page: Path) -> None:
     seconds, show = telling.seconds, telling.console.print
-    show()
+    found = Table.grid(padding=(0, 2, 0, 0))
     for big, small in report.facts(played):
-        show(f"{big:>14}  {small}", markup=False)
+        found.add_row(Text(big, style="bold"), Text(small))
+    show()
+    show(Padding(found, (0, 0, 0, 3)))
     show(f"\n{seconds:.0f} s, and nothing is left behind but this report:", style="bold")
     show(str(page), style="bold magenta", markup=False, soft_wrap=True)
 

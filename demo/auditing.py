@@ -28,7 +28,10 @@ def audit(world: World) -> None:
                 [str(event["index"]), event["kind"], _short(event["actor"]), event["reference"]]
             )
         step.said = [f"{len(events)} events of {len(kinds)} kinds"]
-    ours.types("Verified", ["modelseal", "audit", "verify", "--home", "shop"], lines=2)
+    ours.types(
+        "Verified (that is an event too)", ["modelseal", "audit", "verify", "--home", "shop"],
+        lines=2,
+    )  # fmt: skip
     edited = _edit(world)
     done = ours.types(
         f"One row edited in a copy of the database (event {edited['index']}): found and named",

@@ -95,15 +95,13 @@ def _held(world: World, title: str, wanted: Mapping[str, bool]) -> None:
     """A table of the keys that are on the device, which must be as ``wanted`` says."""
     with world.telling.doing(title) as step:
         found = world.li.asks("held", "--app", ".", "--models", "models")
-        step.table = [["sealed model", "needs", "sections", "keys here"]]
+        step.table = [["sealed model", "needs", "keys here"]]
         for model in found["models"]:
             granted = wanted[model["entitlement"]]
             right = model["keys_held"] == (model["sections"] if granted else 0)
             world.telling.must(right, f"{model['file']}: {model['keys_held']} keys on the device")
-            step.table.append([
-                model["file"], model["entitlement"], str(model["sections"]),
-                str(model["keys_held"]),
-            ])  # fmt: skip
+            keys = f"{model['keys_held']} of {model['sections']}"
+            step.table.append([model["file"], model["entitlement"], keys])
 
 
 def _fingerprints(folder: Path) -> dict[str, tuple[str, int, int]]:
@@ -150,7 +148,7 @@ def _compare(world: World) -> None:
             kinds = (name, f"plain-{name}", f"api-{name}")
             digests = {pictures.pixels_digest(world.app / kind) for kind in kinds}
             world.telling.must(len(digests) == 1, f"{name} differs from that of plain models")
-            step.said.append(f"{name:<12}  {digests.pop()[:16]}  in all three")
+            step.said.append(f"{name}: {digests.pop()[:16]} in all three")
 
 
 def _measure(world: World) -> None:
@@ -173,7 +171,7 @@ def table_of(numbers: Mapping[str, Mapping[str, Mapping[str, float]]]) -> list[l
     rows = [["", "plain", "protected", "ratio"]]
     for part in ("load", "inference"):
         for name, times in numbers[part].items():
-            title = f"load {name}" if part == "load" else name
+            title = f"load {name.removesuffix('.onnx')}" if part == "load" else name
             plain, ours = (f"{times[f'{k}_seconds'] * 1000:.1f} ms" for k in ("plain", "protected"))
-            rows.append([title, plain, ours, f"{times['ratio']:.3f}"])
+            rows.append([title, plain, ours, f"{times['ratio']:.2f}"])
     return rows

@@ -53,13 +53,16 @@ def _begin_short(world: World, issued: dict[str, Any]) -> None:
         world.telling.must(done.code == 0, done.stderr)
         shutil.copytree(state, _folder(world, "earlier-copy"))
         held = _held(world, state)
-        world.telling.must(held["keys"] > 0, "the short lease holds no keys")
+        lease = state / "lease.jwt"
+        key = world.li.asks("key", "--app", ".", "--state", state, "--lease", lease)["held"]
+        world.telling.must(held["keys"] > 0 and key, "the short lease holds no keys")
         world.found["short_ends_at"] = issued["expires_at"]
-        step.said = [f"state folder: {', '.join(_parts(state))}; {held['keys']} keys in the lease"]
+        step.said = [f"its state folder: {', '.join(_parts(state))}; {held['keys']} keys"]
 
 
 def _revoked(world: World) -> None:
-    telling, li = world.telling, world.li
+    li = world.li
+    before = shutil.copyfile(world.state / "lease.jwt", world.base / "lease-before.jwt")
     revoke = ["modelseal", "license", "revoke", world.license_id, "--reason", "chargeback", *HOME]
     world.publisher.types("The publisher revokes Li's license", revoke, lines=2)
     li.types(
@@ -68,11 +71,7 @@ def _revoked(world: World) -> None:
     denial = f"{world.state}/denial.jwt"
     verify = ["modelseal", "verify", denial, "--trust", "trust.json"]
     li.types("The denial, checked against the pinned trust", verify, lines=1)
-    with telling.doing("Lease and keys are erased from the device") as step:
-        left = _parts(world.state)
-        held = _held(world, world.state)
-        telling.must("lease.jwt" not in left and held["keys"] == 0, f"still there: {left}")
-        step.said = [f"state folder: {', '.join(left)}; 0 keys"]
+    _erased(world, world.state, before)
     li.types("Nothing opens any more", protected(output="revoked.png"), code=3, lines=2)
 
 
@@ -109,11 +108,20 @@ def _run_out(world: World) -> None:
         telling.must(done.code == 3, f"exit code {done.code}: {done.stderr}")
         step.refused = True
         step.said = [line for line in done.stderr.splitlines() if line][:2]
-    with telling.doing("Lease and keys of it are erased") as step:
-        parts, held = _parts(state), _held(world, state)
-        telling.must("lease.jwt" not in parts and held["keys"] == 0, f"still there: {parts}")
-        step.said = [f"state folder: {', '.join(parts)}; 0 keys"]
+    _erased(world, state, _folder(world, "earlier-copy") / "lease.jwt")
     _earlier_copy(world)
+
+
+def _erased(world: World, state: Path, before: Path) -> None:
+    """No lease is there, and the key that opened it is gone: putting the file back is no use."""
+    with world.telling.doing(
+        "Lease and keys are erased: the old lease put back opens nothing"
+    ) as step:
+        parts, held = _parts(state), _held(world, state)
+        key = world.li.asks("key", "--app", ".", "--state", state, "--lease", before)["held"]
+        gone = "lease.jwt" not in parts and not held["keys"] and not key
+        world.telling.must(gone, f"still there: {parts}, {held['keys']} keys, its own key: {key}")
+        step.said = [f"state folder: {', '.join(parts)}; 0 keys"]
 
 
 def _earlier_copy(world: World) -> None:

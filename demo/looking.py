@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from modelseal import collect, container
-from modelseal.client import Client, Ports
+from modelseal.client import Client, Ports, trusting
 from modelseal.client import keys as lease_keys
 from modelseal.client.core import Core
 from modelseal.client.settings import resolve
 from modelseal.desk.filesource import FileSource
 from modelseal.errors import ModelsealError
+from modelseal.license.claims import LeaseClaims
 
 
 def traits(salt: str) -> dict[str, str]:
@@ -56,6 +57,17 @@ def held(state: Path | None, app: Path | None, models: Path) -> dict[str, Any]:
             "models": sealed,
             "files": sorted(f.name for f in core.store.path.iterdir() if f.is_file()),
         }
+    finally:
+        core.close()
+
+
+def key_for(state: Path | None, app: Path | None, lease: Path) -> dict[str, bool]:
+    """Whether this device still has the private key that the lease in a file is sealed to."""
+    core = _core(state, app, Ports())
+    try:
+        claims = trusting.read_token(core, lease.read_text(), LeaseClaims)
+        secret = core.store.lease_keys(core.unlock()).for_nonce(claims.request_nonce)
+        return {"held": secret is not None}
     finally:
         core.close()
 
@@ -115,11 +127,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m demo.looking", description=__doc__)
     looks = parser.add_subparsers(dest="look", required=True)
     looks.add_parser("traits").add_argument("--salt", required=True)
-    for name in ("held", "load"):
+    for name in ("held", "load", "key"):
         look = looks.add_parser(name)
         look.add_argument("--state", type=Path)
         look.add_argument("--app", type=Path)
-        look.add_argument("--models", type=Path, required=True, help="folder, or one model")
+        look.add_argument("--models", type=Path, help="folder, or one model")
+        look.add_argument("--lease", type=Path, help="a lease.jwt, for example an older copy")
         look.add_argument("--back-seconds", type=int, default=0)
         look.add_argument("--root", type=Path, help="read the traits of the system below it")
     options = parser.parse_args(arguments)
@@ -127,6 +140,8 @@ def main(arguments: list[str] | None = None) -> int:
         found: dict[str, Any] = traits(options.salt)
     elif options.look == "held":
         found = held(options.state, options.app, options.models)
+    elif options.look == "key":
+        found = key_for(options.state, options.app, options.lease)
     else:
         found = load(options.state, options.app, options.models, options.back_seconds, options.root)
     json.dump(found, sys.stdout)

@@ -65,7 +65,7 @@ def _facts(facts: Sequence[Sequence[str]]) -> str:
 def _chapter(number: int, chapter: Mapping[str, Any], shown: Shown) -> str:
     steps = "".join(_step(step, shown) for step in chapter["steps"])
     return (
-        f'<section><header><span class="number">{number}</span>'
+        f'<section><header><span class="chapter">{number}</span>'
         f"<h2>{escape(chapter['title'])}</h2></header>"
         f'<p>{escape(chapter["about"])}</p><ol class="steps">{steps}</ol></section>'
     )
