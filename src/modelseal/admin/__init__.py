@@ -15,6 +15,14 @@ from modelseal.admin.catalog import (
     SignedMetadata,
     TrustState,
 )
+from modelseal.admin.keys import (
+    MakeKeys,
+    RewrappedKeys,
+    RotateKek,
+    ServerKey,
+    ServerKeys,
+    TrustDocuments,
+)
 from modelseal.admin.licenses import (
     DeviceRecord,
     Explanation,
@@ -54,6 +62,7 @@ __all__ = [
     "LicenseChange",
     "LicenseRecord",
     "LicenseState",
+    "MakeKeys",
     "ModelRecord",
     "Page",
     "PlanDraft",
@@ -63,10 +72,15 @@ __all__ = [
     "PublishedModel",
     "PutTrust",
     "RekeyedLicense",
+    "RewrappedKeys",
     "Role",
+    "RotateKek",
+    "ServerKey",
+    "ServerKeys",
     "SignedMetadata",
     "TokenRecord",
     "TraitShift",
+    "TrustDocuments",
     "TrustState",
     "checked",
 ]

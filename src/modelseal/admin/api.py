@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from modelseal.admin.catalog import (
@@ -13,6 +13,7 @@ from modelseal.admin.catalog import (
     PutTrust,
     TrustState,
 )
+from modelseal.admin.keys import RewrappedKeys, ServerKeys, TrustDocuments
 from modelseal.admin.licenses import (
     DeviceRecord,
     Explanation,
@@ -165,6 +166,29 @@ class AdminApi(Protocol):
 
     def put_trust(self, trust: PutTrust) -> TrustState:
         """The server works with the new trust; versions never go back."""
+        ...
+
+    def trust_documents(self, after_root: int = 0) -> TrustDocuments:
+        """The signed trust in force, with the roots after version ``after_root``."""
+        ...
+
+    def server_keys(self) -> ServerKeys:
+        """Every key of the server by its public half, oldest first."""
+        ...
+
+    def make_keys(self, uses: Sequence[str]) -> ServerKeys:
+        """New keys for ``uses``, that sign nothing until ``put_trust`` lists them.
+
+        Those that wait to be listed already are not made again.
+        """
+        ...
+
+    def rotate_kek(self, to: str | None = None) -> RewrappedKeys:
+        """Another key-encryption key wraps everything, and the old one is erased.
+
+        ``to`` is its key URI on the server's host; None makes a key file. An unfinished rotation
+        is finished first. ``Misuse`` when ``to`` is the key in force already.
+        """
         ...
 
     def list_events(

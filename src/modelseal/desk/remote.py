@@ -5,7 +5,7 @@ The paths stand in ``docs/spec/protocol.md``; answers are the structs of ``model
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -37,8 +37,11 @@ from modelseal.admin import (
     PublishModel,
     PutTrust,
     RekeyedLicense,
+    RewrappedKeys,
     Role,
+    ServerKeys,
     TokenRecord,
+    TrustDocuments,
     TrustState,
 )
 from modelseal.admin.api import FilePath
@@ -188,6 +191,22 @@ class RemoteAdmin:
     def put_trust(self, trust: PutTrust) -> TrustState:
         """See ``AdminApi``."""
         return self._ask(TrustState, "PUT", "/trust", body=trust)
+
+    def trust_documents(self, after_root: int = 0) -> TrustDocuments:
+        """See ``AdminApi``."""
+        return self._ask(TrustDocuments, "GET", "/trust", query={"after_root": after_root})
+
+    def server_keys(self) -> ServerKeys:
+        """See ``AdminApi``."""
+        return self._ask(ServerKeys, "GET", "/keys")
+
+    def make_keys(self, uses: Sequence[str]) -> ServerKeys:
+        """See ``AdminApi``."""
+        return self._act(ServerKeys, "/keys", {"uses": list(uses)})
+
+    def rotate_kek(self, to: str | None = None) -> RewrappedKeys:
+        """See ``AdminApi``."""
+        return self._act(RewrappedKeys, "/kek:rotate", {} if to is None else {"to": to})
 
     def list_events(
         self, cursor: str | None = None, subject: str | None = None

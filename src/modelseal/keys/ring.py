@@ -44,6 +44,17 @@ class KeyRing:
                 continue
         self._known, self._providers = known, tuple(known.values())
 
+    def create(self, uri: str) -> KeyProvider:
+        """A fresh key at ``uri``, not in force yet; ``OutputExists`` when there is one."""
+        made = dispatch.create(uri, ask=self._ask, base=self._base)
+        self._known[uri] = made
+        return made
+
+    def open(self, uri: str) -> KeyProvider:
+        """The key at ``uri``, in force or not."""
+        self._known[uri] = self._open(uri)
+        return self._known[uri]
+
     def _open(self, uri: str) -> KeyProvider:
         found = self._known.get(uri)
         return found or dispatch.open_provider(uri, ask=self._ask, base=self._base)

@@ -16,6 +16,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from modelseal.errors import AccessDenied, ModelsealError
 from modelseal.server.http import (
     admin_catalog,
+    admin_keys,
     admin_licenses,
     device,
     files,
@@ -33,7 +34,7 @@ _log = logging.getLogger("modelseal.server")
 def create_app(server: Server, *, ticking: bool = True) -> Litestar:
     """The application. ``ticking`` runs what is due by itself: the log's sequencer, the catalog."""
     public = [*device.routes(server), *files.routes(server), *wellknown.routes(server)]
-    closed = [*admin_licenses.HANDLERS, *admin_catalog.HANDLERS]
+    closed = [*admin_licenses.HANDLERS, *admin_catalog.HANDLERS, *admin_keys.HANDLERS]
     publisher = Router(
         "/",
         route_handlers=closed,

@@ -22,10 +22,8 @@ from modelseal.admin import (
     Page,
     PublishedModel,
     PublishModel,
-    PutTrust,
     Role,
     TokenRecord,
-    TrustState,
 )
 from modelseal.errors import NotFound, Unavailable
 from modelseal.server.http.admin_licenses import BASE, Cursor, Nothing
@@ -139,12 +137,6 @@ async def catalog_state(request: AnyRequest) -> CatalogState:
     return await run(admin_of(request).catalog_state)
 
 
-@put(f"{BASE}/trust", request_max_body_size=SIGNED_BODY_BYTES, opt={"body": PutTrust})
-async def put_trust(request: AnyRequest) -> TrustState:
-    """Put new trust in force."""
-    return await run(admin_of(request).put_trust, await read(request, PutTrust))
-
-
 @get(f"{BASE}/events")
 async def list_events(
     request: AnyRequest,
@@ -213,6 +205,6 @@ async def _pieces(request: AnyRequest) -> AsyncIterator[bytes]:
 
 
 HANDLERS: list[HTTPRouteHandler] = [
-        put_blob, publish_model, list_models, show_model, act_on_model, catalog_state, put_trust,
+        put_blob, publish_model, list_models, show_model, act_on_model, catalog_state,
         list_events, export_events, checkpoint, create_token, list_tokens, act_on_token,
     ]  # fmt: skip

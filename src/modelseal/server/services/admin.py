@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from modelseal import admin as api
@@ -123,6 +123,20 @@ class LocalAdmin:
 
     def put_trust(self, trust: api.PutTrust) -> api.TrustState:
         return self._server.trusting.put(self._actor, trust)
+
+    def trust_documents(self, after_root: int = 0) -> api.TrustDocuments:
+        return self._server.keeping.documents(self._actor, after_root)
+
+    def server_keys(self) -> api.ServerKeys:
+        return self._server.keeping.show(self._actor)
+
+    def make_keys(self, uses: Sequence[str]) -> api.ServerKeys:
+        wish = api.checked(api.MakeKeys(uses=list(uses)))
+        return self._server.keeping.make(self._actor, wish.uses)
+
+    def rotate_kek(self, to: str | None = None) -> api.RewrappedKeys:
+        wish = api.checked(api.RotateKek(to=to))
+        return self._server.rekeying.rotate(self._actor, wish.to)
 
     def list_events(
         self, cursor: str | None = None, subject: str | None = None

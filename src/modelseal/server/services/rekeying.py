@@ -143,5 +143,9 @@ class Rekeying:
         """What the row's value is bound to, the same as where it was wrapped first."""
         if row.table == "section_keys":
             return self._models.key_context(bytes(row.key["file_id"]), int(row.key["section"]))
-        purpose = {"secrets": "secret", "idempotency": "idempotency"}[row.table]
+        purpose = {
+            "secrets": "secret",
+            "idempotency": "idempotency",
+            "prepared_leases": "lease-code",
+        }[row.table]
         return self._context.wrap_context(purpose, **row.key)

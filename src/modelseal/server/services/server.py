@@ -19,10 +19,12 @@ from modelseal.server.services.context import Context
 from modelseal.server.services.customers import Customers
 from modelseal.server.services.explaining import Explaining
 from modelseal.server.services.inventory import Inventory
+from modelseal.server.services.keeping import Keeping
 from modelseal.server.services.licensing import Licensing
 from modelseal.server.services.log import Log
 from modelseal.server.services.models import Models
 from modelseal.server.services.plans import Plans
+from modelseal.server.services.rekeying import Rekeying
 from modelseal.server.services.statuses import StatusLists
 from modelseal.server.services.tokens import Tokens
 from modelseal.server.services.trusting import Trusting
@@ -51,6 +53,8 @@ class Server:
     models: Models
     catalog: Catalog
     trusting: Trusting
+    keeping: Keeping
+    rekeying: Rekeying
     statuses: StatusLists
     log: Log
     tokens: Tokens
@@ -147,6 +151,8 @@ def _assemble(context: Context) -> Server:
         models=models,
         catalog=catalog,
         trusting=Trusting(context, catalog),
+        keeping=Keeping(context),
+        rekeying=Rekeying(context, models),
         statuses=StatusLists(context),
         log=log,
         tokens=Tokens(context),

@@ -41,6 +41,12 @@ def by_key(tx: Connection, license_id: str, jkt: str) -> DeviceRow | None:
     return one(DeviceRow, tx.execute(query).first())
 
 
+def last_lease_end(tx: Connection) -> datetime | None:
+    """When the last lease ends that was given out; None when none was."""
+    found: datetime | None = tx.execute(select(func.max(t.devices.c.lease_exp))).scalar()
+    return found
+
+
 def change(tx: Connection, row: DeviceRow, **values: Any) -> bool:
     """``values`` written over ``row``; False when an act in between moved it on.
 
