@@ -264,6 +264,24 @@ def test_accepted_drift_becomes_the_enrolment_and_is_counted(shop: Shop, active:
     assert "moved" not in last.params["facts"]["device"]
 
 
+def test_changes_are_counted_over_contacts_in_a_row_and_refused_at_none(
+    shop: Shop, active: Computer
+) -> None:
+    def drift() -> int:
+        return shop.admin.show_device(active.device_id or "").drift
+
+    for turn, kind in enumerate(("disk_serial", "mac", "machine_id", "cpu_class"), start=1):
+        fresh = hardware(f"new {turn}", kind)
+        active.traits = [*fresh, *[t for t in active.traits if t.kind != kind]]
+        active.renew()
+        assert drift() == turn == shop.events("lease_renewed")[-1].params["drift"]
+    active.renew()
+    assert drift() == 0
+    active.traits = hardware("all of it at once")
+    active.renew()
+    assert drift() == 1
+
+
 def test_a_renewal_is_signed_by_the_enrolled_key_and_for_its_own_device(
     shop: Shop, active: Computer
 ) -> None:

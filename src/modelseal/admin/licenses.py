@@ -130,7 +130,10 @@ class LicenseChange(Asked, frozen=True):
 
 
 class DeviceRecord(Answered, frozen=True):
-    """A licensed device as the server knows it. ``traits`` are kinds, never values or digests."""
+    """A licensed device as the server knows it. ``traits`` are kinds, never values or digests.
+
+    ``drift`` counts the latest contacts in a row that each found the computer changed.
+    """
 
     device_id: str
     license_id: str
@@ -145,6 +148,7 @@ class DeviceRecord(Answered, frozen=True):
     lease_expires_at: datetime | None
     traits: list[str]
     moved: list[str] = []
+    drift: int = 0
     reason: str | None = None
     event_id: str | None = None
 

@@ -107,6 +107,7 @@ def shown(tx: Connection, row: DeviceRow) -> DeviceRecord:
         lease_expires_at=row.lease_exp,
         traits=sorted({trait.kind for trait in enrolled}),
         moved=moved,
+        drift=row.drift,
         reason=row.reason,
         event_id=row.event_id,
     )

@@ -105,7 +105,9 @@ def device_facts(
 ) -> DeviceFacts:
     """The device as it asks, beside what the store knows of it.
 
-    ``hardware`` enforcement counts only once it is proved, which no call here does yet.
+    ``hardware`` enforcement counts only once it is proved, which no call here does yet. Drift is
+    what happened *without* contact, and this is contact: with the enrolled key proved, a changed
+    computer is accepted and the change recorded (``moved``).
     """
     known = traits(row.traits) if row is not None else (enrolled or claims.traits)
     found = match(known, claims.traits, plan.binding)
@@ -117,7 +119,6 @@ def device_facts(
         jkt=claims.iss if row is None else row.jkt,
         proved_jkt=claims.iss,
         unbound=found.unbound,
-        drift=0,
         moved=tuple(str(kind) for kind in found.moved),
         missing=tuple(f"{item.kind}: {item.why}" for item in claims.missing),
         match=MatchFacts(

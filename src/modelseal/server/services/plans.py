@@ -27,6 +27,23 @@ def terms_of(value: dict[str, Any]) -> Plan:
         raise InternalError("a stored plan is not readable") from None
 
 
+def check(terms: Plan) -> None:
+    """Returns when this release carries out every term; ``ConfigInvalid`` names the first other.
+
+    A term that nothing enforces would be a promise to the publisher that nobody keeps.
+    """
+    plan_rules.check(terms)
+    unkept = {
+        "meters": bool(terms.meters),
+        "anomalies": bool(terms.anomalies),
+        "on_expiry": terms.on_expiry != "stop_new",
+        "channels": list(terms.channels) != ["stable"],
+    }
+    for name, asked in unkept.items():
+        if asked:
+            raise ConfigInvalid(f"this release does not carry out {name} yet", setting=name)
+
+
 class Plans:
     """Creating, changing and showing plans."""
 
@@ -36,7 +53,7 @@ class Plans:
     def create(self, actor: Actor, draft: PlanDraft) -> PlanRecord:
         """Version 1 of a new plan; the same draft again is answered with what is there."""
         actor.need(Right.PLANS)
-        plan_rules.check(draft.terms)
+        check(draft.terms)
         context, now = self._context, self._context.now()
         known = recorder.fresh(context, now)
         row = PlanRow(
@@ -63,7 +80,7 @@ class Plans:
     def update(self, actor: Actor, which: str, draft: PlanDraft) -> PlanRecord:
         """The next version; licenses issued before keep theirs."""
         actor.need(Right.PLANS)
-        plan_rules.check(draft.terms)
+        check(draft.terms)
         context, now = self._context, self._context.now()
         known = recorder.fresh(context, now)
 

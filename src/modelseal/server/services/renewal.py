@@ -113,13 +113,14 @@ class Renewal:
             tx, terms, device, now, seq=device.seq + 1, nonce=claims.nonce,
             kem=intake.kem_key(claims), prev=claims.prev, bound=bound, with_license=wanted,
         )  # fmt: skip
+        drift = device.drift + 1 if facts.device.moved else 0
         same = facts.device.match is not None and facts.device.match.same_computer
         values = lease_values(answer, claims, known.event_id, now)
         values |= {
             "presented": judging.stored(claims.traits),
             "bound": bound,
             "enforcement": answer.claims.enforcement,
-            "drift": device.drift + 1 if facts.device.moved else 0,
+            "drift": drift,
         }
         if same and facts.device.moved:
             values["traits"] = judging.stored(claims.traits)
@@ -139,7 +140,7 @@ class Renewal:
             tx, known, EventKind.LEASE_RENEWED, facts, decision, claims=claims,
             license_row=terms.license, device_id=device.device_id,
             more={"seq": answer.claims.seq, "lease": answer.claims.jti,
-                  "lease_exp": answer.claims.exp},
+                  "lease_exp": answer.claims.exp, "drift": drift or None},
         )  # fmt: skip
         if here.chain is Chain.HEAL:
             recorder.record(
