@@ -85,7 +85,7 @@ class About:
             *_gauge("modelseal_up", "1 while the server answers", [("", 1)]),
             *_gauge(
                 "modelseal_info", "Version and schema",
-                [(f'version="{__version__}",schema="{schema.head()}"', 1)],
+                [(f'version="{__version__}",schema="{schema.HEAD}"', 1)],
             ),
             *_gauge(
                 "modelseal_licenses", "Licenses by state",
