@@ -113,6 +113,7 @@ class ShopLicensee:
         self.key_requests: list[tuple[bytes, tuple[int, ...]]] = []
         self.live_secrets: list[SecretBytes] = []
         self.protections: list[MemoryProtection] = []
+        self.records: set[tuple[object, ...]] = set()
 
     def verify(self, model: container.SealedModel) -> container.VerifiedModel:
         keys = [VerifyKey.from_jwk(jwk, alg) for alg, jwk in self._told()["publisher"]]
@@ -149,6 +150,12 @@ class ShopLicensee:
             for secret in secrets.values():
                 secret.close()
 
+    def recorded(self, seen: os.stat_result, leaf_hash: bytes) -> bool:
+        return _numbers(seen, leaf_hash) in self.records
+
+    def record(self, seen: os.stat_result, leaf_hash: bytes) -> None:
+        self.records.add(_numbers(seen, leaf_hash))
+
     def reached(self, protection: MemoryProtection, *, swap_safe: bool) -> None:
         self.protections.append(protection)
 
@@ -159,6 +166,11 @@ class ShopLicensee:
 
     def _told(self) -> dict:
         return json.loads((self.folder / "shop.json").read_text())
+
+
+def _numbers(seen: os.stat_result, leaf_hash: bytes) -> tuple[object, ...]:
+    times = seen.st_mtime_ns, seen.st_ctime_ns
+    return (seen.st_dev, seen.st_ino, seen.st_size, *times, leaf_hash)
 
 
 def use_from_environment() -> None:

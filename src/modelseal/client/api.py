@@ -28,6 +28,7 @@ from modelseal.client import (
     standing,
     status,
     trusting,
+    verified,
 )
 from modelseal.client.activation import LicenseInfo, Wish
 from modelseal.client.background import Keeper, on_record
@@ -313,6 +314,21 @@ class Client:
             if record is not None and record.memory != note:
                 with self._core.locked(1.0):
                     self._core.note(memory=note)
+
+    def was_verified(self, seen: os.stat_result, leaf_hash: bytes) -> bool:
+        """Whether a record of this device says that the file with these numbers was wholly
+        verified with that leaf table. Never raises."""
+        with contextlib.suppress(ModelsealError):
+            return verified.holds(self._core.store.folder, self._core.unlock(), seen, leaf_hash)
+        return False
+
+    def note_verified(self, seen: os.stat_result, leaf_hash: bytes) -> None:
+        """``was_verified`` is true from now on, where the folder can be written. Never raises.
+
+        ``seen`` is what ``os.fstat`` said before the file was read.
+        """
+        with contextlib.suppress(ModelsealError):
+            verified.remember(self._core.store.folder, self._core.unlock(), seen, leaf_hash)
 
     def refusal(self, error: ModelsealError) -> ModelsealError:
         """``error``, with a reference, on the device's record before this returns. Never raises."""

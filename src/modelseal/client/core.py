@@ -38,6 +38,7 @@ from modelseal.trust import Trust
 
 T = TypeVar("T")
 _QUICK_SECONDS = 5.0
+_MAX_TOKENS = 16
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -98,6 +99,7 @@ class Core:
         self._unlocked: tuple[bytes, Unlocked] | None = None
         self._judged = False
         self._catalog: tuple[tuple[int, int, int], Catalog | None] | None = None
+        self._tokens: dict[tuple[type, str], tuple[Trust, Any]] = {}
         self._holding = threading.local()
         self._transport: Transport | None = None
         self._traits: Traits | None = None
@@ -207,12 +209,25 @@ class Core:
         return Held(license_, lease, denial, files.record, token)
 
     def read_token(self, token: str, cls: type[T]) -> T:
-        """The verified claims of ``token``; trust is read anew once for an unknown key."""
+        """The verified claims of ``token``; trust is read anew once for an unknown key.
+
+        The same token under the same trust is verified once: it has no other answer.
+        """
+        trust = self.trust
+        known = self._tokens.get((cls, token))
+        if known is not None and known[0] is trust:
+            return known[1]  # type: ignore[no-any-return]
         try:
-            return tokens.read(token, cls, self.trust)  # type: ignore[type-var]
+            claims = tokens.read(token, cls, trust)  # type: ignore[type-var]
         except TokenKeyUnknown:
             self.forget_trust()
-            return tokens.read(token, cls, self.trust)  # type: ignore[type-var]
+            trust = self.trust
+            claims = tokens.read(token, cls, trust)  # type: ignore[type-var]
+        with self._guard:
+            if len(self._tokens) >= _MAX_TOKENS:
+                self._tokens.clear()
+            self._tokens[cls, token] = (trust, claims)
+        return claims
 
     def _read(self, token: str | None, cls: type[T], name: str, *, tolerant: bool) -> T | None:
         if token is None:

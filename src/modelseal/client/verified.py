@@ -1,4 +1,5 @@
-"""Records of sealed models that were verified wholly, so that ``pull`` need not read them again.
+"""Records of sealed models that were verified wholly, so that ``pull`` need not read them again and
+loads need compare the tags only.
 
 A record holds only for the very file it was made for: it is a MAC under a device key over size,
 device, inode, both times of the *opened descriptor* and the leaf hash. Any touch ends it.
@@ -23,6 +24,9 @@ VERSION = 1
 _MAX_BYTES = 1 << 20
 _MAX_RECORDS = 4096
 
+File = int | os.stat_result
+"""An open descriptor, or what ``os.fstat`` said of it before its content was read."""
+
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     typ: str
@@ -30,15 +34,15 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     records: list[str]
 
 
-def holds(folder: Folder, me: Identity, handle: int, leaf_hash: bytes) -> bool:
-    """Whether the file open at ``handle`` is the one that was verified with that leaf table."""
-    mine = _record(me, handle, leaf_hash)
+def holds(folder: Folder, me: Identity, file: File, leaf_hash: bytes) -> bool:
+    """Whether ``file`` is the one that was verified with that leaf table."""
+    mine = _record(me, file, leaf_hash)
     return any(hmac.compare_digest(mine, other) for other in _read(folder))
 
 
-def remember(folder: Folder, me: Identity, handle: int, leaf_hash: bytes) -> None:
+def remember(folder: Folder, me: Identity, file: File, leaf_hash: bytes) -> None:
     """``holds`` is true from now on; a folder that cannot be written remembers nothing."""
-    mine = _record(me, handle, leaf_hash)
+    mine = _record(me, file, leaf_hash)
     records = [other for other in _read(folder) if other != mine][-(_MAX_RECORDS - 1) :]
     data = msgspec.json.encode(_File(TYP, VERSION, [*records, mine]))
     try:
@@ -58,8 +62,8 @@ def _read(folder: Folder) -> list[str]:
     return found.records if (found.typ, found.version) == (TYP, VERSION) else []
 
 
-def _record(me: Identity, handle: int, leaf_hash: bytes) -> str:
-    at = os.fstat(handle)
+def _record(me: Identity, file: File, leaf_hash: bytes) -> str:
+    at = file if isinstance(file, os.stat_result) else os.fstat(file)
     seen = [at.st_size, at.st_dev, at.st_ino, at.st_mtime_ns, at.st_ctime_ns, leaf_hash]
     message = cbor.encode(["modelseal verified", VERSION, *seen])
     return hmac.new(me.storage_key, message, hashlib.sha256).hexdigest()

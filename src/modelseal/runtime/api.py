@@ -6,18 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 from modelseal.errors import NotFound
 from modelseal.runtime import default, hook, report
-from modelseal.runtime.loading import choose, label, open_sealed
+from modelseal.runtime.loading import choose, is_full, label, open_sealed
 
 if TYPE_CHECKING:
     from modelseal.client import Client
 
 
-def use(client: Client | None) -> None:
+def use(client: Client | None, *, depth: str = "auto") -> None:
     """From now on the loaders of this process use ``client``.
 
-    None goes back to the default: ``modelseal.toml`` and the environment decide.
+    None goes back to the default: ``modelseal.toml`` and the environment decide. ``depth`` is how
+    deeply every load verifies: ``full`` compares the signed hash of every chunk that is read,
+    ``auto`` leaves that out while a record of this device says that this very file was wholly
+    verified before. Raises ``Misuse`` for another depth.
     """
-    default.use(client)
+    default.use(client, full=is_full(depth))
 
 
 def install() -> None:

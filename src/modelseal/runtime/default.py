@@ -18,18 +18,27 @@ if TYPE_CHECKING:
 
 _lock = threading.Lock()
 _used: Licensee | None = None
+_full = False
 _found: tuple[int, Licensee] | None = None
 _policy: Policy | None = None
 
 
-def use(client: Client | None) -> None:
-    """From now on the loaders of this process use ``client``; None goes back to the default."""
-    global _used  # noqa: PLW0603 - one default per process is what the name says
+def use(client: Client | None, *, full: bool = False) -> None:
+    """From now on the loaders of this process use ``client``; None goes back to the default.
+
+    With ``full`` every load compares the signed hash of every chunk.
+    """
+    global _used, _full
     from modelseal.runtime.licensee import ClientLicensee
 
     licensee = None if client is None else ClientLicensee(client)
     with _lock:
-        _used = licensee
+        _used, _full = licensee, full
+
+
+def demands_full() -> bool:
+    """Whether ``use`` asked that no record shortens a verification."""
+    return _full
 
 
 def use_licensee(licensee: Licensee | None) -> None:

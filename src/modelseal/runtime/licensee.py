@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,14 @@ class ClientLicensee:
         finally:
             for secret in secrets.values():
                 secret.close()
+
+    def recorded(self, seen: os.stat_result, leaf_hash: bytes) -> bool:
+        """See ``ports.Licensee``."""
+        return self.client.was_verified(seen, leaf_hash)
+
+    def record(self, seen: os.stat_result, leaf_hash: bytes) -> None:
+        """See ``ports.Licensee``."""
+        self.client.note_verified(seen, leaf_hash)
 
     def reached(self, protection: MemoryProtection, *, swap_safe: bool) -> None:
         """See ``ports.Licensee``."""

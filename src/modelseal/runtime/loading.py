@@ -25,7 +25,14 @@ def label(given: object) -> str | None:
         return None
 
 
-def open_sealed(given: object) -> View:
+def is_full(depth: str) -> bool:
+    """Whether ``depth`` (``auto`` or ``full``) demands the hash of every chunk; ``Misuse``."""
+    if depth not in ("auto", "full"):
+        raise Misuse("the verification depth is auto or full")
+    return depth == "full"
+
+
+def open_sealed(given: object, *, full: bool = False) -> View:
     """The view of the sealed model at a path, or of sealed bytes, with the licensee in use.
 
     Raises ``NotSealed`` for a plain file, ``InputMissing`` when there is none; a refusal has been
@@ -34,7 +41,7 @@ def open_sealed(given: object) -> View:
     with report.told(default.for_record, label(given)):
         if not _hardened:
             _hardened.append(harden_process())
-        return open_view(given, default.current())
+        return open_view(given, default.current(), full=full or default.demands_full())
 
 
 def is_plain(given: object, *, allow_plain: bool) -> bool:

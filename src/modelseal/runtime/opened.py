@@ -9,17 +9,19 @@ from typing import Any, NoReturn
 
 from modelseal.errors import MemoryUnavailable, Misuse
 from modelseal.runtime import default, report
-from modelseal.runtime.loading import choose, label, open_sealed
+from modelseal.runtime.loading import choose, is_full, label, open_sealed
 from modelseal.runtime.view import View
 
 
-def open_file(path: str | os.PathLike[str] | bytes) -> SealedFile:
+def open_file(path: str | os.PathLike[str] | bytes, *, depth: str = "auto") -> SealedFile:
     """The sealed model at ``path`` (or sealed bytes), opened by the license in use.
 
-    Raises ``InputMissing``, ``NotSealed``, the refusals of the license, ``InvalidBytes`` for a
-    damaged or foreign one.
+    ``depth`` is how deeply it is verified: ``full`` compares the signed hash of every chunk that
+    is read, ``auto`` leaves that out while a record of this device says that this very file was
+    wholly verified. Raises ``InputMissing``, ``NotSealed``, the refusals of the license,
+    ``InvalidBytes`` for a damaged or foreign one.
     """
-    return SealedFile(open_sealed(path), label(path))
+    return SealedFile(open_sealed(path, full=is_full(depth)), label(path))
 
 
 class SealedFile:
@@ -32,6 +34,11 @@ class SealedFile:
     def __init__(self, view: View, path: str | None) -> None:
         self._view = view
         self._path = path
+
+    @property
+    def depth(self) -> str:
+        """How deeply the next read is verified: ``full`` or ``tag``."""
+        return str(self._view.depth)
 
     def names(self) -> list[str]:
         """The original names, with ``/`` between folders."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
@@ -37,6 +38,15 @@ class Licensee(Protocol):
 
         Raises ``KeyNotInLease`` and what a key release raises.
         """
+        ...
+
+    def recorded(self, seen: os.stat_result, leaf_hash: bytes) -> bool:
+        """Whether a record of this device says that the file which looks like ``seen`` was wholly
+        verified with that leaf table. Never raises."""
+        ...
+
+    def record(self, seen: os.stat_result, leaf_hash: bytes) -> None:
+        """``recorded`` is true from now on, where the record can be written. Never raises."""
         ...
 
     def reached(self, protection: MemoryProtection, *, swap_safe: bool) -> None:

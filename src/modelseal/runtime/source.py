@@ -54,7 +54,8 @@ class FileSource:
         except (OSError, ValueError) as error:
             raise translate(error, path) from None
         try:
-            self.identity = _identity(os.fstat(self._fd), path)
+            self.seen = os.fstat(self._fd)
+            self.identity = _identity(self.seen, path)
         except BaseException:
             self.close()
             raise

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from modelseal import container
 from modelseal.errors import ModelsealError, Refused, TogetherMissing
+from modelseal.runtime.keyring import Keyring
 from modelseal.runtime.ports import Licensee
 from modelseal.runtime.sniff import is_sealed_file
 from modelseal.runtime.source import FileSource
@@ -69,10 +70,11 @@ def _model_of(path: str) -> str | None:
 
 
 def _secret(path: str, licensee: Licensee) -> bytes | None:
-    from modelseal.runtime.view import open_file
+    from modelseal.runtime.files import open_file
 
     try:
-        return open_file(path, licensee).index.secret
+        with Keyring(licensee) as keyring:
+            return open_file(path, licensee, keyring).index.secret
     except Refused:
         raise
     except ModelsealError:  # damaged or another publisher's: as good as not there

@@ -1,0 +1,51 @@
+"""The data keys of one sealed model while one view of it is open: fetched once, then wiped."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+
+from modelseal.container import VerifiedModel
+from modelseal.runtime.ports import Keys, Licensee
+
+
+class Keyring:
+    """Keys in memory that ``close`` wipes, as does the end of the keyring itself.
+
+    A lazily read file is asked for hundreds of tensors; opening the lease for each would cost
+    more than the tensors. Whether a section may be read is asked of the law every time, not here.
+    """
+
+    def __init__(self, licensee: Licensee) -> None:
+        self._licensee = licensee
+        self._held = contextlib.ExitStack()
+        self._keys: dict[int, memoryview] = {}
+        self._lock = threading.Lock()
+
+    def take(self, model: VerifiedModel, sections: Sequence[int]) -> Keys:
+        """The data keys of ``sections``; raises what ``Licensee.data_keys`` raises."""
+        with self._lock:
+            missing = [section for section in sections if section not in self._keys]
+            if missing:
+                asked = self._licensee.data_keys(model, missing)
+                self._keys.update(self._held.enter_context(asked))
+            return {section: self._keys[section] for section in sections}
+
+    def close(self) -> None:
+        """No key is here any more; ``take`` fetches anew."""
+        with self._lock:
+            self._keys.clear()
+            self._held.close()
+
+    def __enter__(self) -> Keyring:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
