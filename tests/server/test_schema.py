@@ -27,7 +27,7 @@ def test_the_version_this_release_works_with_is_the_newest_migration():
     config = Config()
     config.set_main_option("script_location", str(schema.FOLDER))
     config.set_main_option("path_separator", "os")
-    assert schema.HEAD == ScriptDirectory.from_config(config).get_current_head()
+    assert ScriptDirectory.from_config(config).get_current_head() == schema.HEAD
 
 
 def test_a_store_of_a_newer_release_is_refused_and_left_as_it_is(home):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from modelseal.errors import ConfigInvalid, DiskFull, StorageFailed
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
 
 BUSY_TIMEOUT_MS = 15_000
 _WRITE = "modelseal_write"
@@ -83,6 +86,8 @@ def insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.I
     """An INSERT that knows ON CONFLICT, in the words of this database."""
     if connection.dialect.name == "sqlite":
         return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # three drivers' worth of modules
+
     return postgresql.insert(table)
 
 
