@@ -9,7 +9,8 @@ Importing this costs nothing; each name is loaded when it is first used.
 ``Client``          activates, renews, pulls and returns a license on this computer
 ``use``             makes one client the default of the loaders
 ``open``            the files of a sealed model, for anything that takes bytes or a file
-``onnx``, ``safetensors``, ``torch``   loaders with the arguments of the plain ones
+``onnx``, ``safetensors``, ``torch``, ``openvino``, ``litert``, ``ncnn``, ``opencv``
+                    loaders with the arguments of the plain ones
 ``load``            the loader of a third party's framework adapter
 ``install``         the hook of ``modelseal run`` in this process, for frozen programs
 ``errors``          every error that leaves modelseal
@@ -23,9 +24,13 @@ __all__ = [
     "SealedFile",
     "errors",
     "install",
+    "litert",
     "load",
+    "ncnn",
     "onnx",
     "open",
+    "opencv",
+    "openvino",
     "safetensors",
     "torch",
     "use",
@@ -39,7 +44,7 @@ _NAMES = {
     "open": ("modelseal.runtime.opened", "open_file"),
     "use": ("modelseal.runtime.api", "use"),
 }
-_MODULES = ("errors", "onnx", "safetensors", "torch")
+_MODULES = (*("errors", "litert", "ncnn", "onnx", "opencv", "openvino", "safetensors", "torch"),)
 
 
 def __getattr__(name: str) -> object:

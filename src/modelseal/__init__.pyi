@@ -1,7 +1,11 @@
 """The public names and their types; ``__init__.py`` loads each when it is first used."""
 
 from modelseal import errors as errors
+from modelseal import litert as litert
+from modelseal import ncnn as ncnn
 from modelseal import onnx as onnx
+from modelseal import opencv as opencv
+from modelseal import openvino as openvino
 from modelseal import safetensors as safetensors
 from modelseal import torch as torch
 from modelseal.client import Client as Client
@@ -17,9 +21,13 @@ __all__ = [
     "SealedFile",
     "errors",
     "install",
+    "litert",
     "load",
+    "ncnn",
     "onnx",
     "open",
+    "opencv",
+    "openvino",
     "safetensors",
     "torch",
     "use",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import safetensors.numpy
-from tests import models, onnx_models
+from tests import models, onnx_models, small_models
 from tests.apps.conftest import Run
 from tests.runtime.shop import Shop
 
@@ -155,3 +155,31 @@ def test_no_key_is_in_the_environment_or_arguments(
     assert found.returncode == 0
     for keys in shop.keys.values():
         assert not any(key in found.stdout.lower() for key in keys.values())
+
+
+def test_a_program_of_four_more_frameworks_gives_the_same_outputs(
+    shop: Shop, plain: Run, protected: Run, tmp_path: Path
+) -> None:
+    import openvino
+
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    param, weights = small_models.ncnn_pair()
+    files = {
+        "conv.onnx": onnx_models.convolutions(),
+        "mesh.tflite": small_models.tflite_model(),
+        "net.param": param,
+        "net.bin": weights,
+    }
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    model = openvino.Core().read_model(files["conv.onnx"])
+    openvino.serialize(model, str(folder / "ir.xml"), str(folder / "ir.bin"))
+    for file in folder.iterdir():
+        shop.seal(file.name, file.read_bytes())
+    expected = plain("frameworks.py", folder)
+    assert expected.returncode == 0, expected.stderr
+    found = protected("frameworks.py", shop.folder)
+    assert (found.returncode, found.stdout) == (0, expected.stdout), found.stderr
+    untouched = protected("frameworks.py", folder)
+    assert (untouched.returncode, untouched.stdout) == (0, expected.stdout)

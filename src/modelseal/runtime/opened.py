@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mmap
 import os
 from types import TracebackType
 from typing import Any, NoReturn
@@ -162,10 +163,11 @@ class MemoryPath:
             raise MemoryUnavailable("this system has no in-memory files with a path", path=path)
         self._fd = os.memfd_create(name[:200], os.MFD_CLOEXEC)
         try:
-            at = 0
-            while at < len(content):
-                at += os.write(self._fd, content[at : at + (1 << 30)])
-        except OSError:
+            os.ftruncate(self._fd, len(content))
+            if len(content):  # by a mapping: no system call carries the plaintext
+                with mmap.mmap(self._fd, len(content)) as mapped:
+                    mapped[:] = content
+        except (OSError, ValueError):
             self.close()
             raise MemoryUnavailable("no memory for a file in memory", path=path) from None
 

@@ -21,6 +21,10 @@ WATCHED = {
     "safetensors._safetensors_rust": "safetensors_",
     "onnx": "onnx_",
     "torch.serialization": "torch_",
+    "ai_edge_litert.interpreter": "litert_",
+    "ncnn.ncnn": "ncnn_",
+    "cv2": "cv2_",
+    "openvino._ov_api": "openvino_",
 }
 """Module that is waited for -> the module beside this one that patches it."""
 

@@ -1,0 +1,45 @@
+"""``openvino.Core`` under the hook."""
+
+from __future__ import annotations
+
+import functools
+from contextlib import AbstractContextManager
+from types import ModuleType
+from typing import Any
+
+from modelseal.frameworks import openvino as adapter
+from modelseal.runtime.hook.passing import is_ours
+
+
+def patch(module: ModuleType) -> None:
+    """``read_model`` and ``compile_model`` open sealed models; the rest passes untouched."""
+    core = module.Core
+    if hasattr(core.read_model, "_modelseal"):
+        return
+    plain_read, plain_compile = core.read_model, core.compile_model
+
+    @functools.wraps(plain_read)
+    def read_model(self: Any, model: Any, weights: Any = None, config: Any = None) -> Any:
+        return adapter.read(self, plain_read, _resolve, model, weights, config)
+
+    @functools.wraps(plain_compile)
+    def compile_model(
+        self: Any, model: Any, device_name: Any = None, config: Any = None, **more: Any
+    ) -> Any:
+        if is_ours(model):
+            model = read_model(self, model, more.pop("weights", None))
+        if adapter.is_sealed(model):
+            adapter.refuse_caches(self, config, None)
+        return plain_compile(self, model, device_name, config, **more)
+
+    for method in (read_model, compile_model):
+        setattr(method, "_modelseal", True)  # noqa: B010 - functions have no such attribute
+    core.read_model, core.compile_model = read_model, compile_model
+
+
+def _resolve(model: object, weights: object) -> AbstractContextManager[adapter.Source] | None:
+    if not is_ours(model):
+        return None
+    from modelseal.runtime.openvino import source
+
+    return source(model, weights)
