@@ -14,6 +14,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from modelseal.audit import EventKind
 from modelseal.container import SectionInfo
 from modelseal.crypto.hpke import KemPublicKey
 from modelseal.errors import InternalError, InvalidBytes, NotFound
@@ -22,6 +23,7 @@ from modelseal.license import lease_keys
 from modelseal.license.claims import BundleRef, SealedKeys
 from modelseal.license.decide import granted
 from modelseal.license.facts import EntitlementFact
+from modelseal.server.services import recorder
 from modelseal.server.services.context import Context
 from modelseal.server.services.models import Models
 from modelseal.server.store import models as store
@@ -141,7 +143,19 @@ class Grants:
             )
             digest = hashlib.sha256(data).hexdigest()
             store.put_bundle(tx, digest, binding.license, binding.device, ends_at, data)
+            self._record_bundle(tx, binding, digest, len(keys))
         raw = bytes.fromhex(digest)
         carried = {(raw, lease_keys.BUNDLE_SECTION): bundle_key}
         sealed = lease_keys.seal(carried, to, binding)
         return Granted([sealed], BundleRef(digest=b64u(raw)), files)
+
+    def _record_bundle(
+        self, tx: Connection, binding: lease_keys.Binding, digest: str, keys: int
+    ) -> None:
+        now = self._context.now()
+        recorder.record(
+            tx, recorder.fresh(self._context, now), EventKind.BUNDLE_STORED, at=now,
+            actor=f"device:{binding.device}",
+            subjects={"license": binding.license, "device": binding.device},
+            params={"digest": digest, "keys": keys, "lease": binding.lease},
+        )  # fmt: skip

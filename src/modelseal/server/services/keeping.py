@@ -62,16 +62,16 @@ class Keeping:
         """
         actor.need(Right.TRUST)
         context, now = self._context, self._context.now()
-        trust, made = context.trust, []
+        trust, offered = context.trust, []
         for use in dict.fromkeys(uses):
-            made += self._make(use, trust, now)
-        if made:
+            offered += self._make(use, trust, now)
+        if offered:
             known = recorder.fresh(context, now)
 
             def act(tx: Connection) -> None:
                 recorder.record(
                     tx, known, EventKind.KEY_ROTATED, at=now, actor=actor.name, subjects={},
-                    params={"step": "made", "kids": made},
+                    params={"step": "made", "kids": offered},
                 )  # fmt: skip
 
             context.store.write(act)
@@ -112,22 +112,24 @@ class Keeping:
         )
 
     def _make(self, use: str, trust: Trust, now: datetime) -> list[str]:
-        """The ids of the keys that had to be made."""
+        """The ids of the keys that wait to be listed; those of a call that failed are taken again.
+
+        A key lies in a file before its event is written, so each call records all that wait.
+        """
         mine = [entry for entry in self._entries() if entry.use == use]
         listed = _in_force(trust, use)
         last = max((_number(entry.set) for entry in mine if entry.kid in listed), default=0)
         waiting = [entry for entry in mine if _number(entry.set) > last]
         name = waiting[-1].set if waiting else f"{use}-{last + 1}"
-        there = {entry.alg for entry in waiting if entry.set == name}
+        there = {entry.alg: entry.kid for entry in waiting if entry.set == name}
         # Whole seconds: the moment travels as a NumericDate.
         start = from_numeric(to_numeric(now - CLOCK_MARGIN))
-        made = []
         for alg in _algorithms(trust, use, now):
             if alg not in there:
                 key = KemPrivateKey.generate() if alg == SUITE else SigningKey.generate(alg)
                 self._context.online.add(use, key, not_before=start, set_name=name)
-                made.append(key.kid)
-        return made
+                there[alg] = key.kid
+        return list(there.values())
 
 
 def _in_force(trust: Trust, use: str) -> frozenset[str]:

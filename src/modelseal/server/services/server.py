@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from sqlalchemy import Connection
+
+from modelseal.audit import EventKind
 from modelseal.keys import Ask, KeyRing, OnlineKeys
 from modelseal.server.services import config as configs
-from modelseal.server.services import granting, licensing, tokens, trials, trusted
+from modelseal.server.services import granting, licensing, recorder, tokens, trials, trusted
 from modelseal.server.services.about import About
 from modelseal.server.services.blobs import Blobs
 from modelseal.server.services.calls import DeviceCalls
@@ -126,7 +129,7 @@ def open_server(
         random=random,
     )
     try:
-        store.write(trusted.seed, pinned)
+        store.write(_found, context)
         for name in _SECRETS:
             context.secret(name)
         context.blobs.sweep(context.now() - timedelta(days=1))
@@ -134,6 +137,17 @@ def open_server(
         store.close()
         raise
     return _assemble(context)
+
+
+def _found(tx: Connection, context: Context) -> None:
+    """A new store holds the pinned trust, and its log begins with that."""
+    pinned, now = context.trusted.pinned, context.now()
+    if trusted.seed(tx, pinned):
+        recorder.record(
+            tx, recorder.fresh(context, now), EventKind.SERVER_INITIALISED, at=now,
+            actor="system", subjects={},
+            params={"product": pinned.product, "server": pinned.server_id},
+        )  # fmt: skip
 
 
 def _assemble(context: Context) -> Server:

@@ -83,10 +83,10 @@ def list_digest(keys_role: bytes) -> str:
     return str(signed["targets"][KEYS_TARGET]["hashes"]["sha256"])
 
 
-def seed(tx: Connection, pinned: Trust) -> None:
-    """A new store holds the roles of ``trust.json``; one that holds roles is left as it is."""
+def seed(tx: Connection, pinned: Trust) -> bool:
+    """A new store holds the roles of ``trust.json``; False for one that holds roles already."""
     if tuf.newest(tx, "root") is not None:
-        return
+        return False
     value = json.loads(pinned.raw)
     put(tx, "root", pinned.root_bytes)
     put(tx, "targets", strict_json.encode(value["keys"]["targets"]))
@@ -94,6 +94,7 @@ def seed(tx: Connection, pinned: Trust) -> None:
     content = strict_json.encode(value["keys"]["list"])
     tuf.put_file(tx, hashlib.sha256(content).hexdigest(), content)
     token_store.bump(tx, COUNTER)
+    return True
 
 
 def put(tx: Connection, role: str, data: bytes) -> bool:
