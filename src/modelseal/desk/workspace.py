@@ -36,7 +36,7 @@ from modelseal.errors import (
     StateDamaged,
     WorkspaceMissing,
 )
-from modelseal.keys import OnlineKeys, files
+from modelseal.keys import KeyRing, OnlineKeys, files
 from modelseal.keys.folder import SECRET_ALG, KeyEntry, KeyFolder
 from modelseal.keys.provider import Ask, KeyProvider
 from modelseal.trust import Trust
@@ -127,10 +127,19 @@ class Workspace:
         """The key URI of the server's key-encryption key."""
         return self._server_settings()["kek"]
 
+    @property
+    def kek_old(self) -> list[str]:
+        """Key URIs from which an unfinished rotation has not taken over everything yet."""
+        path = self.server / "server.toml"
+        found = read_toml(path).get("kek_old", [])
+        if not isinstance(found, list) or not all(isinstance(uri, str) for uri in found):
+            raise ConfigInvalid("kek_old is a list of key URIs", path=str(path))
+        return found
+
     @cached_property
-    def server_provider(self) -> KeyProvider:
-        """The provider of the server's key-encryption key."""
-        return keys.open_provider(self.kek_uri, ask=self.ask, base=self.server)
+    def server_provider(self) -> KeyRing:
+        """The server's key-encryption key, and beside it those from which it takes over."""
+        return KeyRing(lambda: [self.kek_uri, *self.kek_old], ask=self.ask, base=self.server)
 
     @cached_property
     def online_keys(self) -> OnlineKeys:
@@ -167,9 +176,22 @@ class Workspace:
         self.close()
 
     def desk_signers(self, use: str, at: datetime) -> list[SigningKey]:
-        """The desk's signing keys for ``use`` (root, targets, keys, publisher), newest set."""
-        found = self.desk_keys.newest_set(use, at)
+        """The desk's signing keys for ``use`` (root, targets, keys, publisher).
+
+        What the trust names decides: a key that was made and is not announced yet signs nothing.
+        """
+        if use == trusts.Use.PUBLISHER:
+            held = self.desk_keys.kids(use)
+            kids = [key.kid for key in self.trust.signing_set(trusts.Use.PUBLISHER, held, at)]
+        else:
+            kids = list(self.trust.role_kids(use))
+        found = self.desk_keys.keys_of(use, kids)
         return [key for key in found if isinstance(key, SigningKey)]
+
+    def use_trust(self, trust: Trust) -> None:
+        """From now on ``trust`` (verified) is the product's: ``trust.json`` holds it."""
+        files.replace(self.home / staging.MARKER, trust.raw, mode=0o644)
+        self.__dict__["trust"] = trust
 
     def recovery_key(self, at: datetime) -> KemPrivateKey:
         """The key to which every sealed file's recovery entry is sealed."""
@@ -267,12 +289,17 @@ def read_document(path: Path) -> bytes:
     return data
 
 
-def read_settings(path: Path, names: Sequence[str]) -> dict[str, str]:
-    """The texts ``names`` of a TOML file; ``ConfigInvalid`` when one is missing or no text."""
+def read_toml(path: Path) -> dict[str, Any]:
+    """The TOML file at ``path``; ``ConfigInvalid`` when it is none."""
     try:
-        values: dict[str, Any] = tomllib.loads(read_document(path).decode("utf-8"))
+        return tomllib.loads(read_document(path).decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigInvalid(str(error)[:200], path=str(path)) from None
+
+
+def read_settings(path: Path, names: Sequence[str]) -> dict[str, str]:
+    """The texts ``names`` of a TOML file; ``ConfigInvalid`` when one is missing or no text."""
+    values = read_toml(path)
     for name in names:
         if not isinstance(values.get(name), str):
             raise ConfigInvalid(f"{name} is missing or no text", path=str(path))

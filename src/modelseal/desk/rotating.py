@@ -1,0 +1,310 @@
+"""Other keys in place of the ones in force. Each call can be repeated after a crash anywhere.
+
+A new key is listed beside the old one first; then the server signs with it; then the old one gets
+its end: the moment at which the last thing ends that it signed (``docs/adr/0046``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from modelseal.admin import AdminApi, ServerKey, ServerKeys
+from modelseal.crypto import hpke
+from modelseal.crypto.hpke import KemPrivateKey
+from modelseal.crypto.signing import SigningKey
+from modelseal.desk import lock, trusting
+from modelseal.desk.founding import CLOCK_MARGIN
+from modelseal.desk.trusting import Change
+from modelseal.desk.workspace import Workspace
+from modelseal.errors import CatalogInvalid, Conflict, Misuse, NotFound
+from modelseal.keys.folder import PrivateKey
+from modelseal.trust import TrustedKey, Use, keylist
+from modelseal.trust.writing import RoleKeys
+from modelseal.types import check_aware, from_numeric, to_numeric
+
+SIGNING = (Use.LICENSE, Use.LEASE, Use.STATUS, Use.CHECKPOINT)
+ROTATABLE = (*SIGNING, Use.SEALING, Use.PUBLISHER)
+DESK_ROLES = ("root", "targets", "keys")
+SERVER_ROLES = ("snapshot", "timestamp")
+_NUMBER = re.compile(r".*-([0-9]{1,9})")
+
+
+class RotatedKey(msgspec.Struct, frozen=True):
+    """A key: ``new``, ``ending`` (at ``not_after``, None for as long as it is listed), ``gone``."""
+
+    use: str
+    alg: str
+    kid: str
+    state: str
+    not_after: datetime | None = None
+
+
+class Rotated(msgspec.Struct, frozen=True):
+    """What is in force now. ``resumed``: an interrupted rotation was ended, none begun."""
+
+    keys: list[RotatedKey]
+    root_version: int
+    keys_version: int
+    resumed: bool
+
+
+class CatalogSigned(msgspec.Struct, frozen=True):
+    """The documents that were signed anew (root, targets, keys); none when none was due."""
+
+    signed: list[str]
+    root_version: int
+    keys_version: int
+
+
+def rotate(
+    workspace: Workspace,
+    api: AdminApi,
+    uses: Iterable[Use] = SIGNING,
+    *,
+    at_once: bool = False,
+    now: datetime | None = None,
+) -> Rotated:
+    """New keys for ``uses``; the old ones end when the last thing ends that they signed.
+
+    ``at_once`` ends them now: what they signed counts no longer for whoever hears of it. A
+    publisher key has no end: models that it signed go on to open until ``retire``. Leases and
+    loads go on.
+    Raises ``Misuse``, the errors of ``trust.update``, and ``Unavailable``.
+    """
+    at = check_aware(now or datetime.now(UTC))
+    wanted = list(dict.fromkeys(uses))
+    if not wanted or not set(wanted) <= set(ROTATABLE):
+        raise Misuse(f"--key is one of {', '.join(ROTATABLE)}")
+    with lock.exclusive(workspace.desk / "tuf"):
+        before = {key.kid for key in workspace.trust.key_list.keys}
+        behind = trusting.catch_up(workspace, api)
+        pending = [use for use in wanted if not _is_half_done(workspace, use)]
+        if behind and Use.PUBLISHER in pending:
+            heard = {key.kid for key in workspace.trust.keys(Use.PUBLISHER)} - before
+            pending = [use for use in pending if use is not Use.PUBLISHER or not heard]
+        if pending:
+            added = _listed_next(workspace, api, pending, at)
+            keys = (*workspace.trust.key_list.keys, *added)
+            trusting.advance(workspace, api, Change(keys=keys), at)
+        _end_old(workspace, api, wanted, at_once=at_once, at=at)
+    return _rotated(workspace, wanted, before, resumed=len(pending) < len(wanted))
+
+
+def rotate_root(workspace: Workspace, api: AdminApi, *, now: datetime | None = None) -> Rotated:
+    """Root N + 1 with new keys for all four roles and the key list, signed by N and by itself.
+
+    Apps follow the chain from the root they were shipped with at their next contact.
+    """
+    at = check_aware(now or datetime.now(UTC))
+    with lock.exclusive(workspace.desk / "tuf"):
+        before = workspace.trust.root_version
+        trusting.catch_up(workspace, api)
+        resumed = workspace.trust.root_version > before
+        if not resumed:
+            made = api.make_keys(SERVER_ROLES)
+            fresh = {use: _own_next(workspace, use, ("Ed25519",), at)[0] for use in DESK_ROLES}
+            signers = {use: key for use, key in fresh.items() if isinstance(key, SigningKey)}
+            roles = {use: RoleKeys([key.jwk]) for use, key in signers.items()}
+            for use in SERVER_ROLES:
+                roles[use] = RoleKeys([key.jwk for key in _waiting(made, use)])
+            trusting.advance(workspace, api, Change(roles=roles, signers=signers), at)
+    named = [(use, kid) for use in (*DESK_ROLES, *SERVER_ROLES)
+             for kid in workspace.trust.role_kids(use)]  # fmt: skip
+    return Rotated(
+        keys=[RotatedKey(use, "Ed25519", kid, "new") for use, kid in named],
+        root_version=workspace.trust.root_version,
+        keys_version=workspace.trust.keys_version,
+        resumed=resumed,
+    )
+
+
+def rotate_recovery(workspace: Workspace, *, now: datetime | None = None) -> Rotated:
+    """Models sealed from now on can be recovered with a new key; older ones with the old one."""
+    at = check_aware(now or datetime.now(UTC))
+    with lock.exclusive(workspace.desk / "tuf"):
+        mine = [entry for entry in workspace.desk_keys.entries() if entry.use == "recovery"]
+        last = max((_number(entry.set) for entry in mine), default=0)
+        key = KemPrivateKey.generate()
+        start = max([at, *(entry.not_before + timedelta(seconds=1) for entry in mine)])
+        workspace.desk_keys.add_key(
+            "recovery", key, not_before=start, set_name=f"recovery-{last + 1}"
+        )
+    made = [RotatedKey("recovery", hpke.SUITE, key.kid, "new")]
+    trust = workspace.trust
+    return Rotated(made, trust.root_version, trust.keys_version, resumed=False)
+
+
+def retire(
+    workspace: Workspace, api: AdminApi, which: str, *, now: datetime | None = None
+) -> Rotated:
+    """The listed key whose id begins with ``which`` ends now, with its whole set.
+
+    A publisher key is taken off the list: models that only it signed open no longer, wherever the
+    new list was heard. Raises ``NotFound``, and ``Conflict`` for the last key of its use.
+    """
+    at = check_aware(now or datetime.now(UTC))
+    with lock.exclusive(workspace.desk / "tuf"):
+        trusting.catch_up(workspace, api)
+        listed = workspace.trust.key_list.keys
+        found = {(key.use, key.set) for key in listed if key.kid.startswith(which)}
+        if len(found) != 1 or len(which) < 8:
+            raise NotFound("name one listed key by at least 8 characters of its id", id=which)
+        ((use, name),) = found
+        others = {k.set for k in listed if k.use == use and k.set != name and k.valid_at(at)}
+        if use not in ROTATABLE or not others:
+            raise Conflict("the last key of its use cannot be retired; rotate it first")
+        gone = [key for key in listed if (key.use, key.set) == (use, name)]
+        if use is Use.PUBLISHER:
+            keys = tuple(key for key in listed if key not in gone)
+        else:
+            keys = tuple(_ended(key, at) if key in gone else key for key in listed)
+        trusting.advance(workspace, api, Change(keys=keys), at)
+    trust = workspace.trust
+    shown = [RotatedKey(k.use, k.alg, k.kid, "gone") for k in gone]
+    return Rotated(shown, trust.root_version, trust.keys_version, resumed=False)
+
+
+def sign_catalog(
+    workspace: Workspace,
+    api: AdminApi,
+    *,
+    everything: bool = False,
+    now: datetime | None = None,
+) -> CatalogSigned:
+    """The signed documents live half their life and more; ``everything`` signs all of them anew.
+
+    Root, targets and the key list are the desk's; the server signs snapshot and timestamp itself.
+    """
+    at = check_aware(now or datetime.now(UTC))
+    with lock.exclusive(workspace.desk / "tuf"):
+        trusting.catch_up(workspace, api)
+        signed = trusting.advance(workspace, api, Change(renew=everything), at)
+    trust = workspace.trust
+    return CatalogSigned(signed, trust.root_version, trust.keys_version)
+
+
+def _is_half_done(workspace: Workspace, use: Use) -> bool:
+    """True when a new set is listed and the old one has no end yet: a rotation stopped between."""
+    return use is not Use.PUBLISHER and len(_open_sets(workspace, use)) > 1
+
+
+def _open_sets(workspace: Workspace, use: Use) -> list[str]:
+    """The sets of ``use`` without an end, in the order of the list."""
+    open_ended = (key.set for key in workspace.trust.keys(use) if key.not_after is None)
+    return list(dict.fromkeys(open_ended))
+
+
+def _listed_next(
+    workspace: Workspace, api: AdminApi, uses: Sequence[Use], at: datetime
+) -> list[TrustedKey]:
+    """The list entries of fresh keys for ``uses``, whose private halves are kept already."""
+    added = []
+    online = [use for use in uses if use is not Use.PUBLISHER]
+    made = api.make_keys([use.value for use in online]) if online else None
+    for use in online:
+        for key in _waiting(made, use.value) if made is not None else []:
+            found = TrustedKey(use, key.alg, key.kid, key.jwk, key.not_before, None, key.set)
+            added.append(found)
+    if Use.PUBLISHER in uses:
+        held = workspace.desk_keys.kids("publisher")
+        current = workspace.trust.signing_set(Use.PUBLISHER, held, at)
+        algorithms = tuple(key.alg for key in current)
+        for own, name, start in _own_set(workspace, "publisher", algorithms, at):
+            if isinstance(own, SigningKey):
+                added.append(
+                    keylist.trusted(Use.PUBLISHER, own.verify_key(), name, not_before=start)
+                )
+    return added
+
+
+def _waiting(made: ServerKeys, use: str) -> list[ServerKey]:
+    """The set that the server just made, or had waiting."""
+    found = [key for key in made.keys if key.use == use and not key.listed]
+    if not found:
+        raise CatalogInvalid(f"the server made no {use} key")
+    name = max((key.set for key in found), key=_number)
+    return [key for key in found if key.set == name]
+
+
+def _own_next(
+    workspace: Workspace, use: str, algorithms: Sequence[str], at: datetime
+) -> list[PrivateKey]:
+    return [key for key, _name, _start in _own_set(workspace, use, algorithms, at)]
+
+
+def _own_set(
+    workspace: Workspace, use: str, algorithms: Sequence[str], at: datetime
+) -> list[tuple[PrivateKey, str, datetime]]:
+    """A set of the desk's that nothing names yet: the one a crash left, else a fresh one."""
+    if use == "publisher":
+        named = {key.kid for key in workspace.trust.keys(Use.PUBLISHER)}
+    else:
+        named = set(workspace.trust.role_kids(use))
+    mine = [entry for entry in workspace.desk_keys.entries() if entry.use == use]
+    last = max((_number(entry.set) for entry in mine if entry.kid in named), default=0)
+    name = f"{use}-{last + 1}"
+    waiting = {entry.alg: entry for entry in mine if entry.set == name}
+    start = from_numeric(to_numeric(at - CLOCK_MARGIN))
+    found: list[tuple[PrivateKey, str, datetime]] = []
+    for alg in algorithms:
+        entry = waiting.get(alg)
+        if entry is not None:
+            found.append((workspace.desk_keys.open_key(entry), name, entry.not_before))
+            continue
+        key = SigningKey.generate(alg)
+        workspace.desk_keys.add_key(use, key, not_before=start, set_name=name)
+        found.append((key, name, start))
+    return found
+
+
+def _end_old(
+    workspace: Workspace, api: AdminApi, uses: Sequence[Use], *, at_once: bool, at: datetime
+) -> None:
+    """Every set of ``uses`` but the newest has its end."""
+    known = api.server_keys()
+    ends = {
+        Use.LICENSE: known.leases_end_at,
+        Use.LEASE: known.leases_end_at,
+        Use.STATUS: known.lists_end_at,
+    }
+    keys = list(workspace.trust.key_list.keys)
+    newest = {key.use: key.set for key in keys}
+    for place, key in enumerate(keys):
+        if key.use not in uses or key.use is Use.PUBLISHER or key.set == newest[key.use]:
+            continue
+        if at_once and key.valid_at(known.at):
+            keys[place] = _ended(key, known.at)
+        elif key.not_after is None:
+            keys[place] = _ended(key, ends.get(key.use, known.at))
+    if tuple(keys) != workspace.trust.key_list.keys:
+        trusting.advance(workspace, api, Change(keys=tuple(keys)), at)
+
+
+def _ended(key: TrustedKey, end: datetime) -> TrustedKey:
+    """``key`` with its end at ``end``, in whole seconds and never before that moment."""
+    seconds = from_numeric(to_numeric(end))
+    later = seconds if seconds >= end else seconds + timedelta(seconds=1)
+    return replace(key, not_after=later)
+
+
+def _rotated(
+    workspace: Workspace, uses: Sequence[Use], before: set[str], *, resumed: bool
+) -> Rotated:
+    trust = workspace.trust
+    shown = []
+    for use in uses:
+        for key in trust.keys(use):
+            state = "new" if key.kid not in before else "ending"
+            if state == "new" or key.not_after is not None or use is Use.PUBLISHER:
+                shown.append(RotatedKey(use.value, key.alg, key.kid, state, key.not_after))
+    return Rotated(shown, trust.root_version, trust.keys_version, resumed=resumed)
+
+
+def _number(name: str) -> int:
+    found = _NUMBER.fullmatch(name)
+    return int(found[1]) if found else 0
