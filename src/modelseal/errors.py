@@ -85,6 +85,10 @@ class InternalError(ModelsealError): code = "internal_error"; exit_code = 1
 # -- Misuse: the caller asked for something that makes no sense (exit 2) --------------------
 class Misuse(ModelsealError): code = "misuse"; exit_code = 2
 class LicenseKeyMistyped(Misuse): code = "license_key_mistyped"
+class CodeMistyped(Misuse): code = "code_mistyped"
+class PartsMissing(Misuse): code = "parts_missing"
+class PartForeign(Misuse): code = "part_foreign"
+class NoNextLease(Misuse): code = "no_next_lease"
 class ConfigInvalid(Misuse): code = "config_invalid"
 class ClientAmbiguous(Misuse): code = "client_ambiguous"
 class ClientClosed(Misuse): code = "client_closed"
@@ -169,6 +173,11 @@ class AuditBroken(InvalidBytes): code = "audit_broken"
 class StateDamaged(InvalidBytes): code = "state_damaged"
 class BackupInvalid(InvalidBytes): code = "backup_invalid"
 class AnswerInvalid(InvalidBytes): code = "answer_invalid"
+class ResponseMalformed(InvalidBytes): code = "response_malformed"  # of an air gap
+class ResponseReplayed(InvalidBytes): code = "response_replayed"
+class ResponseForeign(InvalidBytes): code = "response_foreign"
+class CodeUnknown(InvalidBytes): code = "code_unknown"
+class PartDamaged(InvalidBytes): code = "part_damaged"
 class EvidenceInvalid(InvalidBytes): code = "evidence_invalid"
 
 # -- Unavailable: could not be done now, nothing was decided (exit 5) ------------------------

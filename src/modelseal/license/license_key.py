@@ -7,29 +7,22 @@ its place, so that a typing error is found, and its group named, without asking 
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
 
 from modelseal.crypto import hpke
 from modelseal.crypto.hpke import KemOpener, KemPublicKey
 from modelseal.errors import LicenseKeyMistyped, Misuse, SealedKeyInvalid
-from modelseal.ids import CROCKFORD, Random
+from modelseal.ids import Random
 from modelseal.license.claims import SealedText
+from modelseal.license.typed import MAX_TYPED, Form, Mistyped
 from modelseal.strict_json import JsonInvalid, b64u, unb64u
 
 PREFIX = "MS"
 RAW_BYTES = 10
 GROUPS = 4
 DATA_SYMBOLS = 4
-MAX_TYPED = 128
 LABEL = "license-key"
-
-_SYMBOLS = GROUPS * (DATA_SYMBOLS + 1)
-_VALUES = {symbol: value for value, symbol in enumerate(CROCKFORD)} | {"O": 0, "I": 1, "L": 1}
-_FIELD = 0b100101  # x^5 + x^2 + 1, primitive over GF(2)
-_SEPARATORS = frozenset(
-    "-_.: \t\r\n\u00a0\u00ad\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u200b\ufeff"
-)
+_FORM = Form(GROUPS, DATA_SYMBOLS, PREFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +54,7 @@ def format_key(raw: bytes) -> str:
     """The one canonical text of ten bytes."""
     if len(raw) != RAW_BYTES:
         raise Misuse(f"a license key has {RAW_BYTES} bytes")
-    number = int.from_bytes(raw, "big")
-    groups = []
-    for place in range(GROUPS):
-        chunk = number >> 20 * (GROUPS - 1 - place) & 0xFFFFF
-        values = [chunk >> 5 * (DATA_SYMBOLS - 1 - i) & 31 for i in range(DATA_SYMBOLS)]
-        values.append(_check_value(values, place))
-        groups.append("".join(CROCKFORD[value] for value in values))
-    return "-".join((PREFIX, *groups))
+    return _FORM.write(int.from_bytes(raw, "big"))
 
 
 def parse(text: str) -> bytes:
@@ -78,16 +64,14 @@ def parse(text: str) -> bytes:
     ``I`` and ``L`` for ``1``, a missing ``MS``. Raises ``LicenseKeyMistyped``; ``group`` in its
     params is the first wrong group (1 to 4), absent when the length is wrong.
     """
-    values = _symbols(text)
-    number = 0
-    for place in range(GROUPS):
-        group = values[place * 5 : place * 5 + 5]
-        data = [value for value in group if value is not None][:DATA_SYMBOLS]
-        if None in group or _check_value(data, place) != group[DATA_SYMBOLS]:
-            raise LicenseKeyMistyped(f"group {place + 1} is mistyped", group=place + 1)
-        for value in data:
-            number = number << 5 | value
-    return number.to_bytes(RAW_BYTES, "big")
+    try:
+        return _FORM.read(text).to_bytes(RAW_BYTES, "big")
+    except Mistyped as error:
+        if error.group is not None:
+            said = f"group {error.group} is mistyped"
+            raise LicenseKeyMistyped(said, group=error.group) from None
+        said = f"a license key has {_FORM.symbols} symbols after {PREFIX}"
+        raise LicenseKeyMistyped(f"{said}, and at most {MAX_TYPED} characters") from None
 
 
 def seal(text: str, sealing_key: KemPublicKey, binding: KeyBinding) -> SealedText:
@@ -110,28 +94,3 @@ def open_key(sealed: SealedText, opener: KemOpener, binding: KeyBinding) -> byte
     if len(raw) != RAW_BYTES:
         raise SealedKeyInvalid("no license key inside")
     return raw
-
-
-def _symbols(text: str) -> list[int | None]:
-    """Twenty values, None where the character is no symbol."""
-    if not isinstance(text, str) or len(text) > MAX_TYPED:
-        raise LicenseKeyMistyped(f"a license key is a text of at most {MAX_TYPED} characters")
-    plain = unicodedata.normalize("NFKC", text).upper()
-    symbols = "".join(char for char in plain if char not in _SEPARATORS)
-    if len(symbols) == _SYMBOLS + len(PREFIX) and symbols.startswith(PREFIX):
-        symbols = symbols[len(PREFIX) :]
-    if len(symbols) != _SYMBOLS:
-        raise LicenseKeyMistyped(f"a license key has {_SYMBOLS} symbols after {PREFIX}")
-    return [_VALUES.get(symbol) for symbol in symbols]
-
-
-def _check_value(data: list[int], place: int) -> int:
-    """Over GF(32), with a = x: a^1 d1 + a^2 d2 + a^3 d3 + a^4 d4 + (place + 1)."""
-    total = place + 1
-    for power, value in enumerate(data, start=1):
-        for _ in range(power):
-            value <<= 1
-            if value & 32:
-                value ^= _FIELD
-        total ^= value
-    return total

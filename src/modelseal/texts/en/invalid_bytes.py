@@ -178,6 +178,32 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "It echoes another request or belongs to another device; it was not accepted.",
         "Try again; if it stays so, tell your vendor.",
     ),
+    "response_malformed": (
+        "This is no response that can be imported[: {detail}].",
+        "It is cut off, altered, or made by another version of modelseal; nothing changed.",
+        "Copy the file again from where `modelseal lease respond` wrote it.",
+    ),
+    "response_replayed": (
+        "The response was used before, or answers an older request.",
+        "This device waits for no such answer[: {detail}]; nothing changed.",
+        "Run `modelseal lease show`; where the lease is old, make a new request with `modelseal"
+        " lease request`.",
+    ),
+    "response_foreign": (
+        "The response is for another device.",
+        "It answers a request that another device signed; nothing changed.",
+        "Import it on the device that made the request.",
+    ),
+    "code_unknown": (
+        "The code opens nothing on this device.",
+        "It is well typed, but belongs to another device or to an older response[: {detail}].",
+        "Compare the device id with your vendor, and import the newest response first.",
+    ),
+    "part_damaged": (
+        "A code was not read rightly[; line {line}].",
+        "[It is {detail}. ]Nothing was used.",
+        "Scan[ number {number}] again.",
+    ),
     "evidence_invalid": (
         "The evidence is not genuine[: {detail}].",
         "A signature or a certificate in it does not hold.",

@@ -22,6 +22,30 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         " MS-XXXXX-XXXXX-XXXXX-XXXXX; this one was not sent anywhere.",
         "Compare[ group {group} of] the key with your purchase confirmation and type it again.",
     ),
+    "code_mistyped": (
+        "The code is mistyped[ in group {group}].",
+        "[The check symbol of group {group} does not match. ]A code has the form"
+        " XXXX-XXXX-XXXX-XXXX-XXXX-XXXX-XXXX; this one was not used.",
+        "Ask to have[ group {group} of] the code read out again, then type it again.",
+    ),
+    "parts_missing": (
+        "Some of the {count} codes are missing[: {missing}].",
+        "Every code of the set is needed; the order does not matter and repetitions do no harm.",
+        "Scan the missing ones too, then try again with all of them.",
+    ),
+    "part_foreign": (
+        "The codes are of two sets[; line {line} is of {set}].",
+        "[The first one was of the set {wanted}. ]Each request and each response is a set of its"
+        " own.",
+        "Take out the codes of the other set and try again.",
+    ),
+    "no_next_lease": (
+        "There is no lease to read out a code for[: {detail}].",
+        "[The device: {device}. ]Leases are made ahead for a request with --next, follow the"
+        " answer to it, and end with it when the license or its plan changes.",
+        "Answer a new request of the device: `modelseal lease request --next K` there, `modelseal"
+        " lease respond` here.",
+    ),
     "config_invalid": (
         "The configuration cannot be used[: {detail}].",
         "[It is said in {path}. ]A value is missing, unknown or has the wrong form.",

@@ -177,6 +177,31 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "它回应的是另一个请求或另一台设备，未被接受。",
         "请重试；若仍如此请告知供应商。",
     ),
+    "response_malformed": (
+        "这不是可以导入的答复[：{detail}]。",
+        "文件不完整、被改动，或由其他版本的 modelseal 生成；没有任何更改。",
+        "请从 `modelseal lease respond` 写出的位置重新复制文件。",
+    ),
+    "response_replayed": (
+        "该答复已被使用过，或回应的是较早的请求。",
+        "此设备没有在等待这样的答复[：{detail}]；没有任何更改。",
+        "请运行 `modelseal lease show`；若租约已旧，请用 `modelseal lease request` 重新请求。",
+    ),
+    "response_foreign": (
+        "该答复属于另一台设备。",
+        "它回应的是另一台设备签名的请求；没有任何更改。",
+        "请在提出请求的设备上导入。",
+    ),
+    "code_unknown": (
+        "该代码在此设备上打不开任何内容。",
+        "输入无误，但它属于另一台设备或较早的答复[：{detail}]。",
+        "请与供应商核对设备编号，并先导入最新的答复。",
+    ),
+    "part_damaged": (
+        "有一个二维码未正确读取[；第 {line} 行]。",
+        "[原因：{detail}。]没有使用任何内容。",
+        "请重新扫描[第 {number} 个]。",
+    ),
     "evidence_invalid": (
         "证据不真实[：{detail}]。",
         "其中某个签名或证书不成立。",

@@ -22,6 +22,29 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         " MS-XXXXX-XXXXX-XXXXX-XXXXX；这一个没有发送到任何地方。",
         "请对照购买凭证重新输入[第 {group} 组]。",
     ),
+    "code_mistyped": (
+        "代码输入有误[（第 {group} 组）]。",
+        "[第 {group} 组的校验符不匹配。]代码的格式为"
+        " XXXX-XXXX-XXXX-XXXX-XXXX-XXXX-XXXX；这一个没有被使用。",
+        "请对方再读一遍[第 {group} 组]，然后重新输入。",
+    ),
+    "parts_missing": (
+        "{count} 个二维码不完整[，缺少：{missing}]。",
+        "同一组的每一个都需要；顺序不限，重复无妨。",
+        "请补扫缺少的，然后带上全部重试。",
+    ),
+    "part_foreign": (
+        "二维码来自两组[；第 {line} 行属于 {set}]。",
+        "[第一个属于 {wanted}。]每个请求和每个答复各自为一组。",
+        "请去掉另一组的二维码后重试。",
+    ),
+    "no_next_lease": (
+        "没有可以读出代码的租约[：{detail}]。",
+        "[设备：{device}。]预备租约随带 --next 的请求生成，接在其答复之后；"
+        "许可证或方案更改后即失效。",
+        "请答复该设备的新请求：在设备上运行 `modelseal lease request --next K`，在此运行"
+        " `modelseal lease respond`。",
+    ),
     "config_invalid": (
         "配置无法使用[：{detail}]。",
         "[见 {path}。]某个值缺失、未知或格式错误。",
