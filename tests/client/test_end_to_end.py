@@ -628,6 +628,46 @@ def _at_once(shop, state, what, key, count=3):
     return [json.loads(child.communicate(timeout=60)[0]) for child in children]
 
 
+@pytest.mark.parametrize(
+    ("plan", "acts"),
+    [("trial", ["renew"]), ("online", ["release"]), ("online", ["renew", "release"]),
+     ("online", ["release", "renew"]), ("trial", ["return"])],
+)  # fmt: skip
+def test_a_denial_that_was_lost_and_is_no_longer_true_makes_no_fork(shop, make, plan, acts):
+    """Suspended, the refusal lost on the way, resumed: the same question brings the lease."""
+    from modelseal.client.transport import HttpTransport
+
+    class Losing(HttpTransport):
+        lose = False
+
+        def exchange(self, method, path, **more):
+            answer = super().exchange(method, path, **more)
+            if Losing.lose and method in ("PUT", "POST"):
+                raise ServerUnreachable("the reply was lost")
+            return answer
+
+    key, license_id = shop.issue(plan)
+    traits = computer("loser")
+    client = make(ports=Ports(traits=lambda: traits, environ={}, transport=Losing))
+    client.activate(key)
+    does = {
+        "renew": client.renew,
+        "release": lambda: client.keys_for(shop.swap, [0]),
+        "return": client.deactivate,
+    }
+    shop.server.admin.suspend_license(license_id, "unpaid")
+    Losing.lose = True
+    for act in acts:
+        with pytest.raises(ServerUnreachable):
+            does[act]()
+    Losing.lose = False
+    shop.server.admin.resume_license(license_id)
+    if acts == ["return"]:
+        client.activate(key)
+    assert client.renew().state == "ACTIVE"
+    assert _opens(client, shop.swap)
+
+
 def test_processes_that_activate_and_renew_at_once_take_turns(shop, make, tmp_path):
     key, license_id = shop.issue()
     activated = _at_once(shop, tmp_path / "shared", "activate", key)

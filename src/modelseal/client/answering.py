@@ -11,7 +11,7 @@ from modelseal.client.core import Core
 from modelseal.client.identity import Identity
 from modelseal.client.leasekey import LeaseKeys
 from modelseal.client.record import refusal_of
-from modelseal.errors import AnswerInvalid, ModelsealError
+from modelseal.errors import AnswerInvalid, DiskFull, ModelsealError, StorageFailed
 from modelseal.license import lease as leases
 from modelseal.license.claims import DenialClaims, LeaseClaims, LicenseClaims, RequestClaims
 from modelseal.types import LeaseState, to_numeric
@@ -85,8 +85,24 @@ def accept_denial(
     The refusal of an activation (``first``) tells nothing about a lease that may be there, so it
     ends the question only; in a chain not even that, for a renewal may be unanswered under it.
     """
+    error = asking.error_of(denied.claims)
+    try:
+        _store_denial(core, identity, keys, denied, error, first=first)
+    except (DiskFull, StorageFailed) as failed:  # the question is asked, and refused, again
+        core.journal.write("denial_not_stored", durable=True, code=failed.code)
+    return error
+
+
+def _store_denial(
+    core: Core,
+    identity: Identity,
+    keys: LeaseKeys,
+    denied: Denied,
+    error: ModelsealError,
+    *,
+    first: bool,
+) -> None:
     claims = denied.claims
-    error = asking.error_of(claims)
     if first or not _counts(core, claims):
         kept = keys.pending if first and core.held(tolerant=True).seq > 0 else None
         core.store.write_lease_keys(identity, LeaseKeys(keys.current, kept))
@@ -98,7 +114,6 @@ def accept_denial(
         last_refusal=refusal_of(error, to_numeric(core.ports.now())),
         last_contact=to_numeric(core.ports.now()),
     )
-    return error
 
 
 def _counts(core: Core, claims: DenialClaims) -> bool:

@@ -8,6 +8,8 @@ use.
 from __future__ import annotations
 
 import contextlib
+import shutil
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +20,7 @@ import msgspec
 
 from modelseal import trust as trusts
 from modelseal.client import answers
-from modelseal.client.folder import FOLDER_MODE, translate
+from modelseal.client.folder import FOLDER_MODE, Folder, translate
 from modelseal.client.transport import Answer, Transport
 from modelseal.errors import (
     CatalogInvalid,
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
 _PAGE_BYTES = 65536
 _ROOTS = "root_history"
+_TARGETS = "targets"
+_MAX_FILE_BYTES = 8 << 20
 _MAX_ROOTS = 1024
 
 
@@ -118,6 +122,7 @@ def refresh(
     caller holds a lock; ``folder`` keeps the metadata for the next time.
     """
     with _translated(folder):
+        drop_odd_files(folder)
         updater = _updater(folder, trust, transport, server)
         updater.refresh()
         newer = _newer_trust(folder, updater, trust, now)
@@ -127,19 +132,44 @@ def refresh(
 def stored(folder: Path, trust: Trust) -> Catalog | None:
     """What the last ``refresh`` found, without asking anybody; None when there was none."""
     try:
-        return Catalog(_models((folder / "targets.json").read_bytes(), trust.product), trust)
-    except (OSError, ModelsealError):
+        targets = Folder(folder).read("targets.json", _MAX_FILE_BYTES)
+        return None if targets is None else Catalog(_models(targets, trust.product), trust)
+    except ModelsealError:
         return None
 
 
 def roots_after(folder: Path, version: int) -> list[bytes]:
     """The stored TUF roots that follow root ``version`` up to the newest that python-tuf trusts."""
     try:
-        newest = int(msgspec.json.decode((folder / "root.json").read_bytes())["signed"]["version"])
+        root = Folder(folder).read("root.json", _MAX_FILE_BYTES) or b""
+        newest = int(msgspec.json.decode(root)["signed"]["version"])
         numbers = range(version + 1, min(newest, version + _MAX_ROOTS) + 1)
-        return [(folder / _ROOTS / f"{number}.root.json").read_bytes() for number in numbers]
-    except (OSError, ValueError, LookupError, TypeError):
+        history = Folder(folder / _ROOTS)
+        found = [history.read(f"{number}.root.json", _MAX_FILE_BYTES) for number in numbers]
+    except (ModelsealError, ValueError, LookupError, TypeError):
         return []
+    return [] if None in found else [data for data in found if data is not None]
+
+
+def drop_odd_files(folder: Path) -> None:
+    """What is neither a file nor one of the two folders python-tuf keeps here is gone.
+
+    A pipe would keep it waiting, a folder would fail it; all of it can be fetched again.
+    """
+    for path in folder.iterdir():
+        wanted = stat.S_ISDIR if path.name in (_ROOTS, _TARGETS) else stat.S_ISREG
+        try:
+            fits = wanted(path.stat().st_mode)
+        except OSError:
+            fits = False
+        if not fits and path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif not fits:
+            path.unlink()
+        elif path.name in (_ROOTS, _TARGETS):
+            for inner in path.iterdir():
+                if not inner.is_file():
+                    shutil.rmtree(inner) if inner.is_dir() else inner.unlink()
 
 
 def _updater(folder: Path, trust: Trust, transport: Transport, server: str) -> Updater:
@@ -150,7 +180,7 @@ def _updater(folder: Path, trust: Trust, transport: Transport, server: str) -> U
         def _fetch(self, url: str) -> Iterator[bytes]:
             return _fetch(transport, url, server)
 
-    targets = folder / "targets"
+    targets = folder / _TARGETS
     targets.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     base = f"{server}/v1/catalog"
     return Updater(
@@ -193,7 +223,7 @@ def _newer_trust(folder: Path, updater: Updater, trust: Trust, now: datetime) ->
     info = updater.get_targetinfo("keys")
     if info is None:
         raise CatalogInvalid("the catalog lists no keys")
-    path = folder / "targets" / "keys"
+    path = folder / _TARGETS / "keys"
     if updater.find_cached_target(info, str(path)) is None:
         updater.download_target(info, str(path))
     return trusts.update(

@@ -126,7 +126,7 @@ class Core:
     def use_trust(self, trust: Trust) -> None:
         """From now on ``trust`` counts; it is stored. Under the lock."""
         with self._guard:
-            if trust.raw != (self.store.trust() or b""):
+            if trust.raw != self._stored_bytes():
                 self.store.write_trust(trust.raw)
             self._trust = trust
 
@@ -136,11 +136,13 @@ class Core:
             self._trust = None
 
     def _load_trust(self) -> Trust:
-        stored, pinned = self.store.trust(), self.settings.pinned
+        pinned = self.settings.pinned
         if pinned is None:
+            stored = self.store.trust()
             if stored is None:
                 raise ConfigInvalid(NO_TRUST)
             return self._stored_trust(stored)
+        stored = self._stored_bytes()
         if stored is None or stored == pinned.raw:
             return pinned
         if self._of_another_product(stored, pinned):
@@ -155,6 +157,14 @@ class Core:
         except InvalidBytes as error:
             self.journal.write("trust_ignored", code=error.code, detail=error.detail)
             return pinned
+
+    def _stored_bytes(self) -> bytes | None:
+        """The stored trust, None also where something else has its name."""
+        try:
+            return self.store.trust()
+        except StateDamaged:
+            self.journal.write("state_damaged", file="trust.json")
+            return None
 
     def _stored_trust(self, stored: bytes) -> Trust:
         path = str(self.store.path / "trust.json")

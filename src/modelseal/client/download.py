@@ -183,7 +183,9 @@ def _telling(problems: Sequence[ModelsealError]) -> ModelsealError:
 @contextlib.contextmanager
 def _opened(part: Path) -> Iterator[BinaryIO]:
     """The temporary file, open and ours alone; ``StateBusy`` while another process fetches it."""
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    flags = os.O_RDWR | os.O_CREAT
+    for name in ("O_CLOEXEC", "O_BINARY", "O_NOFOLLOW"):
+        flags |= getattr(os, name, 0)
     handle = os.open(part, flags, 0o644)
     with os.fdopen(handle, "r+b", buffering=0) as file:
         if os.name == "posix" and not (lock.try_lock(handle) and _is_named(handle, part)):

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 from pathlib import Path
 
 from modelseal.errors import (
@@ -26,6 +27,11 @@ FILE_MODE = 0o600
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _TEMPORARY = ".new-"
+_DAMAGED = ".damaged-"
+_NO_FILE = frozenset({errno.ELOOP, errno.ENXIO})
+_PLAIN_OPEN = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+"""A pipe where a file belongs must not keep anybody waiting."""
 
 
 def translate(error: OSError, path: Path, *, writing: bool) -> ModelsealError:
@@ -37,6 +43,18 @@ def translate(error: OSError, path: Path, *, writing: bool) -> ModelsealError:
         kind = StateNotWritable if writing else StateNotReadable
         return kind(said, path=str(path), owner=_owner(path))
     return StorageFailed(f"{said} ({path.name})", path=str(path))
+
+
+def open_file(path: Path) -> int:
+    """A descriptor for reading the file at ``path``; ``IsADirectoryError`` or ``OSError`` (ENXIO)
+    for what is no file, at once also for a pipe."""
+    handle = os.open(path, os.O_RDONLY | _PLAIN_OPEN | _NO_WAIT)
+    mode = os.fstat(handle).st_mode
+    if stat.S_ISREG(mode):
+        return handle
+    os.close(handle)
+    number = errno.EISDIR if stat.S_ISDIR(mode) else errno.ENXIO
+    raise OSError(number, os.strerror(number), str(path))
 
 
 class Folder:
@@ -74,13 +92,15 @@ class Folder:
         """
         path = self.path / name
         try:
-            with path.open("rb") as file:
+            with os.fdopen(open_file(path), "rb") as file:
                 data = file.read(max_bytes + 1)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except IsADirectoryError:
             raise StateDamaged("a folder where a file belongs", path=str(path)) from None
         except OSError as error:
+            if error.errno in _NO_FILE:
+                raise StateDamaged("not a file", path=str(path)) from None
             raise translate(error, path, writing=False) from None
         if len(data) > max_bytes:
             raise StateDamaged(f"longer than {max_bytes} bytes", path=str(path))
@@ -94,6 +114,7 @@ class Folder:
         temporary = self.path / f"{_TEMPORARY}{secrets.token_hex(8)}"
         try:
             self._write_through(temporary, data)
+            self._make_way(name)
             temporary.replace(self.path / name)
             self._sync()
         except OSError as error:
@@ -104,6 +125,7 @@ class Folder:
     def remove(self, name: str) -> None:
         """There is no ``name`` any more; absent before is fine."""
         try:
+            self._make_way(name)
             (self.path / name).unlink(missing_ok=True)
             self._sync()
         except FileNotFoundError:
@@ -124,11 +146,14 @@ class Folder:
         return True
 
     def append(self, name: str, line: bytes, *, durable: bool = False) -> None:
-        """``line`` stands at the end of ``name``; on the disk already when ``durable``."""
+        """``line`` stands at the end of ``name``; on the disk already when ``durable``.
+
+        Raises ``StateDamaged`` for a pipe, a folder or a link in its place, and as ``write`` does.
+        """
         path = self.path / name
         try:
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
-            handle = os.open(path, flags, FILE_MODE)
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | _PLAIN_OPEN | _NO_WAIT
+            handle = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), FILE_MODE)
             try:
                 if os.write(handle, line) != len(line):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -137,7 +162,13 @@ class Folder:
             finally:
                 os.close(handle)
         except OSError as error:
+            if error.errno in _NO_FILE or error.errno == errno.EISDIR:
+                raise StateDamaged("not a file", path=str(path)) from None
             raise translate(error, path, writing=True) from None
+
+    def has(self, name: str) -> bool:
+        """Whether anything has the name ``name``, a file or not."""
+        return os.path.lexists(self.path / name)
 
     def size(self, name: str) -> int:
         """Size of ``name`` in bytes, 0 when it is not there or may not be seen."""
@@ -152,9 +183,14 @@ class Folder:
             for path in self.path.glob(f"{_TEMPORARY}*"):
                 path.unlink(missing_ok=True)
 
+    def _make_way(self, name: str) -> None:
+        """A folder that has the name of a file is kept under another one."""
+        path = self.path / name
+        if path.is_dir() and not path.is_symlink():
+            path.replace(self.path / f"{name}{_DAMAGED}{secrets.token_hex(4)}")
+
     def _write_through(self, path: Path, data: bytes) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
-        handle = os.open(path, flags | getattr(os, "O_BINARY", 0), FILE_MODE)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _PLAIN_OPEN, FILE_MODE)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from modelseal.client.folder import Folder
-from modelseal.errors import ModelsealError
+from modelseal.errors import ModelsealError, StateDamaged
 
 FILE_NAME = "journal"
 OLD_NAME = "journal.1"
@@ -38,14 +38,18 @@ class Journal:
         with contextlib.suppress(ModelsealError):
             if self._folder.size(FILE_NAME) + len(line) > MAX_BYTES:
                 self._turn()
-            self._folder.append(FILE_NAME, line, durable=durable)
+            try:
+                self._folder.append(FILE_NAME, line, durable=durable)
+            except StateDamaged:
+                self._folder.remove(FILE_NAME)
+                self._folder.append(FILE_NAME, line, durable=durable)
 
     def read(self, limit: int = 1000) -> list[dict[str, Any]]:
         """The newest ``limit`` entries, oldest first; a line torn by a crash is left out."""
         entries: list[dict[str, Any]] = []
         for name in (OLD_NAME, FILE_NAME):
-            data = self._folder.read(name, 2 * MAX_BYTES) or b""
-            entries.extend(_entries(data))
+            with contextlib.suppress(StateDamaged):
+                entries.extend(_entries(self._folder.read(name, 2 * MAX_BYTES) or b""))
         return entries[-limit:]
 
     def _turn(self) -> None:

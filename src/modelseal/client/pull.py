@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path, PurePosixPath
 
 from modelseal import container
@@ -9,7 +11,7 @@ from modelseal.client import download, keys, renewal, trusting, verified
 from modelseal.client.catalog import Catalog, CatalogModel
 from modelseal.client.core import Core, Held
 from modelseal.client.filesource import FileSource
-from modelseal.client.folder import translate
+from modelseal.client.folder import open_file, translate
 from modelseal.client.identity import Identity
 from modelseal.client.partial import Expected
 from modelseal.client.pulled import Progress, Pulled, PulledModel
@@ -120,7 +122,7 @@ def safe_name(name: str) -> Path:
 def _is_present(core: Core, me: Identity, target: Path, expected: Expected) -> bool:
     """Whether ``target`` is the expected file, wholly verified now or by a record that holds."""
     try:
-        with target.open("rb") as file:
+        with os.fdopen(open_file(target), "rb") as file:
             if not container.is_sealed(file.read(len(container.MAGIC))):
                 raise OutputExists("a file that is not sealed has this name", path=str(target))
             source = FileSource(file)
@@ -146,6 +148,10 @@ def _is_present(core: Core, me: Identity, target: Path, expected: Expected) -> b
     except IsADirectoryError:
         raise OutputExists("a folder has this name", path=str(target)) from None
     except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ELOOP):
+            raise OutputExists(
+                "something that is no file has this name", path=str(target)
+            ) from None
         raise translate(error, target, writing=False) from None
 
 

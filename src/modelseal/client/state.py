@@ -23,7 +23,7 @@ from modelseal.client.leasekey import LeaseKeys
 from modelseal.client.lock import exclusive
 from modelseal.client.ports import Ports
 from modelseal.client.record import Record
-from modelseal.errors import ModelsealError, StateDamaged
+from modelseal.errors import DiskFull, ModelsealError, StateDamaged
 
 LICENSE = "license.jwt"
 LEASE = "lease.jwt"
@@ -153,7 +153,7 @@ class StateStore:
         current = keys.current if keys.pending is None else keys.pending.secret()
         new = LeaseKeys(current, None)
         self.write_lease_keys(identity, new)
-        if self.folder.size(DENIAL):
+        if self.folder.has(DENIAL):
             self.folder.remove(DENIAL)
         return new
 
@@ -162,9 +162,16 @@ class StateStore:
     ) -> LeaseKeys:
         """The denial is stored, the question answered, and the lease's keys erased if it says so.
 
-        Order: denial first, so that a crash in between is finished at the next start.
+        Order: denial first, so that a crash in between is finished at the next start. On a full
+        disk the lease goes first, which makes room and ends it in any case.
         """
-        self.folder.write(DENIAL, denial.encode("utf-8"))
+        try:
+            self.folder.write(DENIAL, denial.encode("utf-8"))
+        except DiskFull:
+            if erase:
+                self.folder.remove(LEASE)
+                self.folder.remove(BUNDLE)
+            self.folder.write(DENIAL, denial.encode("utf-8"))
         new = LeaseKeys(None if erase else keys.current, None)
         self.write_lease_keys(identity, new)
         if erase:
