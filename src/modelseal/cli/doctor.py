@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
-import platform
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -65,6 +62,10 @@ def _guard(what: str, look: Callable[[], list[Finding]]) -> list[Finding]:
 
 
 def _installation() -> Iterator[Finding]:
+    import importlib.metadata
+    import importlib.util
+    import platform
+
     version = importlib.metadata.version("modelseal")
     python = platform.python_version()
     yield Finding("modelseal", "ok", f"{version} on Python {python}, {sys.platform}")

@@ -23,6 +23,7 @@ from modelseal.errors import (
     ModelsealError,
     NotActivated,
     StateDamaged,
+    TokenAudience,
     UnknownProduct,
 )
 from modelseal.license import license_key
@@ -140,6 +141,8 @@ def lookup(core: Core, key: str) -> LicenseInfo:
         found = asking.send(core, me, asked, "POST", "/v1/licenses:lookup")
     except Denied as denied:
         raise asking.error_of(denied.claims) from None
+    except TokenAudience as error:
+        raise _unknown_product(core, error) from None
     try:
         return msgspec.convert(found, LicenseInfo, strict=True)
     except msgspec.ValidationError as error:
@@ -170,6 +173,8 @@ def _ask(
         error = answering.accept_denial(core, question.identity, question.keys, denied, first=True)
         core.store.put_back()
         raise error from None
+    except TokenAudience as error:
+        raise _unknown_product(core, error) from None
     _tell(progress, 2)
     lease = answering.accept(
         core, question, asked, found, license_needed=True,
@@ -225,6 +230,11 @@ def _check_product(core: Core) -> None:
         raise UnknownProduct("the trust is another product's", product=named)
     if not core.server:
         raise ConfigInvalid(NO_SERVER)
+
+
+def _unknown_product(core: Core, error: TokenAudience) -> UnknownProduct:
+    """The server says that the question was meant for another one: ours is not its product."""
+    return UnknownProduct(error.detail, reference=error.reference, product=core.trust.product)
 
 
 def _tell(progress: Progress | None, step: int) -> None:

@@ -19,7 +19,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     "unknown_product": (
         "The server does not know this product[: {product}].",
         "The app and the server belong to different publishers or products.",
-        "Check `product` and `server` in modelseal.toml.",
+        "Check server and trust: --server and --trust, or those in modelseal.toml.",
     ),
     "license_not_yet_valid": (
         "The license is not valid yet[; it starts at {starts_at}].",

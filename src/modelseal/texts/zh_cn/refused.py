@@ -19,7 +19,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     "unknown_product": (
         "服务器不认识此产品[：{product}]。",
         "应用与服务器属于不同的发布者或产品。",
-        "请检查 modelseal.toml 中的 `product` 和 `server`。",
+        "请检查服务器与信任文件：--server 和 --trust，或 modelseal.toml 中的设置。",
     ),
     "license_not_yet_valid": (
         "许可证尚未生效[；开始时间 {starts_at}]。",
