@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TypeVar
 
 from modelseal.client import catalog as catalogs
@@ -11,6 +12,7 @@ from modelseal.client.folder import FOLDER_MODE, translate
 from modelseal.client.lock import exclusive
 from modelseal.client.state import CATALOG
 from modelseal.errors import ModelsealError, TokenKeyUnknown
+from modelseal.license import tokens
 
 T = TypeVar("T")
 LOCK_SECONDS = 60.0
@@ -43,14 +45,22 @@ def refresh(core: Core) -> Catalog:
 def read_token(core: Core, token: str, cls: type[T]) -> T:
     """The verified claims of a token that the server just sent.
 
-    A key that is not known yet may have been rotated in: the catalog is asked once.
+    A key that is not known yet may have been rotated in: the catalog is asked once. One that has
+    ended signs no answer any more, whatever the time in it.
     """
+    with contextlib.suppress(TokenKeyUnknown):
+        return _read(core, token, cls)
+    core.forget_trust()  # another process may have carried it forward
     try:
-        return core.read_token(token, cls)
+        return _read(core, token, cls)
     except TokenKeyUnknown as unknown:
         try:
             refresh(core)
         except ModelsealError as error:
             core.journal.write("catalog_not_read", code=error.code, detail=error.detail)
             raise unknown from None
-        return core.read_token(token, cls)
+        return _read(core, token, cls)
+
+
+def _read(core: Core, token: str, cls: type[T]) -> T:
+    return tokens.read(token, cls, core.trust, now=core.ports.now())  # type: ignore[type-var]

@@ -102,12 +102,21 @@ def sign(claims: Claims, signers: Sequence[Signer]) -> str:
     return token
 
 
-def read(token: str | bytes, cls: type[C], trust: TrustView, *, max_bytes: int | None = None) -> C:
+def read(
+    token: str | bytes,
+    cls: type[C],
+    trust: TrustView,
+    *,
+    max_bytes: int | None = None,
+    now: datetime | None = None,
+) -> C:
     """The claims of a token that the pinned server signed.
 
     In this order: size, strict form, closed header, ``typ``, ``iat``, the keys that the trust
-    lists for this use at ``iat``, algorithm, every signature, schema, ``iss``, ``aud`` and
-    ``product``. Raises the error of the first that fails, all ``InvalidBytes``.
+    lists for this use at ``iat``, algorithm, every signature, schema, an end within the keys'
+    validity, ``iss``, ``aud`` and ``product``. ``now`` is for an answer that was just received: its
+    keys must not have ended by then. Raises the error of the first that fails, all
+    ``InvalidBytes``.
     """
     if not hasattr(cls, "USE"):
         raise Misuse("a server signs no token of this kind")
@@ -115,10 +124,15 @@ def read(token: str | bytes, cls: type[C], trust: TrustView, *, max_bytes: int |
     if parsed.typ != cls.TYP:
         raise TokenType(f"a {parsed.typ[:32]!r} where a {cls.TYP!r} is wanted", wanted=cls.TYP)
     issued_at = _issued_at(parsed)
-    keys = trust.verify_keys(cls.USE, parsed.signatures[0].kid, issued_at)
-    _verify(parsed, keys)
+    kid = parsed.signatures[0].kid
+    _verify(parsed, trust.verify_keys(cls.USE, kid, issued_at))
     claims: C = _convert(parsed.payload, cls)
     _check(claims)
+    # A retired key could still write an old ``iat``; it can sign nothing that outlives it.
+    if not isinstance(claims, (LicenseClaims, DenialClaims)):
+        trust.verify_keys(cls.USE, kid, from_numeric(claims.exp - 1))
+    if now is not None:
+        trust.verify_keys(cls.USE, kid, max(issued_at, now))
     if claims.iss != trust.server_id:
         raise TokenIssuer("signed by another server")
     if not isinstance(claims, StatusListClaims) and (claims.aud, claims.product) != (

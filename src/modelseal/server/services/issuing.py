@@ -155,7 +155,8 @@ class Issuing:
         known_bundle: str | None,
     ) -> Answer:
         context = self._context
-        signers = context.signers("lease", now)
+        # A lost reply is signed by keys that were valid at the time it names.
+        signers = context.signers("lease", from_numeric(draft.iat), tx)
         granted = Granted([], None, [])
         if draft.enforcement == "software":
             facts = _facts(draft.ent)
@@ -167,7 +168,8 @@ class Issuing:
         claims = msgspec.structs.replace(draft, keys=granted.keys, bundle=granted.bundle)
         license_token = None
         if license_claims is not None:
-            license_token = tokens.sign(license_claims, context.signers("license", now))
+            by = context.signers("license", from_numeric(license_claims.iat), tx)
+            license_token = tokens.sign(license_claims, by)
         kept = {
             "lease": plain(msgspec.structs.replace(claims, keys=[])),
             "license": None if license_claims is None else plain(license_claims),

@@ -18,11 +18,13 @@ from modelseal.server.services.context import Context
 from modelseal.server.services.denials import Refusal
 from modelseal.server.services.forks import Place
 from modelseal.server.services.issuing import NEVER_AGAIN_SECONDS, Issuing, Terms
+from modelseal.server.services.keeping import CLOCK_MARGIN
 from modelseal.server.store import devices as device_store
 from modelseal.server.store import licenses as license_store
 from modelseal.server.store import models as model_store
 from modelseal.server.store.engine import Again
 from modelseal.server.store.rows import DeviceRow
+from modelseal.trust import Use
 
 
 class Renewed(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -108,7 +110,7 @@ class Renewal:
         context, now = self._context, facts.now
         known = recorder.fresh(context, now)
         bound = not facts.device.unbound
-        wanted = _wants_license(claims, device, terms, now)
+        wanted = _wants_license(claims, device, terms, now) or self._is_by_an_old_key(tx, device)
         answer = self._issuing.lease(
             tx, terms, device, now, seq=device.seq + 1, nonce=claims.nonce,
             kem=intake.kem_key(claims), prev=claims.prev, bound=bound, with_license=wanted,
@@ -150,6 +152,12 @@ class Renewal:
                 params={"spent": seating.REBIND, "traits": list(here.moved)},
             )  # fmt: skip
         return Renewed(lease=answer.lease, event_id=known.event_id, license=answer.license)
+
+    def _is_by_an_old_key(self, tx: Connection, device: DeviceRow) -> bool:
+        """True when the device's license token was signed before the key that signs now."""
+        listed = self._context.trusted.within(tx).keys(Use.LICENSE)
+        made_at = max(key.not_before for key in listed) + CLOCK_MARGIN
+        return device.license_iat is not None and device.license_iat < made_at
 
     def _again(
         self, tx: Connection, claims: RequestClaims, device: DeviceRow, terms: Terms, now: datetime
