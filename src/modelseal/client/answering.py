@@ -43,7 +43,8 @@ def accept(
         license_id=claims.lic,
         seq=claims.seq,
         prev=claims.jti,
-        server=core.server,
+        code_from=None,
+        server=core.known_server or "",
         product=claims.product,
         copyable=question.identity.copyable,
         last_contact=to_numeric(core.ports.now()),
@@ -109,7 +110,9 @@ def _store_denial(
     else:
         core.run_keys.wipe()
         core.store.accept_denial(identity, keys, denial=denied.token, erase=claims.erase)
-        core.note(device_id=claims.sub, seq=claims.seq, prev=claims.jti, heard_at=None)
+        core.note(
+            device_id=claims.sub, seq=claims.seq, prev=claims.jti, heard_at=None, code_from=None
+        )
     core.note(
         last_refusal=refusal_of(error, to_numeric(core.ports.now())),
         last_contact=to_numeric(core.ports.now()),

@@ -84,7 +84,7 @@ def prepare(core: Core, identity: Identity, held: Held, op: str, *parts: str) ->
     ask = identity.keyed_hash(op, *parts)
     pending = keys.pending
     repeat = (
-        pending is not None and pending.seq == held.seq and (pending.ask == ask or held.seq > 0)
+        pending is not None and _stands(pending, held, op) and (pending.ask == ask or held.seq > 0)
     )
     if pending is None or not repeat:
         pending = Pending(
@@ -95,9 +95,20 @@ def prepare(core: Core, identity: Identity, held: Held, op: str, *parts: str) ->
             prev=held.prev,
             ask=ask,
         )
-        keys = LeaseKeys(keys.current, pending)
+        keys = LeaseKeys(keys.current, pending, keys.coming)
         core.store.write_lease_keys(identity, keys)
     return Question(identity, held, keys, pending)
+
+
+def _stands(pending: Pending, held: Held, op: str) -> bool:
+    """Whether the pending question may still be answered: none but leases under codes followed it.
+
+    After the seat was given back by a file, the license key begins anew.
+    """
+    record = held.record
+    if pending.op == "return" and op in _FIRST and record is not None and record.returned:
+        return False
+    return pending.seq in (held.seq, None if record is None else record.code_from)
 
 
 def stored_keys(core: Core, identity: Identity) -> LeaseKeys:
@@ -145,13 +156,24 @@ def claims(
         lic=_license(held),
         seq=held.seq,
         prev=held.prev,
-        kem=[] if kem is None else [_kem_key(kem)],
+        kem=[] if kem is None else [kem_key(kem)],
         traits=list(enrolment.digests),
         missing=list(enrolment.missing),
         memory=_memory(held),
         enforcement=["online", "software"],
         **more,
     )
+
+
+def claims_of(core: Core, question: Question, *, op: str, **more: Any) -> RequestClaims:
+    """The claims of a prepared question, which stands where the device was when it was made."""
+    pending = question.pending
+    asked = claims(
+        core, question.identity, question.held, op=op, nonce=pending.nonce, kem=pending.kem, **more
+    )
+    if pending.seq == asked.seq:
+        return asked
+    return msgspec.structs.replace(asked, seq=pending.seq, prev=pending.prev)
 
 
 def put(
@@ -169,10 +191,7 @@ def put(
     Raises ``Denied`` for a signed refusal of this question. Every other failure raises an error of
     ours and has changed nothing.
     """
-    pending = question.pending
-    asked = claims(
-        core, question.identity, question.held, op=op, nonce=pending.nonce, kem=pending.kem, **more
-    )
+    asked = claims_of(core, question, op=op, **more)
     try:
         return send(core, question.identity, asked, method, path, seconds=seconds), asked
     except StoreBehind:
@@ -267,5 +286,6 @@ def _memory(held: Held) -> Any:
     return "none" if note is None else note.protection
 
 
-def _kem_key(kem: bytes) -> KemKey:
+def kem_key(kem: bytes) -> KemKey:
+    """The public half of a KEM private key (96 bytes) as a request names it."""
     return KemKey(suite=hpke.SUITE, pub=KemPrivateKey(kem).jwk["pub"])

@@ -315,13 +315,22 @@ class Core:
 
     @property
     def server(self) -> str:
-        """The license server's URL: from the settings, else as noted at activation."""
+        """The license server's URL; ``ConfigInvalid`` where none was ever named."""
+        known = self.known_server
+        if not known:
+            raise ConfigInvalid(NO_SERVER)
+        return known
+
+    @property
+    def known_server(self) -> str | None:
+        """The license server's URL: from the settings, else as noted at activation.
+
+        None or empty on a device that was activated over an air gap without one.
+        """
         if self.settings.server is not None:
             return self.settings.server
         noted = self.store.read().record
-        if noted is None:
-            raise ConfigInvalid(NO_SERVER)
-        return noted.server
+        return None if noted is None else noted.server
 
     @property
     def transport(self) -> Transport:
@@ -385,5 +394,5 @@ class Core:
         """``state.json`` with ``changes``; made when it is not there. Under the lock."""
         known = self.store.read(tolerant=True).record
         if known is None:
-            known = Record(product=self.trust.product, server=self.server)
+            known = Record(product=self.trust.product, server=self.known_server or "")
         return self.store.note(known, **changes)

@@ -11,20 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-from modelseal import cbor
-from modelseal.cbor import CborInvalid
+from modelseal.client.boxed import Kind
 from modelseal.errors import StateDamaged
 
 FILE_NAME = "lease.key"
 MAX_BYTES = 64 * 1024
 MAGIC = b"\x89MSK\r\n\x1a\n"
 VERSION = 1
-_NONCE_BYTES = 12
 _KEM_BYTES = 96
 _HASH_BYTES = 32
+_KIND = Kind(FILE_NAME, MAGIC, VERSION, MAX_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +53,21 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class LeaseKeys:
-    """The contents of ``lease.key``."""
+    """The contents of ``lease.key``.
+
+    ``coming`` stands there while a lease under a code replaces the current one: whichever of the
+    two is in ``lease.jwt`` opens.
+    """
 
     current: LeaseSecret | None = None
     pending: Pending | None = None
+    coming: LeaseSecret | None = None
 
     def for_nonce(self, nonce: str) -> LeaseSecret | None:
         """The secret of the lease that echoes ``nonce``: the current or just answered one."""
-        if self.current is not None and self.current.nonce == nonce:
-            return self.current
+        for known in (self.current, self.coming):
+            if known is not None and known.nonce == nonce:
+                return known
         if self.pending is not None and self.pending.nonce == nonce:
             return self.pending.secret()
         return None
@@ -76,35 +78,26 @@ def seal(
 ) -> bytes:
     """The file's bytes; ``device`` (the identity key's thumbprint) is bound to them."""
     current, pending = keys.current, keys.pending
-    value = {
+    value: dict[str, Any] = {
         "current": None if current is None else [current.nonce, current.kem],
         "pending": None
         if pending is None
         else [pending.op, pending.nonce, pending.kem, pending.seq, pending.prev, pending.ask],
     }
-    nonce = random(_NONCE_BYTES)
-    sealed = AESGCM(storage_key).encrypt(nonce, cbor.encode(value), _bound(device))
-    return MAGIC + bytes([VERSION]) + nonce + sealed
+    if keys.coming is not None:
+        value["coming"] = [keys.coming.nonce, keys.coming.kem]
+    return _KIND.seal(value, storage_key, device=device, random=random)
 
 
 def open_(data: bytes, storage_key: bytes, *, device: str, path: str = FILE_NAME) -> LeaseKeys:
     """The contents of ``data``; ``StateDamaged`` unless this device sealed exactly these bytes."""
-    head = len(MAGIC) + 1
-    if data[: len(MAGIC)] != MAGIC or len(data) < head + _NONCE_BYTES + 16:
-        raise StateDamaged("not a lease.key", path=path)
-    if data[len(MAGIC)] != VERSION:
-        raise StateDamaged("written by another version of modelseal", path=path)
-    nonce, sealed = data[head : head + _NONCE_BYTES], data[head + _NONCE_BYTES :]
+    value = _KIND.open_(data, storage_key, device=device, path=path)
     try:
-        plain = AESGCM(storage_key).decrypt(nonce, sealed, _bound(device))
-        value = cbor.decode(plain, max_bytes=MAX_BYTES)
-        return LeaseKeys(_current(value["current"]), _pending(value["pending"]))
-    except (InvalidTag, CborInvalid, KeyError, TypeError, ValueError):
+        return LeaseKeys(
+            _current(value["current"]), _pending(value["pending"]), _current(value.get("coming"))
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise StateDamaged("altered, or another device's", path=path) from None
-
-
-def _bound(device: str) -> bytes:
-    return cbor.encode(["modelseal", FILE_NAME, VERSION, device])
 
 
 def _current(value: Any) -> LeaseSecret | None:

@@ -63,7 +63,10 @@ class MemoryNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """The contents of ``state.json``."""
+    """The contents of ``state.json``.
+
+    ``code_from`` is the ``seq`` of the newest answer, when leases under codes have followed it.
+    """
 
     product: str
     server: str
@@ -73,6 +76,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     license_id: str | None = None
     seq: int = 0
     prev: str | None = None
+    code_from: int | None = None
     activated_by: str | None = None
     label: str | None = None
     returned: bool = False

@@ -19,7 +19,7 @@ import msgspec
 from modelseal.client import leasekey, record
 from modelseal.client.folder import Folder
 from modelseal.client.identity import Identity
-from modelseal.client.leasekey import LeaseKeys
+from modelseal.client.leasekey import LeaseKeys, LeaseSecret
 from modelseal.client.lock import exclusive
 from modelseal.client.ports import Ports
 from modelseal.client.record import Record
@@ -30,6 +30,7 @@ LEASE = "lease.jwt"
 DENIAL = "denial.jwt"
 DEVICE_KEY = "device.key"
 BUNDLE = "lease.bundle"
+NEXT = "next.key"
 TRUST = "trust.json"
 PREVIOUS = "previous"
 CATALOG = "catalog"
@@ -37,7 +38,7 @@ _TOKEN_BYTES = 16384
 _DEVICE_KEY_BYTES = 4 << 20
 _BUNDLE_BYTES = 1 << 20
 _TRUST_BYTES = 8 << 20
-_MOVED = (DEVICE_KEY, leasekey.FILE_NAME, LICENSE, LEASE, DENIAL, BUNDLE)
+_MOVED = (DEVICE_KEY, leasekey.FILE_NAME, LICENSE, LEASE, DENIAL, BUNDLE, NEXT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +176,21 @@ class StateStore:
         new = LeaseKeys(None if erase else keys.current, None)
         self.write_lease_keys(identity, new)
         if erase:
+            self.folder.remove(NEXT)
             self.folder.remove(BUNDLE)
             self.folder.remove(LEASE)
         return new
+
+    def accept_code(
+        self, identity: Identity, keys: LeaseKeys, secret: LeaseSecret, lease: str
+    ) -> None:
+        """A lease that was made ahead is the current one; a pending question stays as it was."""
+        coming = LeaseKeys(keys.current, keys.pending, secret)
+        self.write_lease_keys(identity, coming)
+        self.folder.write(LEASE, lease.encode("utf-8"))
+        self.write_lease_keys(identity, LeaseKeys(secret, keys.pending))
+        if self.folder.has(DENIAL):
+            self.folder.remove(DENIAL)
 
     def erase_keys(self, identity: Identity | None) -> None:
         """Nothing in the folder opens the current lease; a pending question is kept."""
@@ -190,7 +203,7 @@ class StateStore:
 
     def finish_erasing(self) -> None:
         """A denial that erases is carried out wholly, whatever crashed before."""
-        for name in (leasekey.FILE_NAME, BUNDLE, LEASE):
+        for name in (leasekey.FILE_NAME, NEXT, BUNDLE, LEASE):
             self.folder.remove(name)
 
     def set_aside(self) -> None:
@@ -229,7 +242,7 @@ class StateStore:
 
         The keys go first, so that a crash in between leaves nothing that opens a model.
         """
-        for name in (leasekey.FILE_NAME, BUNDLE, LEASE, LICENSE, DENIAL):
+        for name in (leasekey.FILE_NAME, NEXT, BUNDLE, LEASE, LICENSE, DENIAL):
             self.folder.remove(name)
 
     def forget(self) -> None:
