@@ -272,6 +272,8 @@ class RequestClaims(_Closed, frozen=True):
     vm: bool | None = None
     container: bool | None = None
     next_count: Annotated[int, Meta(ge=0, le=64)] = 0
+    trust_root: Count | None = None
+    trust_keys: Count | None = None
 
 
 class StatusListBody(_Closed, frozen=True):
