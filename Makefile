@@ -43,6 +43,8 @@ soak: $(STAMP)
 
 docs: $(STAMP)
 	$(BIN)/python tools/make_cli_reference.py
+	$(BIN)/python tools/make_token_tables.py
+	$(BIN)/python tools/make_protocol_tables.py
 
 # Needs uv; everything else needs pip alone.
 lock:

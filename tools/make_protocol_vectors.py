@@ -130,8 +130,11 @@ class Device:
 class Exchange:
     """The calls of one making, each with the stored one of the same name where there is one."""
 
-    def __init__(self, server: Server, keys: dict[str, Any], draws: Draws, stored: Any) -> None:
+    def __init__(
+        self, server: Server, keys: dict[str, Any], draws: Draws, stored: Any, clock: list[datetime]
+    ) -> None:
         self.now = START
+        self.clock = clock
         self.steps: list[dict[str, Any]] = []
         self._server, self._draws, self._stored = server, draws, stored
         self._sealing = KemPrivateKey(_raw(keys["server"]["sealing"]))
@@ -171,6 +174,7 @@ class Exchange:
             async with httpx.AsyncClient(transport=transport, base_url="https://server") as client:
                 return await client.request(method, path, headers=headers, content=body.encode())
 
+        self.clock[0] = self.now
         answer = anyio.run(call)
         shown = ("content-type", "cache-control", "retry-after")
         step = {
@@ -184,6 +188,7 @@ class Exchange:
             },
         }
         self.steps.append(step)
+        self.now += timedelta(seconds=1)
         return step
 
     def _settle(self, step: dict[str, Any], question: str) -> None:
@@ -194,7 +199,7 @@ class Exchange:
             claims = tokens.read(body[member], TOKENS[member], self._server.context.trust)
             if isinstance(claims, (LeaseClaims, ReleaseClaims)):
                 claims = self._with_stored_keys(step, member, claims, kem_of(question))
-                again = tokens.sign(claims, self._server.context.signers("lease", self.now))
+                again = tokens.sign(claims, self._server.context.signers("lease", self.clock[0]))
                 step["answer"]["body"] = step["answer"]["body"].replace(body[member], again)
             step["tokens"][member] = msgspec.to_builtins(claims)
 
@@ -234,11 +239,11 @@ def make() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "shop"
         passphrase = keys["backup_passphrase"]
-        backup.restore_backup(FOLDER / "workspace.backup", passphrase, home, now=START)
-        clock = [START]
+        backup.restore_backup(FOLDER / "workspace.backup", passphrase, home, now=START - DAY)
+        clock = [START - DAY]
         with open_server(home, now=lambda: clock[0], random=draws) as server:
             stored = {step["name"]: step for step in old["steps"]}
-            exchange = Exchange(server, keys, draws, stored)
+            exchange = Exchange(server, keys, draws, stored, clock)
             issued = dict(_setup(home, server, draws))
             for days in _live(exchange, LocalAdmin(server), keys, issued):
                 exchange.now = clock[0] = START + days * DAY
@@ -250,7 +255,7 @@ def _setup(home: Path, server: Server, draws: Draws) -> Iterator[tuple[str, str]
     admin = LocalAdmin(server)
     draws.start("publish")
     with workspaces.open(home) as desk:
-        publishing.publish(desk, admin, FOLDER / "swap.sealed", now=START)
+        publishing.publish(desk, admin, FOLDER / "swap.sealed", now=START - DAY)
     for name, enforcement in (("pro", "software"), ("kiosk", "online")):
         draws.start(f"license {name}")
         entitlements = [PlanEntitlement(id="face.swap")]

@@ -108,6 +108,11 @@ def _type(kind: Any) -> str:
         return _integer(kind)
     if isinstance(kind, inspect.StrType):
         return _text(kind)
+    if isinstance(kind, inspect.EnumType):
+        return " / ".join(f"`{member.value}`" for member in kind.cls)
+    simple = {inspect.DateTimeType: "time", inspect.BytesType: "base64", inspect.AnyType: "any"}
+    if type(kind) in simple:
+        return simple[type(kind)]
     raise TypeError(kind)
 
 
@@ -122,12 +127,15 @@ def _integer(kind: inspect.IntType) -> str:
 def _text(kind: inspect.StrType) -> str:
     if (kind.min_length, kind.max_length) == (43, 43):
         return "43 characters base64url"
-    pattern = f" like `{kind.pattern}`" if kind.pattern else ""
+    shown = (kind.pattern or "").replace("|", "\\|")
+    pattern = f" like `{shown}`" if shown else ""
     return f"text{_span(kind.min_length, kind.max_length)}{pattern}"
 
 
 def _range(kind: inspect.IntType | inspect.FloatType) -> str:
     low = f"above {kind.gt}" if kind.gt is not None else kind.ge
+    if kind.le is None:
+        return "" if low is None else f", from {low}"
     return "" if kind.ge is None and kind.gt is None else f", {low} to {kind.le}"
 
 

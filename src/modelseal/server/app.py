@@ -28,21 +28,21 @@ from modelseal.server.http import (
 from modelseal.server.services import Server
 
 TICK_SECONDS = 0.5
+PUBLISHER_CALLS = [*admin_licenses.HANDLERS, *admin_catalog.HANDLERS, *admin_keys.HANDLERS]
 _log = logging.getLogger("modelseal.server")
 
 
 def create_app(server: Server, *, ticking: bool = True) -> Litestar:
     """The application. ``ticking`` runs what is due by itself: the log's sequencer, the catalog."""
     public = [*device.routes(server), *files.routes(server), *wellknown.routes(server)]
-    closed = [*admin_licenses.HANDLERS, *admin_catalog.HANDLERS, *admin_keys.HANDLERS]
     publisher = Router(
         "/",
-        route_handlers=closed,
+        route_handlers=PUBLISHER_CALLS,
         guards=[work.administrators(server)],
         request_max_body_size=work.ADMIN_BODY_BYTES,
     )
     return Litestar(
-        route_handlers=[*public, *openapi.routes([*public, *closed]), publisher],
+        route_handlers=[*public, *openapi.routes([*public, *PUBLISHER_CALLS]), publisher],
         exception_handlers={
             Exception: problems.on_error,
             HTTPException: problems.on_error,
