@@ -26,17 +26,22 @@ demo: $(STAMP)
 
 test: $(STAMP) $(TORCH) lint
 	$(BIN)/python -m pytest
+	FACE_FUSION_MODELS=$(CURDIR)/.cache/face-fusion/models $(BIN)/python -m pytest $(SHOWN)
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy -p demo
+	cd $(SHOWN) && $(CURDIR)/$(BIN)/ruff check . && $(CURDIR)/$(BIN)/ruff format --check .
+	cd $(SHOWN) && $(CURDIR)/$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/make_cli_reference.py --check
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	cd $(SHOWN) && $(CURDIR)/$(BIN)/ruff check --fix . && $(CURDIR)/$(BIN)/ruff format .
 
 soak: $(STAMP)
 	$(BIN)/python -m pytest -m soak --override-ini addopts="--import-mode=importlib -ra"

@@ -33,7 +33,7 @@ def fake_modelseal(monkeypatch):
         return "a session"
 
     fake = SimpleNamespace(
-        Client=lambda: "a client",
+        Client=lambda app: "a client",
         use=lambda client: asked.append(("use", client)),
         onnx=SimpleNamespace(InferenceSession=session),
         asked=asked,
@@ -105,7 +105,7 @@ def test_a_refusal_keeps_its_reason_code_and_next_step(tmp_path, fake_modelseal)
 def test_a_client_that_cannot_start_is_a_refusal_too(tmp_path, fake_modelseal):
     """For example no modelseal.toml."""
 
-    def client():
+    def client(app):
         raise Refusal("There is no modelseal.toml.")
 
     fake_modelseal.Client = client

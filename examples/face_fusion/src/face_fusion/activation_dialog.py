@@ -40,7 +40,7 @@ from face_fusion.activation_page import (
     render,
 )
 from face_fusion.errors import FaceFusionError, ModelMissing
-from face_fusion.models import import_modelseal
+from face_fusion.models import make_client
 from face_fusion.refusals import told
 
 MAX_FORM_BYTES = 8192
@@ -313,8 +313,7 @@ def main(arguments: list[str] | None = None) -> int:
     app = parser.parse_args(arguments).app
     try:
         product, eula = read_app(app)
-        modelseal = import_modelseal()
-        client = modelseal.Client(app=app)
+        client = make_client(app)
     except FaceFusionError as error:
         print(f"face-fusion: {error}", file=sys.stderr)
         return error.exit_code

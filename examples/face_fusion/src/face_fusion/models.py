@@ -99,11 +99,9 @@ def _plain_session(path: str, threads: int) -> Session:
 
 def _protected_opener() -> Callable[[str, int], Session]:
     """Opens through modelseal's public API, with the client that modelseal.toml describes."""
+    client = make_client()
     modelseal = import_modelseal()
-    try:
-        modelseal.use(modelseal.Client())
-    except Exception as error:
-        raise _refused(error) or error from error
+    modelseal.use(client)
 
     def opened(path: str, threads: int) -> Session:
         session: Session = modelseal.onnx.InferenceSession(
@@ -112,6 +110,18 @@ def _protected_opener() -> Callable[[str, int], Session]:
         return session
 
     return opened
+
+
+def make_client(app: Path | None = None) -> Any:
+    """A modelseal.Client for the modelseal.toml in `app` (default: beside the program).
+
+    Raises ModelSealed if modelseal is not installed, ModelRefused with what modelseal says.
+    """
+    modelseal = import_modelseal()
+    try:
+        return modelseal.Client(app=app)
+    except Exception as error:
+        raise _refused(error) or error from error
 
 
 def import_modelseal() -> Any:
