@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
-from tests.server.world import START, Clock, Computer, Shop, denied, hardware
+from tests.server.world import START, Clock, Computer, Shop, denied, hardware, run_machine
 
 from modelseal import admin
-from modelseal.errors import ModelsealError, NotFound
+from modelseal.errors import ModelsealError, NotFound, Refused
 from modelseal.license.plans import Binding, LeaseTerms
+from modelseal.server.store.licenses import spent
 
 
 def test_no_free_seat_names_the_holders_by_label_and_last_contact(shop: Shop) -> None:
@@ -163,6 +163,48 @@ def test_a_floating_seat_is_free_when_its_lease_has_ended(shop: Shop) -> None:
     first.renew()
 
 
+def test_a_lapsed_floating_seat_is_taken_anew_and_not_kept(shop: Shop) -> None:
+    shop.plan("floating", floating=True, lease=LeaseTerms(max_seconds=3600))
+    issued = shop.license("floating", seats=2)
+    first, second = Computer(shop, "a"), Computer(shop, "b")
+    for device in (first, second):
+        device.activate(issued.license_key)
+    shop.clock.pass_(hours=2)
+    shop.admin.change_license(issued.license_id, admin.LicenseChange(seats=1))
+    second.activate(issued.license_key)
+    assert denied(lambda: first.activate(issued.license_key), shop)[0].code == "no_free_seat"
+    assert shop.admin.show_license(issued.license_id).seats_used == 1
+
+
+def test_replacing_a_device_whose_floating_seat_lapsed_takes_a_free_one(shop: Shop) -> None:
+    shop.plan("floating", floating=True, lease=LeaseTerms(max_seconds=3600))
+    issued = shop.license("floating", seats=2)
+    first, second = Computer(shop, "a"), Computer(shop, "b")
+    first.activate(issued.license_key)
+    shop.clock.pass_(hours=2)
+    second.activate(issued.license_key)
+    third = Computer(shop, "c")
+    third.activate(issued.license_key, replace=first.device_id)
+    assert shop.admin.show_device(first.device_id or "").state == "active"
+    assert shop.admin.show_license(issued.license_id).seats_used == 2
+
+
+def test_a_fork_on_a_lapsed_floating_seat_is_not_healed_for_nothing(shop: Shop) -> None:
+    terms = {"lease": LeaseTerms(max_seconds=3600), "binding": Binding(rebinds_per_90d=0)}
+    shop.plan("floating", floating=True, **terms)
+    issued = shop.license("floating", seats=1)
+    device, other = Computer(shop, "a"), Computer(shop, "b")
+    device.activate(issued.license_key)
+    copy = device.copy()
+    device.renew()
+    denied(copy.renew, shop)
+    for _ in range(2):
+        error, _denial = denied(lambda: device.activate(issued.license_key), shop)
+        assert error.code == "rebinds_used_up"
+        shop.clock.pass_(hours=2)
+        other.activate(issued.license_key)
+
+
 def test_fewer_seats_keep_the_holders_and_let_nobody_new_in(shop: Shop) -> None:
     shop.plan()
     issued = shop.license(seats=3)
@@ -201,26 +243,33 @@ class Farming(RuleBasedStateMachine):
     devices: Bundle[Computer] = Bundle("devices")
     shop: Shop
     SEATS = 2
+    FLOATING = False
 
     def __init__(self) -> None:
         super().__init__()
         self.live: dict[str, int] = {}
+        self.seats = self.SEATS
 
     @initialize()
     def open(self) -> None:
         clock = Clock(self.shop.clock())
         self.shop.clock = clock
         self.shop.server.context.clock = clock
-        terms = {"lease": LeaseTerms(max_seconds=86400), "binding": Binding(rebinds_per_90d=5)}
+        terms = {
+            "lease": LeaseTerms(max_seconds=86400),
+            "binding": Binding(rebinds_per_90d=3),
+            "floating": self.FLOATING,
+        }
         name = f"farm{id(self)}"
         self.shop.plan(name, **terms)
         issued = self.shop.license(name, seats=self.SEATS, never=True)
         self.key, self.license_id = issued.license_key, issued.license_id
 
     def _try(self, act: object, *args: object, **more: object) -> None:
+        self.shop.clock.pass_(seconds=2)
         try:
             lease = act(*args, **more)  # type: ignore[operator]
-        except ModelsealError:
+        except (Refused, NotFound):
             return
         if hasattr(lease, "exp"):
             self.live[lease.sub] = lease.exp
@@ -249,25 +298,64 @@ class Farming(RuleBasedStateMachine):
         if device.device_id:
             self._try(device.give_back)
 
+    @rule(device=devices)
+    def revoke(self, device: Computer) -> None:
+        if device.device_id:
+            self._try(self.shop.admin.revoke_device, device.device_id, "stolen")
+
+    @rule(seats=st.sampled_from([1, 2]))
+    def change_seats(self, seats: int) -> None:
+        self.seats = seats
+        self.shop.admin.change_license(self.license_id, admin.LicenseChange(seats=seats))
+
     @rule(hours=st.sampled_from([1, 12, 25, 24 * 40]))
     def wait(self, hours: int) -> None:
         self.shop.clock.pass_(hours=hours)
 
     @invariant()
-    def live_leases_stay_within_seats_and_one_overlap_each(self) -> None:
+    def live_leases_stay_within_seats_and_declared_overage(self) -> None:
+        if not hasattr(self, "license_id"):
+            return
         now = self.shop.clock().timestamp()
         alive = [exp for exp in self.live.values() if exp > now]
+        shown = self.shop.admin.show_license(self.license_id)
         assert len(alive) <= 2 * self.SEATS
-        if hasattr(self, "license_id"):
-            assert self.shop.admin.show_license(self.license_id).seats_used <= self.SEATS
+        assert len(alive) <= self.SEATS + shown.overage
+        assert shown.overage <= shown.seats_used <= self.SEATS
+
+    @invariant()
+    def allowances_are_kept(self) -> None:
+        if not hasattr(self, "license_id"):
+            return
+        limits = {"rebind": 3, "free_rebind": 1, "instant_return": 2}
+        since = self.shop.clock() - timedelta(days=90)
+        for kind, limit in limits.items():
+            used = self.shop.server.context.store.read(spent, self.license_id, kind, since)
+            assert used <= limit, kind
+
+    def teardown(self) -> None:
+        """With every lease ended and given back, all seats and no more can be taken."""
+        if not hasattr(self, "license_id"):
+            return
+        for device in self.shop.admin.list_devices(self.license_id).items:
+            if device.state == "active":
+                self.shop.admin.revoke_device(device.device_id)
+        self.shop.clock.pass_(days=2)
+        for _ in range(self.seats):
+            Computer(self.shop, "new").activate(self.key)
+        denied(lambda: Computer(self.shop, "new").activate(self.key), self.shop)
 
 
-def test_under_return_farming_live_leases_never_exceed_seats_plus_overlap(shop: Shop) -> None:
-    machine = type("Bound", (Farming,), {"shop": shop})
-    machine.TestCase.settings = settings(
-        max_examples=150,
-        stateful_step_count=40,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    machine.TestCase("runTest").runTest()
+@pytest.mark.parametrize("floating", [False, True])
+def test_under_return_farming_live_leases_never_exceed_seats_plus_overlap(
+    shop: Shop, floating: bool
+) -> None:
+    run_machine(Farming, shop, examples=25, steps=40, FLOATING=floating)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("floating", [False, True])
+def test_under_long_return_farming_live_leases_never_exceed_seats_plus_overlap(
+    shop: Shop, floating: bool
+) -> None:
+    run_machine(Farming, shop, examples=400, steps=80, FLOATING=floating)

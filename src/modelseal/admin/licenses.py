@@ -89,7 +89,11 @@ class RekeyedLicense(Answered, frozen=True):
 
 
 class LicenseRecord(Answered, frozen=True):
-    """A license as it stands. ``expires_at`` None: never, or counted from the first activation."""
+    """A license as it stands. ``expires_at`` None: never, or counted from the first activation.
+
+    ``overage`` counts the seats on which an earlier holder's lease still lives beside the holder's:
+    at most so many leases beyond ``seats`` are alive.
+    """
 
     license_id: str
     customer: str | None
@@ -108,6 +112,7 @@ class LicenseRecord(Answered, frozen=True):
     starts_at: datetime | None = None
     label: str | None = None
     metadata: dict[str, str] = {}
+    overage: int = 0
     reason: str | None = None
     event_id: str | None = None
 

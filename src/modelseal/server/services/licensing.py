@@ -373,6 +373,7 @@ def shown(tx: Connection, row: LicenseRow, now: datetime) -> LicenseRecord:
         starts_at=row.starts_at,
         label=row.label,
         metadata=row.metadata,
+        overage=seat_store.overlaps(tx, row.license_id, now),
         reason=row.reason,
         event_id=row.event_id,
     )

@@ -6,7 +6,7 @@ be spent twice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
@@ -20,7 +20,7 @@ from modelseal.server.services.issuing import Terms
 from modelseal.server.store import devices as device_store
 from modelseal.server.store import licenses as license_store
 from modelseal.server.store import seats as store
-from modelseal.server.store.rows import DeviceRow
+from modelseal.server.store.rows import DeviceRow, SeatRow
 from modelseal.types import Enforcement
 
 WINDOW = timedelta(days=90)
@@ -55,8 +55,8 @@ def enter(
     license_id, seats = terms.license.license_id, terms.license.seats
     if device is not None:
         mine = store.of_device(tx, license_id, device.device_id)
-        if mine is not None and device.state == device_store.ACTIVE:
-            return _keep(tx, terms, device, mine.seat_no, now)
+        if device.state == device_store.ACTIVE and (mine is not None or device.held):
+            return _keep(tx, terms, device, now)
         # Its own last lease still keeps the seat; nobody else may have it before, so it may.
         waiting = mine is not None and mine.free_at is not None and mine.free_at > now
         returned = device.state == "returned"
@@ -64,20 +64,29 @@ def enter(
             return Seating(SeatFacts(outcome="free", seats=seats), mine.seat_no)
     if claims.replace is not None and claims.replace != device_id:
         return _replace(tx, terms, claims, device_id, now)
-    taken = store.take(tx, license_id, device_id, now)
-    if taken is not None:
-        return Seating(SeatFacts(outcome="free", seats=seats), taken.seat_no)
-    return Seating(_none(tx, terms, now))
+    return _take(tx, terms, device_id, now)
 
 
-def _keep(tx: Connection, terms: Terms, device: DeviceRow, seat_no: int, now: datetime) -> Seating:
-    license_id, seats = terms.license.license_id, terms.license.seats
+def _take(tx: Connection, terms: Terms, device_id: str, now: datetime) -> Seating:
+    taken = store.take(tx, terms.license.license_id, device_id, now)
+    if taken is None:
+        return Seating(_none(tx, terms, now))
+    return Seating(SeatFacts(outcome="free", seats=terms.license.seats), taken.seat_no)
+
+
+def _held(seat: SeatRow, now: datetime) -> bool:
+    return seat.free_at is None or seat.free_at > now
+
+
+def _keep(tx: Connection, terms: Terms, device: DeviceRow, now: datetime) -> Seating:
+    """The device's own seat, or a free one where its own has lapsed; a fork costs a rebind."""
+    limit, since = terms.plan.binding.rebinds_per_90d, now - WINDOW
     if not device.held:
-        return Seating(SeatFacts(outcome="held", seats=seats), seat_no)
-    limit = terms.plan.binding.rebinds_per_90d
-    if license_store.spent(tx, license_id, REBIND, now - WINDOW) >= limit:
+        return hold_for(tx, terms, device, now)
+    license_id, seats = terms.license.license_id, terms.license.seats
+    if license_store.spent(tx, license_id, REBIND, since) >= limit:
         return Seating(SeatFacts(outcome="rebinds_used_up", seats=seats, limit=limit))
-    return Seating(SeatFacts(outcome="held", seats=seats), seat_no, spent=REBIND)
+    return replace(hold_for(tx, terms, device, now), spent=REBIND)
 
 
 def _replace(
@@ -87,18 +96,13 @@ def _replace(
     old = device_store.get(tx, claims.replace or "", license_id)
     if old is None:
         raise NotFound("the license has no such device", device=claims.replace)
-    if old.state != device_store.ACTIVE:
-        taken = store.take(tx, license_id, device_id, now)
-        if taken is not None:
-            return Seating(SeatFacts(outcome="free", seats=seats), taken.seat_no)
-        return Seating(_none(tx, terms, now))
+    mine = store.of_device(tx, license_id, old.device_id)
+    if old.state != device_store.ACTIVE or mine is None or not _held(mine, now):
+        return _take(tx, terms, device_id, now)
     kind = _cost(tx, terms, old, claims, now)
     limit = terms.plan.binding.rebinds_per_90d
     if kind is None:
         return Seating(SeatFacts(outcome="rebinds_used_up", seats=seats, limit=limit))
-    mine = store.of_device(tx, license_id, old.device_id)
-    if mine is None:
-        return Seating(_none(tx, terms, now))
     lease_ends = _alive_until(old, now)
     if not store.move(tx, mine, device_id, lease_ends, now):
         return Seating(SeatFacts(outcome="replace_pending", seats=seats, free_at=mine.prior_until))
@@ -181,11 +185,7 @@ def retire(tx: Connection, old: DeviceRow, now: datetime, event_id: str) -> None
 
 def hold_for(tx: Connection, terms: Terms, device: DeviceRow, now: datetime) -> Seating:
     """The seat of a device that renews. A floating one that let it go takes one anew."""
-    license_id, seats = terms.license.license_id, terms.license.seats
-    mine = store.of_device(tx, license_id, device.device_id)
-    if mine is not None and (mine.free_at is None or mine.free_at > now):
-        return Seating(SeatFacts(outcome="held", seats=seats), mine.seat_no)
-    taken = store.take(tx, license_id, device.device_id, now)
-    if taken is not None:
-        return Seating(SeatFacts(outcome="free", seats=seats), taken.seat_no)
-    return Seating(_none(tx, terms, now))
+    mine = store.of_device(tx, terms.license.license_id, device.device_id)
+    if mine is not None and _held(mine, now):
+        return Seating(SeatFacts(outcome="held", seats=terms.license.seats), mine.seat_no)
+    return _take(tx, terms, device.device_id, now)

@@ -154,6 +154,12 @@ def used(tx: Connection, license_id: str, now: datetime) -> int:
     return int(tx.execute(_held(license_id, now)).scalar_one())
 
 
+def overlaps(tx: Connection, license_id: str, now: datetime) -> int:
+    """How many taken seats carry a lease of an earlier holder that may still be alive."""
+    query = _held(license_id, now).where(t.seats.c.prior_until > now)
+    return int(tx.execute(query).scalar_one())
+
+
 def _held(license_id: str, now: datetime) -> Select[int]:
     c = t.seats.c
     held = or_(c.free_at.is_(None), c.free_at > now)
