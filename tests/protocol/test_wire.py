@@ -240,18 +240,18 @@ def test_a_blob_that_is_there_already_is_not_sent_again(http: httpx.Client, shop
         ("/v1/status-lists/1", "application/statuslist+jwt", "max-age=60"),
         ("/v1/log/checkpoint", "text/plain; charset=utf-8", "no-cache"),
         ("/.well-known/jwks.json", "application/jwk-set+json", "max-age=300"),
-        ("/.well-known/modelseal", "application/json", None),
-        ("/healthz", "text/plain; charset=utf-8", None),
+        ("/.well-known/modelseal", "application/json", "no-store"),
+        ("/healthz", "text/plain; charset=utf-8", "no-store"),
         ("/metrics", "text/plain; version=0.0.4; charset=utf-8", "no-store"),
-        ("/schema/openapi.json", "application/vnd.oai.openapi+json", None),
+        ("/schema/openapi.json", "application/vnd.oai.openapi+json", "no-store"),
     ],
 )
 def test_what_everybody_may_fetch_has_its_media_type_and_its_age(
-    http: httpx.Client, path: str, media_type: str, cache: str | None
+    http: httpx.Client, path: str, media_type: str, cache: str
 ) -> None:
     answer = http.get(path, headers={"Accept": "text/html"})
     assert (answer.status_code, answer.headers["content-type"]) == (200, media_type)
-    assert (cache or "") in answer.headers.get("cache-control", "")
+    assert cache in answer.headers["cache-control"]
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
@@ -298,3 +298,17 @@ def test_a_refusal_tells_the_same_in_its_problem_and_in_its_denial(
     ]
     assert denial.params == found["params"]
     assert [d["label"] for d in found["params"]["devices"]] == ["the first"]
+
+
+def test_what_holds_a_secret_is_kept_by_no_cache(
+    http: httpx.Client, shop: Shop, owner: dict[str, str]
+) -> None:
+    """Answers of devices and publishers are never stored on the way."""
+    wish = {"plan": "basic", "customer": "cache", "expires_in_seconds": 86400}
+    issued = http.post("/v1/admin/licenses", json=wish, headers=owner)
+    device, kem = Computer(shop), KemPrivateKey.generate()
+    token = device.activation(issued.json()["license_key"], kem)
+    activated = http.post("/v1/devices", content=token, headers=JWT)
+    shown = http.get(f"/v1/admin/licenses/{issued.json()['license_id']}", headers=owner)
+    for answer, status_code in ((issued, 201), (activated, 201), (shown, 200)):
+        assert (answer.status_code, answer.headers["cache-control"]) == (status_code, "no-store")

@@ -100,6 +100,8 @@ def counted(app: ASGIApp, server: Server) -> ASGIApp:
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = [*message.get("headers", []), *_HEADERS]
+                if not any(name.lower() == _CACHE[0] for name, _value in headers):
+                    headers.append(_CACHE)
                 message["headers"] = headers
                 server.about.count(_route(scope), message["status"])
             await send(message)
@@ -109,6 +111,7 @@ def counted(app: ASGIApp, server: Server) -> ASGIApp:
     return middleware
 
 
+_CACHE = (b"cache-control", b"no-store")  # what may be kept says so
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'"),
