@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 
 import pytest
 from hypothesis import given, settings
@@ -132,6 +133,32 @@ def test_one_mirror_that_keeps_breaking_is_asked_on_while_it_brings_bytes(tmp_pa
     assert len(mirrors.asked) > 2
     etag = f'"{MODEL.digest}"'
     assert all(h.get("If-Range") in (None, etag) for _, h in mirrors.asked)
+
+
+@pytest.mark.parametrize("honest", [True, False])
+def test_a_file_that_changes_on_the_mirror_is_never_mixed(tmp_path, honest):
+    """Honest: If-Range brings the whole new file. Not: the range is of other bytes."""
+    other = bytes(byte ^ 1 for byte in MODEL.data)
+    calls = []
+
+    def stream(headers):
+        calls.append(headers)
+        if len(calls) == 1:  # ends early, in order, so that its ETag is known
+            whole = serve(MODEL.data, headers, 10_000)
+            return Stream(whole.status, whole.headers, itertools.islice(whole.chunks, 20))
+        if honest and headers.get("If-Range"):
+            return serve(other, {})
+        return serve(other, headers)
+
+    with pytest.raises(DownloadDamaged):
+        _fetch(tmp_path / "a", urls=("m/changes",), changes=stream)
+    assert calls[1]["If-Range"] == f'"{MODEL.digest}"'
+    assert not (tmp_path / "a").exists()
+    kept = _part(tmp_path).read_bytes()
+    assert kept
+    assert MODEL.data.startswith(kept)
+    _fetch(tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == MODEL.data
 
 
 def test_the_next_mirror_continues_where_the_first_failed(tmp_path):

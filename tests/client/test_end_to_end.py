@@ -754,6 +754,46 @@ def test_a_full_disk_under_the_state_leaves_the_old_lease_in_force(shop, make, t
     assert client.renew().state == "ACTIVE"
 
 
+def test_a_full_disk_in_the_middle_of_a_pull_is_told_wherever_it_happens(shop, make, tiny_disk):
+    """State, catalog and models on one small disk: each level of filling ends in our error."""
+    client = make(tiny_disk / "state")
+    client.activate(shop.issue()[0])
+    filler = tiny_disk / "filler"
+    codes = set()
+    for kilobytes in range(0, 480, 24):
+        with contextlib.suppress(OSError):
+            filler.write_bytes(b"x" * kilobytes * 1024)
+        with pytest.raises(errors.Unavailable) as caught:
+            client.pull()
+        codes.add(caught.value.code)
+        assert client.status().state == "ACTIVE"
+        assert _opens(client, shop.swap)
+    filler.unlink()
+    assert codes == {"disk_full"}
+    assert client.renew().state == "ACTIVE"
+
+
+def test_a_state_folder_that_is_read_only_opens_models_and_says_so_where_it_must_write(
+    shop, make, tiny_disk
+):
+    for plan in ("trial", "online"):
+        client = make(tiny_disk / plan)
+        client.activate(shop.issue(plan)[0])
+        subprocess.run(["mount", "-o", "remount,ro", str(tiny_disk)], check=True)
+        try:
+            with make(tiny_disk / plan) as reader:
+                assert reader.status().state == "ACTIVE"
+                assert _opens(reader, shop.swap)
+                for act in (reader.renew, reader.deactivate, reader.pull):
+                    with pytest.raises(errors.StateNotWritable) as caught:
+                        act()
+                    assert caught.value.next_step
+                assert _opens(reader, shop.swap)
+        finally:
+            subprocess.run(["mount", "-o", "remount,rw", str(tiny_disk)], check=True)
+        assert client.renew().state == "ACTIVE"
+
+
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="needs root to drop from")
 def test_activated_as_root_and_used_as_somebody_else_says_whose_it_is(shop, make, tmp_path):
     client = make()

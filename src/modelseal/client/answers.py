@@ -19,6 +19,7 @@ from modelseal.client.transport import MAX_ANSWER_BYTES, Answer
 from modelseal.errors import (
     AnswerUnsigned,
     AssuranceNotReached,
+    InternalError,
     ModelsealError,
     RateLimited,
     Refused,
@@ -30,6 +31,7 @@ from modelseal.strict_json import JsonInvalid
 
 _TITLE = re.compile(rb"<title[^>]{0,100}>([^<]{0,200})", re.IGNORECASE)
 _REFERENCE = re.compile(r"[0-9A-Z]{8}")
+_PROBLEM = "application/problem+json"
 _RETRY_CAP_SECONDS = 24 * 3600
 
 
@@ -71,6 +73,11 @@ def read(answer: Answer, *, server: str) -> dict[str, Any] | SignedRefusal:
     if problem.denial is not None:
         return SignedRefusal(problem.denial, problem, answer)
     raise _error(problem, answer, server)
+
+
+def is_problem(media_type: str) -> bool:
+    """Whether an answer of that type is a problem document, as a server like ours writes them."""
+    return media_type == _PROBLEM
 
 
 def require(answer: Answer, *, server: str) -> None:
@@ -116,7 +123,8 @@ def _error(problem: Problem, answer: Answer, server: str) -> ModelsealError:
             reference=reference, retry_after_seconds=retry_after(answer), server=server
         )
     cls = by_code(problem.code)
-    broken = answer.status >= 500 and not (cls is not None and issubclass(cls, Unavailable))
+    failed = answer.status >= 500 or cls is InternalError
+    broken = failed and not (cls is not None and issubclass(cls, Unavailable))
     if cls is None or cls is ModelsealError or broken:
         return ServerFailed(
             _clean(problem.title), reference=reference, status=answer.status, server=server
@@ -135,7 +143,7 @@ def _params(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _problem(answer: Answer) -> Problem | None:
-    if answer.media_type != "application/problem+json":
+    if not is_problem(answer.media_type):
         return None
     value = _object(answer)
     if value is None:

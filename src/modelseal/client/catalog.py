@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from tuf.ngclient.updater import Updater
 
 _PAGE_BYTES = 65536
+_PAGES = frozenset({"", "text/html", "application/xhtml+xml", "text/plain"})
+"""What portals and proxies answer with and our server never does."""
 _ROOTS = "root_history"
 _TARGETS = "targets"
 _MAX_FILE_BYTES = 8 << 20
@@ -197,10 +199,11 @@ def _fetch(transport: Transport, url: str, server: str) -> Iterator[bytes]:
     from tuf.api.exceptions import DownloadHTTPError
 
     with transport.stream(url) as stream:
-        if stream.status == 200 and "html" not in stream.headers.get("content-type", ""):
+        kind = Answer(stream.status, stream.headers).media_type
+        if stream.status == 200 and kind not in _PAGES:
             yield from stream.chunks
             return
-        if stream.status in (403, 404):
+        if stream.status == 404 and (url.endswith(".root.json") or answers.is_problem(kind)):
             raise DownloadHTTPError("not there", stream.status)
         body = b"".join(_first(stream.chunks))
         answer = Answer(stream.status, stream.headers, body)

@@ -18,6 +18,7 @@ from modelseal.client.partial import Expected, Partial
 from modelseal.client.pulled import Progress
 from modelseal.client.transport import Answer, Stream, Transport
 from modelseal.errors import (
+    DiskFull,
     DownloadDamaged,
     InvalidBytes,
     ModelsealError,
@@ -29,6 +30,7 @@ from modelseal.errors import (
 
 _TRIES_WITHOUT_PROGRESS = 2
 _PAGE_BYTES = 65536
+_ROOM_BYTES = 64 * 1024
 
 
 def fetch(
@@ -59,7 +61,16 @@ def fetch(
     except FileExistsError:
         raise StateNotWritable("not a folder", path=str(target.parent)) from None
     except OSError as error:
-        raise translate(error, target, writing=True) from None
+        problem = translate(error, target, writing=True)
+        if isinstance(problem, DiskFull):
+            _leave_room(part)
+        raise problem from None
+
+
+def _leave_room(part: Path) -> None:
+    """A full disk is left with room for a lease: the state folder may lie on it too."""
+    with contextlib.suppress(OSError):
+        os.truncate(part, max(part.stat().st_size - _ROOM_BYTES, 0))
 
 
 def _fill(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -76,15 +78,24 @@ def give_back(
         except Denied as denied:
             keys = asking.stored_keys(core, me)
             raise answering.accept_denial(core, me, keys, denied, first=False) from None
+        returned = _returned(found)
         core.run_keys.wipe()
         core.store.drop_lease()
         core.note(returned=True, status=None, activated_by=None)
+    return returned
+
+
+def _returned(found: Mapping[str, Any]) -> Returned:
+    """The answer to a return; ``AnswerInvalid`` for one that names no event of the server's."""
     try:
-        return msgspec.convert(
+        returned = msgspec.convert(
             {name: found.get(name) for name in ("event_id", "seat_free_at")}, Returned, strict=True
         )
     except msgspec.ValidationError as error:
         raise AnswerInvalid(f"return: {error}"[:200]) from None
+    if returned.event_id is None:
+        raise AnswerInvalid("return: the answer names no event")
+    return returned
 
 
 def forget(core: Core) -> None:
