@@ -27,7 +27,7 @@ from modelseal.server.services.config import ServerConfig
 from modelseal.server.services.trusted import TrustRoom
 from modelseal.server.store import tokens as token_store
 from modelseal.server.store.engine import Store
-from modelseal.trust import Trust
+from modelseal.trust import Trust, Use
 from modelseal.types import check_aware
 
 _KEY_CACHE = timedelta(seconds=30)
@@ -120,11 +120,18 @@ class Context:
 
     def opener(self, recipient: str, now: datetime) -> KemOpener:
         """Our sealing key ``recipient``; ``SealedKeyInvalid`` when we have none of that id."""
-        openers: Mapping[str, KemOpener] = self._cached("sealing", now, self.online.sealing_openers)
-        opener = openers.get(recipient)
+        found = self._cached("sealing", now, self.online.sealing_openers)
+        if recipient not in found and self._is_listed(recipient):  # rotated in since
+            with self._guard:
+                self._keys.pop("sealing", None)
+            found = self._cached("sealing", now, self.online.sealing_openers)
+        opener: KemOpener | None = found.get(recipient)
         if opener is None:
             raise SealedKeyInvalid("sealed to a key this server does not have")
         return opener
+
+    def _is_listed(self, recipient: str) -> bool:
+        return any(key.kid == recipient for key in self.trust.keys(Use.SEALING))
 
     def _cached(self, name: str, now: datetime, look: Callable[[], Any]) -> Any:
         with self._guard:
