@@ -18,6 +18,7 @@ class EventKind(StrEnum):
     LEASE_DENIED = "lease_denied"
     LEASE_ADOPTED = "lease_adopted"
     LEASE_RESPONDED = "lease_responded"
+    LEASE_CODE_GIVEN = "lease_code_given"
     KEYS_RELEASED = "keys_released"
     LICENSE_LOOKED_UP = "license_looked_up"
     TRIAL_STARTED = "trial_started"

@@ -117,10 +117,12 @@ class Grants:
         ends_at: datetime,
         signatures: int,
         known_bundle: str | None = None,
+        bundle_of: lease_keys.Binding | None = None,
     ) -> Granted:
         """``keys`` sealed to ``to``; through a key bundle when they are too many for a token.
 
-        ``known_bundle`` is the digest of the bundle this token named before (a lost reply).
+        ``known_bundle`` is the digest of the bundle this token named before (a lost reply), or of
+        the one that the lease ``bundle_of`` carries, with whose key it opens.
         """
         files = sorted({b64u(file_id) for file_id, _section in keys})
         limit = lease_keys.MAX_KEYS if signatures == 1 else HYBRID_KEYS
@@ -129,8 +131,9 @@ class Grants:
         if len(keys) <= limit:
             return Granted([lease_keys.seal(keys, to, binding)], None, files)
         context = self._context
+        owner = bundle_of or binding
         bundle_key = context.keyed_hash(
-            BUNDLE_SECRET, f"{binding.label}:{binding.lease}:{binding.nonce or ''}".encode()
+            BUNDLE_SECRET, f"{owner.label}:{owner.lease}:{owner.nonce or ''}".encode()
         )
         digest = known_bundle
         if digest is None or store.bundle(tx, digest) is None:

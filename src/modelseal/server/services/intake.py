@@ -11,14 +11,21 @@ from modelseal.server.store import devices as device_store
 from modelseal.server.store.rows import DeviceRow
 
 
-def introducing(context: Context, token: bytes, op: str) -> RequestClaims:
+def introducing(
+    context: Context, token: bytes, op: str, *, max_bytes: int = tokens.MAX_REQUEST_BYTES
+) -> RequestClaims:
     """A request of a device that may be new; proves possession of the key it names."""
-    claims = tokens.read_request(token, server_id=context.server_id, jwk=None)
+    claims = tokens.read_request(token, server_id=context.server_id, jwk=None, max_bytes=max_bytes)
     return _for(claims, op)
 
 
 def enrolled(
-    context: Context, token: bytes, op: str, device_id: str
+    context: Context,
+    token: bytes,
+    op: str,
+    device_id: str,
+    *,
+    max_bytes: int = tokens.MAX_REQUEST_BYTES,
 ) -> tuple[RequestClaims, DeviceRow | None]:
     """A request of the device ``device_id``, signed by its enrolled key.
 
@@ -26,8 +33,8 @@ def enrolled(
     None: only a lease of ours can tell who that is.
     """
     row = context.store.read(device_store.get, device_id)
-    jwk = _own_key(token) if row is None else row.jwk
-    claims = tokens.read_request(token, server_id=context.server_id, jwk=jwk)
+    jwk = _own_key(token, max_bytes) if row is None else row.jwk
+    claims = tokens.read_request(token, server_id=context.server_id, jwk=jwk, max_bytes=max_bytes)
     if claims.sub != device_id:
         raise TokenClaims("the request names another device than its address")
     if row is not None and claims.lic is not None and claims.lic != row.license_id:
@@ -48,10 +55,19 @@ def typed_key(context: Context, claims: RequestClaims) -> bytes:
 
 def kem_key(claims: RequestClaims) -> KemPublicKey:
     """The KEM key the answer's keys are sealed to."""
-    for key in claims.kem:
-        if key.suite == SUITE:
-            return KemPublicKey({"kty": "AKP", "alg": SUITE, "pub": key.pub})
-    raise TokenClaims(f"the request carries no KEM key of suite {SUITE}")
+    known = kem_keys(claims)
+    if not known:
+        raise TokenClaims(f"the request carries no KEM key of suite {SUITE}")
+    return known[0]
+
+
+def kem_keys(claims: RequestClaims) -> list[KemPublicKey]:
+    """Every KEM key of the request: the answer's, and those of leases made ahead."""
+    return [
+        KemPublicKey({"kty": "AKP", "alg": SUITE, "pub": key.pub})
+        for key in claims.kem
+        if key.suite == SUITE
+    ]
 
 
 def _for(claims: RequestClaims, op: str) -> RequestClaims:
@@ -60,9 +76,9 @@ def _for(claims: RequestClaims, op: str) -> RequestClaims:
     return claims
 
 
-def _own_key(token: bytes) -> dict[str, object]:
+def _own_key(token: bytes, max_bytes: int) -> dict[str, object]:
     """The key a request names; ``read_request`` then demands that it signed."""
-    own = jws.parse(token, max_bytes=tokens.MAX_REQUEST_BYTES).payload.get("jwk")
+    own = jws.parse(token, max_bytes=max_bytes).payload.get("jwk")
     if not isinstance(own, dict):
         raise TokenClaims("a request carries its public key")
     return own

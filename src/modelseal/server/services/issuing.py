@@ -159,10 +159,10 @@ class Issuing:
         signers = context.signers("lease", from_numeric(draft.iat), tx)
         granted = Granted([], None, [])
         if draft.enforcement == "software":
-            facts = _facts(draft.ent)
+            facts = facts_of(draft.ent)
             keys = self._grants.collect(tx, facts, draft.level, now)
             granted = self._grants.seal(
-                tx, keys, kem, _binding(draft), ends_at=from_numeric(draft.exp),
+                tx, keys, kem, binding_of(draft), ends_at=from_numeric(draft.exp),
                 signatures=len(signers), known_bundle=known_bundle,
             )  # fmt: skip
         claims = msgspec.structs.replace(draft, keys=granted.keys, bundle=granted.bundle)
@@ -208,7 +208,8 @@ class Issuing:
         return seconds + (drawn % (spread + 1))
 
 
-def _binding(claims: LeaseClaims) -> lease_keys.Binding:
+def binding_of(claims: LeaseClaims) -> lease_keys.Binding:
+    """What the keys of a lease are sealed for."""
     return lease_keys.Binding(
         label="lease",
         product=claims.product,
@@ -238,7 +239,8 @@ def _entitlements(facts: tuple[EntitlementFact, ...], now: datetime) -> list[Ent
     ]
 
 
-def _facts(entitlements: list[Entitlement]) -> tuple[EntitlementFact, ...]:
+def facts_of(entitlements: list[Entitlement]) -> tuple[EntitlementFact, ...]:
+    """What a token grants, as facts."""
     return tuple(
         EntitlementFact(
             id=item.id,
