@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import stat
 from pathlib import Path
 
 from modelseal.container import BytesSource
@@ -26,12 +27,14 @@ _FLAGS = (
 class PendingFile:
     """A container ``Sink`` under a temporary name beside ``path``.
 
-    ``commit`` gives it its name, ``discard`` removes it. Raises ``OutputExists`` when ``path``
-    exists, ``InputMissing`` when its folder does not, ``DiskFull``, ``StateNotWritable``.
+    ``commit`` gives it its name, ``discard`` removes it. ``replacing`` a regular file takes over
+    its permissions and happens by one rename. Raises ``OutputExists`` when ``path`` exists and is
+    not to be replaced, ``InputMissing`` when its folder does not, ``DiskFull``,
+    ``StateNotWritable``.
     """
 
-    def __init__(self, path: Path) -> None:
-        if os.path.lexists(path):
+    def __init__(self, path: Path, *, replacing: bool = False) -> None:
+        if not replacing and os.path.lexists(path):
             raise OutputExists("the output exists already", path=str(path))
         if not path.parent.is_dir():
             raise InputMissing("there is no such folder", path=str(path.parent))
@@ -39,8 +42,11 @@ class PendingFile:
         self._temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.tmp")
         self._size = 0
         self._committed = False
+        self._replacing = replacing
         try:
-            self._descriptor = os.open(self._temporary, _FLAGS, MODE)
+            self._descriptor = os.open(self._temporary, _FLAGS, 0o600 if replacing else MODE)
+            if replacing:  # whatever the umask says
+                self._temporary.chmod(stat.S_IMODE(path.stat().st_mode))
         except OSError as error:
             raise files.not_written(error, path) from None
 
@@ -81,6 +87,9 @@ class PendingFile:
         except OSError as error:
             raise files.not_written(error, self.path) from None
         self._close()
+        if self._replacing:
+            files.move_over(self._temporary, self.path)
+            return
         files.link_new(self._temporary, self.path)
         self._committed = True
         self._remove(self._temporary)

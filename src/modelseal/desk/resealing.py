@@ -89,7 +89,7 @@ def _plan(
     if any(info.is_variant for info in model.sections):
         raise Misuse("a model with variants is sealed anew from its files", model=model.model)
     index = model.open_index(keys.keys[0])
-    together = _secrets(workspace, model)
+    together = secrets(workspace, model)
     sections = [
         _section(model, info, index, keys.keys[info.id], together) for info in model.sections[1:]
     ]
@@ -151,7 +151,7 @@ def _demanded(info: SectionInfo) -> EntitlementExpression:
     return info.entitlement
 
 
-def _secrets(workspace: Workspace, model: VerifiedModel) -> dict[str, bytes]:
+def secrets(workspace: Workspace, model: VerifiedModel) -> dict[str, bytes]:
     """The secrets of the models that ``model`` demands, found among the desk's records."""
     wanted = {
         other.model: other.secret_hash for info in model.sections for other in info.together_with

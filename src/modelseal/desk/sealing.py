@@ -75,6 +75,25 @@ def seal_paths(
     return made
 
 
+def seal_into(
+    workspace: Workspace,
+    path: Path,
+    file: PendingFile,
+    *,
+    entitlements: Sequence[str],
+    min_level: Level,
+    memory: MemoryProtection,
+    progress: Progress | None,
+    now: datetime,
+    random: RandomBytes,
+) -> SealedFile:
+    """``file``, which is not committed yet, holds the one file at ``path``, sealed and recorded."""
+    demand = _demand(entitlements, min_level, memory, ())
+    (bundle,) = inputs.gather([path], demand, model=None, model_version="")
+    planner = _Planner(workspace, bundle, None, container.DEFAULT_CHUNK_BYTES, now)
+    return _seal_bundle(planner, file, progress, random)
+
+
 class _Planner:
     """One bundle on its way to a plan."""
 
@@ -201,4 +220,4 @@ def _make_folder(folder: Path) -> None:
         raise files.not_written(error, folder) from None
 
 
-__all__ = ["Progress", "SealedFile", "reseal", "seal_paths"]
+__all__ = ["Progress", "SealedFile", "reseal", "seal_into", "seal_paths"]

@@ -106,11 +106,16 @@ def link_new(temporary: Path, path: Path) -> None:
 def replace(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Afterwards ``path`` holds exactly ``data``; until then it holds what it held before."""
     with _temporary(path, data, mode) as temporary:
-        try:
-            temporary.replace(path)
-        except OSError as error:
-            raise translated(error, path) from None
-        _sync_folder(path.parent)
+        move_over(temporary, path)
+
+
+def move_over(temporary: Path, path: Path) -> None:
+    """Afterwards ``path`` is what ``temporary`` was, durably, by one rename."""
+    try:
+        temporary.replace(path)
+    except OSError as error:
+        raise translated(error, path) from None
+    _sync_folder(path.parent)
 
 
 def erase(path: Path) -> None:
