@@ -8,6 +8,7 @@ Everything between ``<!-- table: NAME -->`` and ``<!-- end -->`` is generated; t
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -21,7 +22,10 @@ from msgspec import inspect
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import make_token_tables as token_tables
-from modelseal import admin, errors
+from modelseal import admin, errors, strict_json
+from modelseal.license.decide import STEPS
+from modelseal.license.facts import Action
+from modelseal.license.license_key import KeyBinding
 from modelseal.server.app import PUBLISHER_CALLS
 from modelseal.server.http import (
     admin_catalog,
@@ -46,9 +50,13 @@ from modelseal.server.services.actors import RIGHTS, Right
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "spec" / "protocol.md"
 _BLOCK = re.compile(r"(<!-- table: ([A-Za-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+SOURCE = Path(errors.__file__).parent
+_ROOMS = ("server", "license", "container", "trust", "crypto", "admin", "keys", "audit")
 _DEVICE = ("/v1/devices", "/v1/leases", "/v1/licenses", "/v1/trials")
 _MODULES = (activation, renewal, returning, releasing, lookup, log, about, problems, admin,
             admin_licenses, admin_catalog)  # fmt: skip
+VECTORS = PAGE.parent.parent.parent / "vectors" / "protocol"
+_LONG = 64
 _LIMITS = (limits.NETWORK, limits.ACTIVATION, limits.GUESSING, limits.RENEWAL, limits.RELEASE)
 
 
@@ -56,7 +64,7 @@ def table(name: str) -> str:
     """The generated table of that name; ``KeyError`` for one that does not exist."""
     if name.startswith("calls-"):
         return _calls(document(), name.removeprefix("calls-"))
-    made = {"statuses": _statuses, "roles": _roles, "limits": _limits}
+    made = {"statuses": _statuses, "roles": _roles, "limits": _limits, "example": _example}
     return made[name]() if name in made else _members(structs()[name])
 
 
@@ -117,12 +125,24 @@ def _content(told: dict[str, Any]) -> str:
 
 def _statuses() -> str:
     by_status: dict[int, list[str]] = {}
+    known, decided = _named_in_rooms(), {s.code for s in STEPS if set(s.actions) != {Action.LOAD}}
     for cls in _tree(errors.ModelsealError):
+        if cls.__name__ not in known and cls.code not in decided:
+            continue
         by_status.setdefault(problems.status_of(cls("")), []).append(cls.code)
     rows = ["| status | codes |", "|---|---|"]
     for status, codes in sorted(by_status.items()):
         rows.append(f"| {status} | {' '.join(f'`{code}`' for code in codes)} |")
     return "\n".join(rows)
+
+
+def _named_in_rooms() -> set[str]:
+    """Every name in the rooms a server is made of: what it can raise is among them."""
+    found: set[str] = set()
+    for room in _ROOMS:
+        for path in (SOURCE / room).rglob("*.py"):
+            found |= set(re.findall(r"\b[A-Z]\w+\b", path.read_text("utf-8")))
+    return found
 
 
 def _tree(cls: type[errors.ModelsealError]) -> Iterator[type[errors.ModelsealError]]:
@@ -161,6 +181,56 @@ def _members(cls: type[msgspec.Struct]) -> str:
         note = "absent when there is none" if sometimes else ("or null" if null else "")
         rows.append(f"| `{field.encode_name}` | {kind} | {note} |")
     return "\n".join(rows)
+
+
+def _example() -> str:
+    """Activation and renewal out of the vectors, long texts cut."""
+    exchange = json.loads((VECTORS / "exchange.json").read_text("utf-8"))
+    steps = {step["name"]: step for step in exchange["steps"]}
+    return "\n".join(["```", *_shown(steps["activate"]), "", *_shown(steps["renew"]), "```"])
+
+
+def _shown(step: dict[str, Any]) -> Iterator[str]:
+    request, answer, claims = step["request"], step["answer"], step["claims"]
+    yield f"{request['method']} {request['path']}"
+    yield from (f"{name}: {value}" for name, value in request["headers"].items())
+    yield ""
+    yield _cut(request["body"])
+    yield f"  header    {_decoded(request['body'])}"
+    yield f"  claims    {_json(claims)}"
+    if "license_key" in claims:
+        binding = KeyBinding(claims["aud"], claims["product"], claims["iss"], claims["nonce"])
+        yield f"  info of license_key.ct  {binding.info().hex()}"
+    yield ""
+    yield f"{answer['status']} {answer['headers']['content-type']}"
+    yield ""
+    yield _json(json.loads(answer["body"]))
+    for name, found in sorted(step["tokens"].items()):
+        yield f"  {name:<9} {_json(found)}"
+    yield f"  info of keys[0].ct  {step['info']}"
+    for file_id, section, key in step["keys"]:
+        yield f"  data key of section {section} of {file_id[:16]}…  {key}"
+
+
+def _decoded(token: str) -> str:
+    return strict_json.unb64u(token.partition(".")[0]).decode()
+
+
+def _json(value: Any) -> str:
+    """Canonical JSON with every long text cut."""
+
+    def shown(item: Any) -> Any:
+        if isinstance(item, dict):
+            return {name: shown(below) for name, below in item.items()}
+        if isinstance(item, list):
+            return [shown(below) for below in item]
+        return _cut(item) if isinstance(item, str) else item
+
+    return strict_json.encode(shown(value)).decode()
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONG else f"{text[:24]}…({len(text)})"
 
 
 def _or_null(kind: Any) -> bool:
