@@ -44,7 +44,9 @@ def list_(
 
 @app.command()
 def export(
-    output: Annotated[Path, typer.Option("-o", "--output", help="The JSON Lines file to write.")],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The JSON Lines file to write.", readable=False)
+    ],
     home: options.Home = None,
     server: options.Server = None,
     ca: options.Ca = None,
@@ -68,10 +70,16 @@ def export(
 @app.command()
 def verify(
     path: Annotated[
-        Path | None, typer.Argument(metavar="[EXPORT]", help="An export; default: the workspace.")
+        Path | None,
+        typer.Argument(
+            metavar="[EXPORT]", help="An export; default: the workspace.", readable=False
+        ),
     ] = None,
     witness: Annotated[
-        Path | None, typer.Option("--witness", help="An older checkpoint that must be contained.")
+        Path | None,
+        typer.Option(
+            "--witness", help="An older checkpoint that must be contained.", readable=False
+        ),
     ] = None,
     trust: options.Trust = None,
     home: options.Home = None,

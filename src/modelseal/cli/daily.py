@@ -98,7 +98,9 @@ def status(
 
 
 def pull(
-    to: Annotated[Path | None, typer.Option("--to", help="The folder for the models.")] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="The folder for the models.", readable=False)
+    ] = None,
     app: options.App = None,
     server: options.DeviceServer = None,
     trust: options.Trust = None,

@@ -31,7 +31,8 @@ class Finding:
 
 def doctor(
     bundle: Annotated[
-        Path | None, typer.Option("--bundle", help="Write a redacted file for support.")
+        Path | None,
+        typer.Option("--bundle", help="Write a redacted file for support.", readable=False),
     ] = None,
     home: options.Home = None,
     app: options.App = None,

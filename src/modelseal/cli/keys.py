@@ -38,7 +38,9 @@ def list_(home: options.Home = None, json: options.Json = False) -> None:
 
 @app.command()
 def backup(
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="The backup to write.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The backup to write.", readable=False)
+    ],
     passphrase: Passphrase = None,
     home: options.Home = None,
     json: options.Json = False,
@@ -60,7 +62,9 @@ def backup(
 
 @app.command("recovery-test")
 def recovery_test(
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="The backup to test.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The backup to test.", readable=False)
+    ],
     passphrase: Passphrase = None,
     home: options.Home = None,
     json: options.Json = False,
@@ -85,7 +89,7 @@ def recovery_test(
 
 @app.command()
 def restore(
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")],
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The backup.", readable=False)],
     passphrase: Passphrase = None,
     home: options.Home = None,
     json: options.Json = False,

@@ -17,7 +17,9 @@ ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Model id, recor
 
 @app.command()
 def publish(
-    paths: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Sealed models.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Sealed models.", readable=False)
+    ],
     home: options.Home = None,
     server: options.Server = None,
     ca: options.Ca = None,
@@ -118,8 +120,10 @@ def withdraw(
 
 @app.command()
 def reseal(
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="The sealed model.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The new sealed file.")],
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The sealed model.", readable=False)],
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The new sealed file.", readable=False)
+    ],
     home: options.Home = None,
     json: options.Json = False,
 ) -> None:

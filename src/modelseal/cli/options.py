@@ -9,7 +9,9 @@ import typer
 
 Home = Annotated[
     Path | None,
-    typer.Option("--home", envvar="MODELSEAL_HOME", help="The publisher's workspace."),
+    typer.Option(
+        "--home", envvar="MODELSEAL_HOME", help="The publisher's workspace.", readable=False
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
 Server = Annotated[
@@ -21,15 +23,23 @@ Server = Annotated[
     ),
 ]
 Ca = Annotated[
-    Path | None, typer.Option("--ca", help="Trust this certificate authority (PEM) for HTTPS.")
+    Path | None,
+    typer.Option("--ca", help="Trust this certificate authority (PEM) for HTTPS.", readable=False),
 ]
 State = Annotated[
     Path | None,
-    typer.Option("--state", envvar="MODELSEAL_STATE", help="The device's state folder."),
+    typer.Option(
+        "--state", envvar="MODELSEAL_STATE", help="The device's state folder.", readable=False
+    ),
 ]
-App = Annotated[Path | None, typer.Option("--app", help="The app's folder or its modelseal.toml.")]
+App = Annotated[
+    Path | None,
+    typer.Option("--app", help="The app's folder or its modelseal.toml.", readable=False),
+]
 DeviceServer = Annotated[str | None, typer.Option("--server", help="The license server.")]
-Trust = Annotated[Path | None, typer.Option("--trust", help="The publisher's trust.json.")]
+Trust = Annotated[
+    Path | None, typer.Option("--trust", help="The publisher's trust.json.", readable=False)
+]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit log.")]
 EntitlementList = Annotated[
     list[str] | None,

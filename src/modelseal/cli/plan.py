@@ -36,7 +36,11 @@ Period = Annotated[
 ]
 TermsFile = Annotated[
     Path | None,
-    typer.Option("--terms", help="All terms as a JSON file (docs/spec/tokens.md); options win."),
+    typer.Option(
+        "--terms",
+        help="All terms as a JSON file (docs/spec/tokens.md); options win.",
+        readable=False,
+    ),
 ]
 
 

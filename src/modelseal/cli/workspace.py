@@ -48,11 +48,14 @@ def init(
 
 def seal(
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="INPUT...", help="Files, folders or a seal.toml.")
+        list[Path],
+        typer.Argument(metavar="INPUT...", help="Files, folders or a seal.toml.", readable=False),
     ],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="The sealed file, or a folder for several."),
+        typer.Option(
+            "-o", "--output", help="The sealed file, or a folder for several.", readable=False
+        ),
     ] = None,
     entitlement: options.EntitlementList = None,
     model: Annotated[
@@ -63,7 +66,9 @@ def seal(
     ] = "",
     together_with: Annotated[
         list[Path] | None,
-        typer.Option("--together-with", help="Opens only where this sealed model does, too."),
+        typer.Option(
+            "--together-with", help="Opens only where this sealed model does, too.", readable=False
+        ),
     ] = None,
     home: options.Home = None,
     json: options.Json = False,
@@ -97,7 +102,9 @@ def seal(
 
 
 def inspect(
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="A sealed model or a token file.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A sealed model or a token file.", readable=False)
+    ],
     json: options.Json = False,
 ) -> None:
     """What can be read without any key."""
@@ -108,7 +115,9 @@ def inspect(
 
 
 def verify(
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="Any of our byte strings.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Any of our byte strings.", readable=False)
+    ],
     trust: options.Trust = None,
     home: options.Home = None,
     json: options.Json = False,
