@@ -5,6 +5,7 @@
 """
 
 from modelseal.admin._base import checked
+from modelseal.admin.airgap import AskLeaseCode, LeaseCode, RequestFile, Responded
 from modelseal.admin.api import AdminApi, Progress
 from modelseal.admin.catalog import (
     CatalogState,
@@ -49,6 +50,7 @@ from modelseal.admin.records import (
 
 __all__ = [
     "AdminApi",
+    "AskLeaseCode",
     "CatalogState",
     "CheckpointRecord",
     "CustomerExport",
@@ -59,6 +61,7 @@ __all__ = [
     "IssueLicense",
     "IssuedLicense",
     "IssuedToken",
+    "LeaseCode",
     "LicenseChange",
     "LicenseRecord",
     "LicenseState",
@@ -72,6 +75,8 @@ __all__ = [
     "PublishedModel",
     "PutTrust",
     "RekeyedLicense",
+    "RequestFile",
+    "Responded",
     "RewrappedKeys",
     "Role",
     "RotateKek",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+from modelseal.admin.airgap import LeaseCode, Responded
 from modelseal.admin.catalog import (
     CatalogState,
     ModelRecord,
@@ -130,6 +131,14 @@ class AdminApi(Protocol):
 
     def revoke_device(self, device_id: str, reason: str = "") -> DeviceRecord:
         """Revoked for good; its seat is free when its last lease has ended."""
+        ...
+
+    def respond(self, request: bytes) -> Responded:
+        """The response to a device's request file, from the same decision as online."""
+        ...
+
+    def lease_code(self, device_id: str, further: bool = False) -> LeaseCode:
+        """The code of the device's next lease, once ``decide`` said yes; ``NoNextLease``."""
         ...
 
     def export_customer(self, customer: str) -> CustomerExport:

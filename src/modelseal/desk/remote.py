@@ -16,6 +16,7 @@ import msgspec
 from modelseal import container
 from modelseal import trust as trusts
 from modelseal.admin import (
+    AskLeaseCode,
     CatalogState,
     CheckpointRecord,
     CustomerExport,
@@ -26,6 +27,7 @@ from modelseal.admin import (
     IssuedLicense,
     IssuedToken,
     IssueLicense,
+    LeaseCode,
     LicenseChange,
     LicenseRecord,
     LicenseState,
@@ -37,6 +39,8 @@ from modelseal.admin import (
     PublishModel,
     PutTrust,
     RekeyedLicense,
+    RequestFile,
+    Responded,
     RewrappedKeys,
     Role,
     ServerKeys,
@@ -142,6 +146,14 @@ class RemoteAdmin:
     def revoke_device(self, device_id: str, reason: str = "") -> DeviceRecord:
         """See ``AdminApi``."""
         return self._act(DeviceRecord, f"/devices/{_part(device_id)}:revoke", {"reason": reason})
+
+    def respond(self, request: bytes) -> Responded:
+        """See ``AdminApi``."""
+        return self._act(Responded, "/leases:respond", RequestFile(request=request))
+
+    def lease_code(self, device_id: str, further: bool = False) -> LeaseCode:
+        """See ``AdminApi``."""
+        return self._act(LeaseCode, "/leases:code", AskLeaseCode(device=device_id, further=further))
 
     def export_customer(self, customer: str) -> CustomerExport:
         """See ``AdminApi``."""

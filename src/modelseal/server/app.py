@@ -17,6 +17,7 @@ from modelseal.errors import AccessDenied, ModelsealError
 from modelseal.server.http import (
     admin_catalog,
     admin_keys,
+    admin_leases,
     admin_licenses,
     device,
     files,
@@ -28,7 +29,12 @@ from modelseal.server.http import (
 from modelseal.server.services import Server
 
 TICK_SECONDS = 0.5
-PUBLISHER_CALLS = [*admin_licenses.HANDLERS, *admin_catalog.HANDLERS, *admin_keys.HANDLERS]
+PUBLISHER_CALLS = [
+    *admin_licenses.HANDLERS,
+    *admin_leases.HANDLERS,
+    *admin_catalog.HANDLERS,
+    *admin_keys.HANDLERS,
+]
 _log = logging.getLogger("modelseal.server")
 
 

@@ -84,6 +84,12 @@ class LocalAdmin:
     def revoke_device(self, device_id: str, reason: str = "") -> api.DeviceRecord:
         return self._server.inventory.revoke(self._actor, device_id, reason)
 
+    def respond(self, request: bytes) -> api.Responded:
+        return self._server.airgap.respond(self._actor, request)
+
+    def lease_code(self, device_id: str, further: bool = False) -> api.LeaseCode:
+        return self._server.airgap.ahead.code(self._actor, device_id, further=further)
+
     def export_customer(self, customer: str) -> api.CustomerExport:
         return self._server.customers.export(self._actor, customer)
 

@@ -23,6 +23,7 @@ from modelseal.server.services.actors import Actor, Right
 from modelseal.server.services.config import load
 from modelseal.server.services.context import Context
 from modelseal.server.store import devices as device_store
+from modelseal.server.store import prepared as prepared_store
 from modelseal.server.store import tuf
 from modelseal.trust import Trust, Use
 from modelseal.types import from_numeric, to_numeric
@@ -43,12 +44,14 @@ class Keeping:
         actor.need(Right.READ)
         context, now = self._context, self._context.now()
         trust = context.trust
-        last = context.store.read(device_store.last_lease_end)
+        given, ahead = context.store.read(
+            lambda tx: (device_store.last_lease_end(tx), prepared_store.last_end(tx))
+        )
         config = load(context.folder)
         return ServerKeys(
             at=now,
             keys=[self._shown(entry, trust) for entry in self._entries()],
-            leases_end_at=max(now, last or now),
+            leases_end_at=max(now, given or now, ahead or now),
             lists_end_at=now + statuses.LIFE,
             kek=config.kek,
             kek_id=str(context.provider.describe().get("key_id", "")),

@@ -15,6 +15,7 @@ from modelseal.keys import Ask, KeyRing, OnlineKeys
 from modelseal.server.services import config as configs
 from modelseal.server.services import granting, licensing, recorder, tokens, trials, trusted
 from modelseal.server.services.about import About
+from modelseal.server.services.airgap import AirGap
 from modelseal.server.services.blobs import Blobs
 from modelseal.server.services.calls import DeviceCalls
 from modelseal.server.services.catalog import Catalog
@@ -49,6 +50,7 @@ class Server:
 
     context: Context
     devices: DeviceCalls
+    airgap: AirGap
     plans: Plans
     licenses: Licensing
     inventory: Inventory
@@ -155,9 +157,12 @@ def _assemble(context: Context) -> Server:
     licenses = Licensing(context)
     catalog = Catalog(context)
     log = Log(context)
+    keeping = Keeping(context)
+    lists = StatusLists(context)
     return Server(
         context=context,
         devices=DeviceCalls(context, models, licenses),
+        airgap=AirGap(context, models, keeping, lists),
         plans=Plans(context),
         licenses=licenses,
         inventory=Inventory(context),
@@ -165,9 +170,9 @@ def _assemble(context: Context) -> Server:
         models=models,
         catalog=catalog,
         trusting=Trusting(context, catalog),
-        keeping=Keeping(context),
+        keeping=keeping,
         rekeying=Rekeying(context, models),
-        statuses=StatusLists(context),
+        statuses=lists,
         log=log,
         tokens=Tokens(context),
         explaining=Explaining(context),

@@ -47,4 +47,5 @@ def give(tx: Connection, row: PreparedRow, at: datetime) -> bool:
 
 def last_end(tx: Connection) -> datetime | None:
     """When the last lease that was ever prepared and is still kept ends."""
-    return tx.execute(select(func.max(t.prepared_leases.c.ends_at))).scalar_one()
+    found: datetime | None = tx.execute(select(func.max(t.prepared_leases.c.ends_at))).scalar()
+    return found
