@@ -16,7 +16,7 @@ from modelseal import cbor
 from modelseal.cbor import CborInvalid
 from modelseal.desk.records import DataKeys, ModelRecord
 from modelseal.desk.workspace import Workspace, read_document
-from modelseal.errors import BackupInvalid, InputMissing, Misuse
+from modelseal.errors import BackupInvalid, Conflict, InputMissing, Misuse
 from modelseal.keys import file as file_provider
 from modelseal.keys.folder import SECRET_ALG, KeyEntry, KeyFolder
 from modelseal.types import from_numeric, to_numeric
@@ -130,6 +130,8 @@ class Archive:
 def collect(workspace: Workspace, at: datetime) -> Archive:
     """Everything of ``workspace``; both halves must be here."""
     kek_uri = workspace.kek_uri
+    if workspace.kek_old:
+        raise Conflict("a rotation of the key-encryption key is unfinished; repeat it first")
     names = [*_DESK_FILES, *_roots(workspace)]
     return Archive(
         product=workspace.product,

@@ -53,6 +53,12 @@ class BackupProved(msgspec.Struct, frozen=True):
     recovered_file: bool
 
 
+class PassphraseRotated(msgspec.Struct, frozen=True):
+    """``kit`` is the page to print; until it is removed it is the only copy of the passphrase."""
+
+    kit: str
+
+
 class BackupRestored(msgspec.Struct, frozen=True):
     """A workspace that was built anew."""
 
@@ -126,9 +132,35 @@ def recovery_test(
 
 
 def last_recovery_test(workspace: Workspace) -> datetime | None:
-    """When a backup was last proved with a typed passphrase; None when never."""
+    """When the backup was proved, with a typed passphrase; None when never, or it is old by now."""
     found = recovery.state(workspace)
-    return found.tested_at if found.typed else None
+    return found.tested_at if found.typed and not found.rotated else None
+
+
+def is_old(workspace: Workspace) -> bool:
+    """True when keys were rotated since the backup was made that was proved last."""
+    return recovery.state(workspace).rotated
+
+
+def rotate_passphrase(
+    workspace: Workspace,
+    *,
+    now: datetime | None = None,
+    random: Callable[[int], bytes] = os.urandom,
+) -> PassphraseRotated:
+    """Backups are made under a new passphrase, printed on a new ``recovery-kit.txt``.
+
+    Old backups open with the old passphrase for ever: destroy them.
+    """
+    at = check_aware(now or datetime.now(UTC))
+    fresh = kit.generate(random)
+    workspace.desk_keys.replace_secret(RECOVERY_SECRET, fresh.encode(), not_before=at)
+    recovery.forget(workspace.desk)
+    text = kit.render(
+        fresh, product=workspace.product, server_id=workspace.server_id, created_at=at
+    )
+    files.replace(workspace.kit, text.encode())
+    return PassphraseRotated(str(workspace.kit))
 
 
 def restore_backup(

@@ -49,8 +49,11 @@ def compare(content: Archive, workspace: Workspace) -> list[str]:
     trust = _trust(content)
     if (trust.product, trust.server_id) != (workspace.product, workspace.server_id):
         raise BackupInvalid("the backup is of another workspace")
-    if trust.keys_version < workspace.trust.keys_version:
-        raise BackupInvalid("keys were changed since the backup was made")
+    ours = workspace.trust
+    if (trust.root_version, trust.keys_version) < (ours.root_version, ours.keys_version):
+        raise BackupInvalid("the backup is old: keys were rotated since it was made")
+    if workspace.has_server and content.kek_uri != workspace.kek_uri:
+        raise BackupInvalid("the backup is old: the key-encryption key was rotated since then")
     if not workspace.has_desk:
         return []
     known = {model.file_id for model in content.models}

@@ -6,7 +6,6 @@ its end: the moment at which the last thing ends that it signed (``docs/adr/0046
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -19,19 +18,18 @@ from modelseal.crypto.hpke import KemPrivateKey
 from modelseal.crypto.signing import SigningKey
 from modelseal.desk import lock, trusting
 from modelseal.desk.founding import CLOCK_MARGIN
+from modelseal.desk.listing import DESK_ROLES, number
 from modelseal.desk.trusting import Change
 from modelseal.desk.workspace import Workspace
 from modelseal.errors import CatalogInvalid, Conflict, Misuse, NotFound
 from modelseal.keys.folder import PrivateKey
+from modelseal.keys.online import ROOT_USES
 from modelseal.trust import TrustedKey, Use, keylist
 from modelseal.trust.writing import RoleKeys
 from modelseal.types import check_aware, from_numeric, to_numeric
 
 SIGNING = (Use.LICENSE, Use.LEASE, Use.STATUS, Use.CHECKPOINT)
 ROTATABLE = (*SIGNING, Use.SEALING, Use.PUBLISHER)
-DESK_ROLES = ("root", "targets", "keys")
-SERVER_ROLES = ("snapshot", "timestamp")
-_NUMBER = re.compile(r".*-([0-9]{1,9})")
 
 
 class RotatedKey(msgspec.Struct, frozen=True):
@@ -106,14 +104,14 @@ def rotate_root(workspace: Workspace, api: AdminApi, *, now: datetime | None = N
         trusting.catch_up(workspace, api)
         resumed = workspace.trust.root_version > before
         if not resumed:
-            made = api.make_keys(SERVER_ROLES)
+            made = api.make_keys(ROOT_USES)
             fresh = {use: _own_next(workspace, use, ("Ed25519",), at)[0] for use in DESK_ROLES}
             signers = {use: key for use, key in fresh.items() if isinstance(key, SigningKey)}
             roles = {use: RoleKeys([key.jwk]) for use, key in signers.items()}
-            for use in SERVER_ROLES:
+            for use in ROOT_USES:
                 roles[use] = RoleKeys([key.jwk for key in _waiting(made, use)])
             trusting.advance(workspace, api, Change(roles=roles, signers=signers), at)
-    named = [(use, kid) for use in (*DESK_ROLES, *SERVER_ROLES)
+    named = [(use, kid) for use in (*DESK_ROLES, *ROOT_USES)
              for kid in workspace.trust.role_kids(use)]  # fmt: skip
     return Rotated(
         keys=[RotatedKey(use, "Ed25519", kid, "new") for use, kid in named],
@@ -128,7 +126,7 @@ def rotate_recovery(workspace: Workspace, *, now: datetime | None = None) -> Rot
     at = check_aware(now or datetime.now(UTC))
     with lock.exclusive(workspace.desk / "tuf"):
         mine = [entry for entry in workspace.desk_keys.entries() if entry.use == "recovery"]
-        last = max((_number(entry.set) for entry in mine), default=0)
+        last = max((number(entry.set) for entry in mine), default=0)
         key = KemPrivateKey.generate()
         start = max([at, *(entry.not_before + timedelta(seconds=1) for entry in mine)])
         workspace.desk_keys.add_key(
@@ -227,7 +225,7 @@ def _waiting(made: ServerKeys, use: str) -> list[ServerKey]:
     found = [key for key in made.keys if key.use == use and not key.listed]
     if not found:
         raise CatalogInvalid(f"the server made no {use} key")
-    name = max((key.set for key in found), key=_number)
+    name = max((key.set for key in found), key=number)
     return [key for key in found if key.set == name]
 
 
@@ -246,7 +244,7 @@ def _own_set(
     else:
         named = set(workspace.trust.role_kids(use))
     mine = [entry for entry in workspace.desk_keys.entries() if entry.use == use]
-    last = max((_number(entry.set) for entry in mine if entry.kid in named), default=0)
+    last = max((number(entry.set) for entry in mine if entry.kid in named), default=0)
     name = f"{use}-{last + 1}"
     waiting = {entry.alg: entry for entry in mine if entry.set == name}
     start = from_numeric(to_numeric(at - CLOCK_MARGIN))
@@ -303,8 +301,3 @@ def _rotated(
             if state == "new" or key.not_after is not None or use is Use.PUBLISHER:
                 shown.append(RotatedKey(use.value, key.alg, key.kid, state, key.not_after))
     return Rotated(shown, trust.root_version, trust.keys_version, resumed=resumed)
-
-
-def _number(name: str) -> int:
-    found = _NUMBER.fullmatch(name)
-    return int(found[1]) if found else 0

@@ -20,14 +20,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import msgspec
-
 from modelseal import ids, keys
 from modelseal import trust as trusts
+from modelseal.admin import ServerKeys
 from modelseal.crypto.hpke import KemPrivateKey
 from modelseal.crypto.signing import SigningKey
-from modelseal.desk import founding, halves, kit, staging, tls
+from modelseal.desk import founding, halves, kit, listing, staging, tls
 from modelseal.desk.halves import DESK_PURPOSE
+from modelseal.desk.listing import KeyRow
 from modelseal.desk.records import ModelRecords
 from modelseal.errors import (
     ConfigInvalid,
@@ -37,7 +37,7 @@ from modelseal.errors import (
     WorkspaceMissing,
 )
 from modelseal.keys import KeyRing, OnlineKeys, files
-from modelseal.keys.folder import SECRET_ALG, KeyEntry, KeyFolder
+from modelseal.keys.folder import SECRET_ALG, KeyFolder
 from modelseal.keys.provider import Ask, KeyProvider
 from modelseal.trust import Trust
 from modelseal.types import check_aware
@@ -46,17 +46,6 @@ DESK_KEY = "file:desk.key"
 LISTEN = "127.0.0.1:8443"
 _PRODUCT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
-
-
-class KeyRow(msgspec.Struct, frozen=True):
-    """One private key as it may be shown; ``where`` is ``desk`` or ``server``."""
-
-    use: str
-    alg: str
-    kid: str
-    where: str
-    not_before: datetime
-    not_after: datetime | None
 
 
 @dataclass(frozen=True)
@@ -151,12 +140,25 @@ class Workspace:
         """What was sealed here, with its data keys."""
         return ModelRecords(self.desk / "models", self.desk_provider, product=self.product)
 
-    def list_keys(self) -> list[KeyRow]:
-        """Every private key that is here, desk first; secrets that are no keys are left out."""
-        rows = [_row(entry, "desk") for entry in self.desk_keys.entries()] if self.has_desk else []
-        if self.has_server:
-            rows += [_row(entry, "server") for entry in self.online_keys.entries()]
-        return [row for row in rows if row.alg != SECRET_ALG]
+    def list_keys(
+        self, now: datetime | None = None, *, server: ServerKeys | None = None
+    ) -> list[KeyRow]:
+        """Every private key that is here, desk first; secrets that are no keys are left out.
+
+        ``server`` is what a server somewhere else says of its keys.
+        """
+        at = check_aware(now or datetime.now(UTC))
+        own = self.desk_keys.entries() if self.has_desk else []
+        online: Sequence[listing.Held] = () if server is None else server.keys
+        if server is None and self.has_server:
+            online = self.online_keys.entries()
+        return [
+            row
+            for held, where in ((own, "desk"), (online, "server"))
+            for row in listing.rows(
+                [key for key in held if key.alg != SECRET_ALG], where, self.trust, at
+            )
+        ]
 
     def close(self) -> None:
         """Afterwards no opened key is held here; a later use opens it again."""
@@ -271,10 +273,6 @@ def open(home: Path | str, *, ask: Ask | None = None) -> Workspace:
         if not any(tls.matches(found.tls_ca, key.jwk) for key in found.keys(listed)):
             raise StateDamaged("tls_ca is not the authority that was signed", path=str(home))
     return workspace
-
-
-def _row(entry: KeyEntry, where: str) -> KeyRow:
-    return KeyRow(entry.use, entry.alg, entry.kid, where, entry.not_before, entry.not_after)
 
 
 def read_document(path: Path) -> bytes:
