@@ -20,7 +20,7 @@ from modelseal.errors import by_code
 from modelseal.license import bundle, clock, tokens
 from modelseal.license.decide import decide
 from modelseal.license.facts import Action
-from modelseal.server.http import admin_catalog, work
+from modelseal.server.http import admin_catalog, admin_leases, work
 from modelseal.server.services import actors, blobs, catalog, idempotency, paging, statuses
 from modelseal.server.services import tokens as admin_tokens
 from modelseal.server.services.actors import RIGHTS
@@ -113,6 +113,8 @@ BODIES = {
     "PUT trust": {"roots": [], "targets": "AAAA", "keys_role": "AAAA", "key_list": "AAAA"},
     "POST tokens": {"role": "auditor"},
     "POST keys": {"uses": ["status"]},
+    "POST leases:respond": {"request": "AAAA"},
+    "POST leases:code": {"device": "dev_0"},
     "POST kek:rotate": {"to": "nothing:that is a key"},
 }
 
@@ -152,6 +154,7 @@ def test_the_rights_of_the_page_are_those_that_calls_ask_for(
         ("device calls 65,536 bytes", work.DEVICE_BODY_BYTES),
         ("admin calls 262,144", work.ADMIN_BODY_BYTES),
         (":withdraw`) 16,777,216", work.SIGNED_BODY_BYTES),
+        ("leases:respond` 524,288", admin_leases.REQUEST_BODY_BYTES),
         ("at most 4,194,304 bytes of an answer", transport.MAX_ANSWER_BYTES),
         ("bundles 1,048,576", bundle.MAX_BYTES),
         ("status lists 2,097,152", revocation.MAX_LIST_BYTES),
