@@ -8,105 +8,21 @@ is asked, what gets lost, and what the publisher does meanwhile.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from tests.server.careful import Careful
 from tests.server.world import Clock, Computer, Shop, run_machine
 
 from modelseal import admin
 from modelseal.crypto.hpke import KemPrivateKey
-from modelseal.errors import ModelsealError
-from modelseal.license import license_key, tokens
-from modelseal.license.claims import DenialClaims
+from modelseal.license import license_key
 from modelseal.license.plans import Binding, LeaseTerms
-from modelseal.server.services.denials import refusal_of
 from modelseal.strict_json import b64u
 
-LOST = st.sampled_from(["nothing", "nothing", "request", "reply"])
 UNKNOWN = license_key.format_key(bytes(10))
-CHAINED = ("renew", "release", "return")
-
-
-@dataclass
-class Pending:
-    """A question that may have reached the server."""
-
-    ask: tuple[str, ...]
-    nonce: str
-    kem: KemPrivateKey
-    seq: int
-
-
-class Careful(Computer):
-    """A device that keeps asking the same question until it is answered."""
-
-    pending: Pending | None = None
-    returned = False
-
-    def ask(self, op: str, lost: str, *wish: str, key: str = "") -> str:
-        """What came of it: ``allowed``, the code of a refusal, or ``lost``."""
-        question = self._question(op, wish)
-        if lost == "request":
-            return "lost"
-        try:
-            answer = self._send(op, question, wish, key)
-        except ModelsealError as error:
-            refusal = refusal_of(error)
-            assert refusal is not None, f"{op}: {error!r}"
-            if lost == "nothing":
-                self._denied(refusal.denial, op)
-            return "lost" if lost == "reply" else error.code
-        if lost == "reply":
-            return "lost"
-        self._answered(op, answer, question)
-        return "allowed"
-
-    def _question(self, op: str, wish: tuple[str, ...]) -> Pending:
-        if op == "release":
-            return Pending((op,), b64u(os.urandom(32)), KemPrivateKey.generate(), self.seq)
-        known, ask = self.pending, (op, *wish)
-        again = known is not None and known.seq == self.seq
-        if known is None or not again or not (known.ask == ask or self.seq > 0):
-            known = Pending(ask, b64u(os.urandom(32)), KemPrivateKey.generate(), self.seq)
-            self.pending = known
-        return known
-
-    def _send(self, op: str, question: Pending, wish: tuple[str, ...], key: str) -> Any:
-        calls, nonce = self.shop.server.devices, question.nonce
-        if op == "activate":
-            label = wish[0] if wish else None
-            return calls.activate(self.activation(key, question.kem, nonce, label=label))
-        kem = self.kem(question.kem)
-        token = self.sign(self.request(op, nonce=nonce, kem=kem))
-        call: Callable[[str, bytes], Any] = {
-            "renew": calls.renew, "release": calls.release, "return": calls.give_back,
-        }[op]  # fmt: skip
-        return call(self.device_id or "", token)
-
-    def _answered(self, op: str, answer: Any, question: Pending) -> None:
-        if op == "release":
-            return
-        if op == "return":
-            self.lease, self.returned, self.pending = None, True, None
-            return
-        before = self.seq
-        wanted = op == "activate" or self.license_id is None
-        assert bool(answer.license) or not wanted, "the license token is missing"
-        claims = self._accept(answer.lease, answer.license, question.kem)
-        assert op == "activate" or claims.seq > before
-        assert claims.request_nonce == question.nonce
-        self.returned, self.pending = False, None
-
-    def _denied(self, token: str, op: str) -> None:
-        denial = tokens.read(token, DenialClaims, self.shop.trust)
-        if op in CHAINED and denial.seq > self.seq:
-            self.seq, self.prev, self.lease = denial.seq, denial.jti, None
-        if op in CHAINED or self.seq == 0:
-            self.pending = None
+LOST = st.sampled_from(["nothing", "nothing", "request", "reply"])
 
 
 class Losing(RuleBasedStateMachine):
