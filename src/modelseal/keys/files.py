@@ -138,7 +138,7 @@ def erase(path: Path) -> None:
 def translated(error: OSError, path: Path | str) -> ModelsealError:
     """The error of ours that says what ``error`` means for somebody using ``path``."""
     where, why = str(path), os.strerror(error.errno or 0)
-    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+    if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR):
         return InputMissing(why, path=where)
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return DiskFull(why, path=where)

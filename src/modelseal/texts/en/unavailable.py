@@ -52,9 +52,9 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "Run as the user who owns it, or choose another place (--state for an activation).",
     ),
     "state_not_readable": (
-        "The activation cannot be read[: {path}].",
+        "This user may not read it[: {path}].",
         "It was probably made by another user, for example with sudo.",
-        "Run `modelseal activate` as the user who runs the app, or give this user the folder.",
+        "Give this user the file or folder; an activation is made by the user who runs the app.",
     ),
     "state_busy": (
         "Another process is using the activation[: {path}].",

@@ -52,9 +52,9 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "请以其所有者身份运行，或选择其他位置（激活用 --state）。",
     ),
     "state_not_readable": (
-        "无法读取激活[：{path}]。",
+        "当前用户无权读取[：{path}]。",
         "它可能由其他用户创建，例如通过 sudo。",
-        "请以运行应用的用户执行 `modelseal activate`，或把文件夹交给该用户。",
+        "请把文件或文件夹交给该用户；激活应由运行应用的用户进行。",
     ),
     "state_busy": (
         "另一个进程正在使用该激活[：{path}]。",
