@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from modelseal.cli import context, options, tables, talk
@@ -38,3 +40,40 @@ def list_(
         ),
         as_json=json,
     )
+
+
+@app.command()
+def sign(
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every document, not only those half used up.")
+    ] = False,
+    home: options.Home = None,
+    server: options.Server = None,
+    ca: options.Ca = None,
+    json: options.Json = False,
+) -> None:
+    """Sign root, targets and key list anew where they age; the server signs the rest itself."""
+    from modelseal.desk import rotating
+
+    with context.workspace(home) as desk, context.admin(home, server, ca) as api:
+        done = rotating.sign_catalog(desk, api, everything=everything)
+        state = api.catalog_state()
+    roles = [state.root, state.targets, state.keys, state.snapshot, state.timestamp]
+    answer = {
+        "signed": done.signed,
+        "roles": [
+            {"role": role.role, "version": role.version, "expires_at": role.expires_at}
+            for role in roles
+        ],
+    }
+
+    def human() -> None:
+        names = ", ".join(done.signed) or "nothing was due"
+        talk.say(f"Signed anew: {names}.")
+        tables.table(
+            "Catalog",
+            ("role", "version", "ends"),
+            [(role.role, role.version, role.expires_at) for role in roles],
+        )
+
+    talk.answer(answer, human, as_json=json)

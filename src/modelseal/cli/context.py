@@ -57,7 +57,7 @@ def admin(home: Path | None, server: str | None, ca: Path | None = None) -> Iter
     if server is None:
         from modelseal.server.services import LocalAdmin, open_server
 
-        with open_server(home_of(home)) as local:
+        with open_server(home_of(home), ask=ask_passphrase) as local:
             yield LocalAdmin(local)
         return
     from modelseal.desk.remote import RemoteAdmin

@@ -7,10 +7,15 @@ from typing import Annotated
 
 import typer
 
-from modelseal.cli import context, options, tables, talk
+from modelseal.cli import context, options, rotate, tables, talk
 from modelseal.errors import Misuse
 
-app = typer.Typer(no_args_is_help=True, help="The publisher's keys: list, backup, recovery.")
+app = typer.Typer(
+    no_args_is_help=True, help="The publisher's keys: list, backup, recovery, rotation."
+)
+app.add_typer(rotate.app, name="rotate")
+app.add_typer(rotate.move, name="move")
+app.command("retire")(rotate.retire)
 
 Passphrase = Annotated[
     str | None,
@@ -21,16 +26,25 @@ Passphrase = Annotated[
 
 
 @app.command("list")
-def list_(home: options.Home = None, json: options.Json = False) -> None:
-    """Every key by use, algorithm, id and validity; never a private part."""
+def list_(
+    home: options.Home = None,
+    server: options.Server = None,
+    ca: options.Ca = None,
+    json: options.Json = False,
+) -> None:
+    """Every key by use, algorithm, id, state and validity; never a private part."""
     with context.workspace(home) as desk:
-        keys = desk.list_keys()
+        if server is None:
+            keys = desk.list_keys()
+        else:
+            with context.admin(home, server, ca) as api:
+                keys = desk.list_keys(server=api.server_keys())
     talk.answer(
         {"items": keys},
         lambda: tables.table(
             "Keys",
-            ("use", "algorithm", "id", "where", "not before", "not after"),
-            [(k.use, k.alg, k.kid[:16], k.where, k.not_before, k.not_after) for k in keys],
+            ("use", "algorithm", "id", "where", "state", "from", "ends"),
+            [(k.use, k.alg, k.kid[:16], k.where, k.state, k.not_before, k.not_after) for k in keys],
         ),
         as_json=json,
     )

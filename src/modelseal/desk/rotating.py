@@ -80,6 +80,7 @@ def rotate(
         raise Misuse(f"--key is one of {', '.join(ROTATABLE)}")
     with lock.exclusive(workspace.desk / "tuf"):
         before = {key.kid for key in workspace.trust.key_list.keys}
+        running = {key.kid for key in workspace.trust.key_list.keys if key.valid_at(at)}
         behind = trusting.catch_up(workspace, api)
         pending = [use for use in wanted if not _is_half_done(workspace, use)]
         if behind and Use.PUBLISHER in pending:
@@ -90,7 +91,7 @@ def rotate(
             keys = (*workspace.trust.key_list.keys, *added)
             trusting.advance(workspace, api, Change(keys=keys), at)
         _end_old(workspace, api, wanted, at_once=at_once, at=at)
-    return _rotated(workspace, wanted, before, resumed=len(pending) < len(wanted))
+    return _rotated(workspace, wanted, running, at, resumed=len(pending) < len(wanted))
 
 
 def rotate_root(workspace: Workspace, api: AdminApi, *, now: datetime | None = None) -> Rotated:
@@ -291,13 +292,14 @@ def _ended(key: TrustedKey, end: datetime) -> TrustedKey:
 
 
 def _rotated(
-    workspace: Workspace, uses: Sequence[Use], before: set[str], *, resumed: bool
+    workspace: Workspace, uses: Sequence[Use], running: set[str], at: datetime, *, resumed: bool
 ) -> Rotated:
-    trust = workspace.trust
-    shown = []
+    """The new keys and those that counted before (``running``) or still do."""
+    trust, shown = workspace.trust, []
     for use in uses:
+        newest = trust.keys(use)[-1].set
         for key in trust.keys(use):
-            state = "new" if key.kid not in before else "ending"
-            if state == "new" or key.not_after is not None or use is Use.PUBLISHER:
+            state = "new" if key.set == newest else "ending"
+            if key.not_after is None or key.not_after > at or key.kid in running:
                 shown.append(RotatedKey(use.value, key.alg, key.kid, state, key.not_after))
     return Rotated(shown, trust.root_version, trust.keys_version, resumed=resumed)
