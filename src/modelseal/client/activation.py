@@ -95,7 +95,7 @@ def activate(core: Core, key: str, wish: Wish, progress: Progress | None = None)
     _tell(progress, 0)
     before = _lease_id(core)
     with core.locked(LOCK_SECONDS):
-        me = _identity(core)
+        me = identity_for(core)
         by = me.keyed_hash("license-key", text).hex()
         held = core.held(tolerant=True)
         done = _done_meanwhile(held, before, by)
@@ -118,7 +118,7 @@ def start_trial(
     _check_product(core)
     _tell(progress, 0)
     with core.locked(LOCK_SECONDS):
-        me = _identity(core)
+        me = identity_for(core)
         held = core.held(tolerant=True)
         question = asking.prepare(core, me, held, "trial", plan, email or "", *wish.parts())
         more = {"plan": plan, "email": email, "label": wish.label, "eula": wish.eula}
@@ -186,7 +186,7 @@ def _ask(
     return lease, found
 
 
-def _identity(core: Core) -> Identity:
+def identity_for(core: Core) -> Identity:
     """The device's identity; a new one where there is none that this computer can unlock."""
     try:
         return core.unlock(asking=True)

@@ -18,6 +18,7 @@ import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from modelseal import ids
 from modelseal.client import (
@@ -56,11 +57,15 @@ from modelseal.errors import (
     ModelsealError,
     NotEntitled,
     Refused,
+    StateDamaged,
     Unavailable,
 )
 from modelseal.memory import SecretBytes
 from modelseal.trust import Trust
 from modelseal.types import LeaseState, MemoryProtection
+
+if TYPE_CHECKING:
+    from modelseal.client.airgap import AirGap
 
 EXPIRED_SECONDS = 10.0
 _ASK_AGAIN_SECONDS = 15.0
@@ -242,6 +247,13 @@ class Client:
     def __repr__(self) -> str:
         return f"Client(product={self._settings.product!r}, state={str(self._settings.state)!r})"
 
+    @property
+    def air_gap(self) -> AirGap:
+        """Requests, responses and codes, for a computer without a network."""
+        from modelseal.client.airgap import AirGap
+
+        return AirGap(self._core, self._told, self._activated)
+
     # -- what the runtime and the command line use
 
     @property
@@ -301,8 +313,9 @@ class Client:
         except KeyNotInLease as error:
             if not self._renewed_for(file_id, found):
                 raise error from None
-        except DeviceChanged as error:  # perhaps no more than the server would accept
-            if not self._accepted_anew(found):
+        except (DeviceChanged, StateDamaged) as error:
+            # perhaps no more than the server would accept, or a clock that was wrong for a while
+            if not self._put_right(found):
                 raise error from None
         return keys.pick(self._core, self._core.held(), file_id, wanted)
 
@@ -410,12 +423,16 @@ class Client:
         self._keeper.renew(seconds=EXPIRED_SECONDS, seen=None if lease is None else lease.jti)
         return True
 
-    def _accepted_anew(self, found: Standing) -> bool:
-        """Whether the server accepted what changed on this computer."""
+    def _put_right(self, found: Standing) -> bool:
+        """Whether the server gave a lease for what changed on this computer or in its folder."""
+        now = self._core.ports.monotonic()
+        if now < self._ask_again_at:
+            return False
+        self._ask_again_at = now + _ASK_AGAIN_SECONDS
         lease = found.lease
         try:
             self._keeper.renew(seconds=EXPIRED_SECONDS, seen=None if lease is None else lease.jti)
-        except (DeviceChanged, Unavailable):
+        except (DeviceChanged, StateDamaged, Unavailable):
             return False
         return True
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -172,6 +172,22 @@ def drop_odd_files(folder: Path) -> None:
             for inner in path.iterdir():
                 if not inner.is_file():
                     shutil.rmtree(inner) if inner.is_dir() else inner.unlink()
+
+
+def keep_roots(folder: Path, roots: Mapping[int, bytes]) -> None:
+    """``roots`` by version lie where ``roots_after`` and python-tuf look for them."""
+    if not roots:
+        return
+    history = folder / _ROOTS
+    try:
+        history.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        for version, data in sorted(roots.items()):
+            (history / f"{version}.root.json").write_bytes(data)
+        newest = folder / "root.json"
+        newest.unlink(missing_ok=True)  # python-tuf makes it a link into the history
+        newest.write_bytes(roots[max(roots)])
+    except OSError as error:
+        raise translate(error, folder, writing=True) from None
 
 
 def _updater(folder: Path, trust: Trust, transport: Transport, server: str) -> Updater:

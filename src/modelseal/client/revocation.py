@@ -43,6 +43,23 @@ def check(core: Core, held: Held, now: datetime) -> tuple[Status | None, int]:
     return value, max(min(found.ttl_seconds, DEFAULT_TTL_SECONDS), 1)
 
 
+def hear(core: Core, token: str) -> None:
+    """A list that came with a response is noted, when it is fresh and newer than the one known.
+
+    Raises a token error for a list that does not hold.
+    """
+    held, now = core.held(tolerant=True), core.ports.now()
+    lease = held.lease
+    if lease is None:
+        return
+    known = None if held.record is None else held.record.status
+    least = known.number if known is not None and known.idx == lease.status.idx else 0
+    found = lists.parse(token, core.trust, uri=lease.status.uri, least_number=least)
+    value = found.get(lease.status.idx)
+    if value is not None and found.fresh(now):
+        _note(core, found, value, lease.status.idx, now)
+
+
 def _fetch(core: Core, uri: str) -> StatusList:
     """The list at ``uri``, asked from our own server only: the address is a name, not an order."""
     path = urlsplit(uri).path

@@ -242,7 +242,12 @@ class StateStore:
 
         The keys go first, so that a crash in between leaves nothing that opens a model.
         """
-        for name in (leasekey.FILE_NAME, NEXT, BUNDLE, LEASE, LICENSE, DENIAL):
+        self.folder.remove(leasekey.FILE_NAME)
+        self.drop_tokens()
+
+    def drop_tokens(self) -> None:
+        """License, lease and denial are gone, and what opened leases made ahead."""
+        for name in (NEXT, BUNDLE, LEASE, LICENSE, DENIAL):
             self.folder.remove(name)
 
     def forget(self) -> None:

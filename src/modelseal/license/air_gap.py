@@ -2,11 +2,13 @@
 
 ``decode(encode(response)) == response``. Nothing outside the signed tokens in it is believed:
 ``server``, ``product``, ``jkt`` and ``nonce`` say whose it is before anything is verified, so that
-a mix-up is named. Normative: ``docs/spec/air-gap.md``.
+a mix-up is named; the SHA-256 at the end finds what happened on the way. Normative:
+``docs/spec/air-gap.md``.
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, Any
 
 import msgspec
@@ -21,6 +23,7 @@ MAGIC = b"\x89MSA\r\n\x1a\n"
 VERSION = 1
 MAX_BYTES = 16 * 1024 * 1024
 MAX_NEXT = 64
+DIGEST_BYTES = 32
 OPERATIONS = ("activate", "renew", "return")
 
 _Token = Annotated[str, Meta(max_length=16 * 1024)]
@@ -77,7 +80,8 @@ class Response(_Part, frozen=True, kw_only=True):
 def encode(response: Response) -> bytes:
     """The file's bytes."""
     value = msgspec.to_builtins(response, builtin_types=(bytes,))
-    return MAGIC + bytes([VERSION]) + cbor.encode(value)
+    body = MAGIC + bytes([VERSION]) + cbor.encode(value)
+    return body + hashlib.sha256(body).digest()
 
 
 def is_response(data: bytes) -> bool:
@@ -93,8 +97,11 @@ def decode(data: bytes) -> Response:
         raise ResponseMalformed("this is no air-gap response")
     if data[len(MAGIC) : len(MAGIC) + 1] != bytes([VERSION]):
         raise ResponseMalformed("made by another version of modelseal")
+    body = data[:-DIGEST_BYTES]
+    if hashlib.sha256(body).digest() != data[-DIGEST_BYTES:]:
+        raise ResponseMalformed("it was cut off or altered on its way")
     try:
-        value: Any = cbor.decode(data[len(MAGIC) + 1 :], max_bytes=MAX_BYTES)
+        value: Any = cbor.decode(body[len(MAGIC) + 1 :], max_bytes=MAX_BYTES)
         found = msgspec.convert(value, Response, strict=True)
     except (CborInvalid, msgspec.ValidationError, RecursionError) as error:
         raise ResponseMalformed(str(error)[:200]) from None
