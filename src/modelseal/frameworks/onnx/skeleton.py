@@ -18,6 +18,7 @@ INLINE_BYTES = 4096
 SKELETON_MAX_BYTES = (1 << 31) - 1
 """A protobuf message is shorter than 2 GiB."""
 _MAX_DEPTH = 64
+_IS_EXTERNAL = wire.encode_varint(wire.TENSOR_DATA_LOCATION << 3 | wire.VARINT) + b"\x01"
 
 Open = Callable[[str], memoryview]
 """Opens a file of external data by the location that the model gives."""
@@ -136,20 +137,24 @@ class _Rewriter:
 
     def _nested(self, item: wire.Field, handle: _Handler, depth: int) -> _Pieces:
         pieces = self.message(item.value_begin, item.end, handle, depth + 1)
-        return [wire.head(item.number, sum(len(p) for p in pieces)), *pieces]
+        return [wire.head(item.number, sum(map(len, pieces))), *pieces]
 
     def _tensor(self, item: wire.Field, depth: int, *, top: bool) -> _Pieces | None:
         """Large raw data moves out; external data is renamed (``top``) or drawn in."""
+        if item.end - item.value_begin <= INLINE_BYTES and not self._may_change(item):
+            return None
         raw: wire.Field | None = None
         external: dict[str, str] = {}
-        rest: _Pieces = []
+        changed: list[wire.Field] = []
         for part in wire.fields(self.view, item.value_begin, item.end):
             if part.number == wire.TENSOR_RAW_DATA and part.wire_type == wire.LENGTH:
                 raw = part
+                changed.append(part)
             elif part.number == wire.TENSOR_EXTERNAL_DATA and part.wire_type == wire.LENGTH:
                 external.update(self._external(part))
-            elif part.number != wire.TENSOR_DATA_LOCATION:
-                rest.append(self.view[part.begin : part.end])
+                changed.append(part)
+            elif part.number == wire.TENSOR_DATA_LOCATION:
+                changed.append(part)
         if "location" in external:
             data = self._external_data(external, top=top)
         elif top and raw is not None and raw.end - raw.value_begin > INLINE_BYTES:
@@ -157,8 +162,19 @@ class _Rewriter:
             data = [_reference(self.skeleton.token, raw.value_begin, raw.end - raw.value_begin)]
         else:
             return None
-        pieces = [*rest, *data]
-        return [wire.head(item.number, sum(len(p) for p in pieces)), *pieces]
+        pieces = [*self._without(item, changed), *data]
+        return [wire.head(item.number, sum(map(len, pieces))), *pieces]
+
+    def _without(self, item: wire.Field, parts: list[wire.Field]) -> _Pieces:
+        """The value of ``item`` but for ``parts``."""
+        kept, pieces = item.value_begin, _Pieces()
+        for part in parts:
+            if part.begin > kept:
+                pieces.append(self.view[kept : part.begin])
+            kept = part.end
+        if item.end > kept:
+            pieces.append(self.view[kept : item.end])
+        return pieces
 
     def _external(self, part: wire.Field) -> dict[str, str]:
         """One key and value of ``external_data``."""
@@ -179,10 +195,12 @@ class _Rewriter:
 
 def _reference(name: str, offset: int, length: int) -> bytes:
     """The fields that say: the data is ``length`` bytes at ``offset`` of the file ``name``."""
-    entries = {"location": name, "offset": str(offset), "length": str(length)}
-    data = b"".join(wire.external_entry(key, value) for key, value in entries.items())
-    is_external = wire.encode_varint(wire.TENSOR_DATA_LOCATION << 3 | wire.VARINT) + b"\x01"
-    return data + is_external
+    return (
+        wire.external_entry("location", name)
+        + wire.external_entry("offset", str(offset))
+        + wire.external_entry("length", str(length))
+        + _IS_EXTERNAL
+    )
 
 
 def _number(told: str | None, default: int | None) -> int | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from modelseal.errors import InvalidBytes
 
@@ -23,10 +23,10 @@ ENTRY_KEY, ENTRY_VALUE = 1, 2
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 _LOCATION = re.compile(rb"location")
 _MAX_TEXT_BYTES = 4096
+_SHORT = [bytes([value]) for value in range(128)]
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """One field: its number, wire type, where it begins (tag included) and its value's bytes."""
 
     number: int
@@ -40,10 +40,15 @@ def fields(view: memoryview, begin: int, end: int) -> Iterator[Field]:
     """The fields of the message in ``view[begin:end]``, in order."""
     at = begin
     while at < end:
-        tag, value = varint(view, at, end)
+        tag, value = view[at], at + 1
+        if tag > 0x7F:  # most numbers have one byte; a call for each would double the time
+            tag, value = varint(view, at, end)
         wire_type = tag & 7
         if wire_type == LENGTH:
-            size, value = varint(view, value, end)
+            if value < end and view[value] < 0x80:
+                size, value = view[value], value + 1
+            else:
+                size, value = varint(view, value, end)
             stop = value + size
         elif wire_type == VARINT:
             _, stop = varint(view, value, end)
@@ -72,6 +77,8 @@ def varint(view: memoryview, at: int, end: int) -> tuple[int, int]:
 
 def encode_varint(value: int) -> bytes:
     """``value`` as protobuf writes it."""
+    if value <= 0x7F:
+        return _SHORT[value]
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -87,8 +94,8 @@ def head(number: int, size_bytes: int) -> bytes:
 
 def external_entry(key: str, value: str) -> bytes:
     """One ``external_data`` entry of a tensor."""
-    parts = [(ENTRY_KEY, key.encode()), (ENTRY_VALUE, value.encode())]
-    entry = b"".join(head(number, len(data)) + data for number, data in parts)
+    told, said = key.encode(), value.encode()
+    entry = head(ENTRY_KEY, len(told)) + told + head(ENTRY_VALUE, len(said)) + said
     return head(TENSOR_EXTERNAL_DATA, len(entry)) + entry
 
 
