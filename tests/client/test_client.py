@@ -141,9 +141,11 @@ def test_an_old_lease_put_back_opens_nothing(active, world):
     old = (world.state / "lease.jwt").read_bytes()
     active.renew()
     (world.state / "lease.jwt").write_bytes(old)
+    world.server.down = True
     with pytest.raises(StateDamaged) as caught:
         _keys(active)
     assert caught.value.params["path"].endswith("lease.jwt")
+    world.server.down = False
     active.renew()
     assert _keys(active) == MODEL.keys
 
@@ -601,6 +603,7 @@ def test_an_edited_file_is_named_and_the_way_out_works(world, active, key, name,
         "huge": data * 1 + b" " * (5 << 20),
         "noise": b"\xff\xfe\x00" * 50,
     }[damage])  # fmt: skip
+    world.server.down = True
     with world.client() as client:
         with pytest.raises(errors.InvalidBytes) as caught:
             client.status()
@@ -608,9 +611,21 @@ def test_an_edited_file_is_named_and_the_way_out_works(world, active, key, name,
         assert caught.value.code == "state_damaged"
         assert name in caught.value.params["path"]
         assert caught.value.next_step
+        world.server.down = False
         world.server.license_of(key).seats = 2
         client.activate(key)
         assert _keys(client) == MODEL.keys
+
+
+@pytest.mark.parametrize("damage", [b"", b"noise" * 30])
+def test_keys_that_are_gone_are_fetched_by_the_load_that_needs_them(world, active, damage):
+    """Erased while the clock was wrong, or damaged: one renewal, and a note in the journal."""
+    (world.state / "lease.key").write_bytes(damage)
+    with world.client() as client:
+        assert _keys(client) == MODEL.keys
+        assert client.status().lease.seq == 2
+        kinds = [(entry["kind"], entry.get("file")) for entry in client.journal.read()]
+        assert ("state_damaged", "lease.key") in kinds
 
 
 @pytest.mark.parametrize("name", ["license.jwt", "lease.jwt", "lease.key", "state.json"])

@@ -531,6 +531,29 @@ def test_an_edited_folder_is_named_and_heals_with_the_key(shop, make, tmp_path):
     assert _opens(client, shop.swap)
 
 
+@pytest.mark.parametrize("plan", ["trial", "online"])
+@pytest.mark.parametrize("act", ["renew", "activate", "return", "load"])
+def test_a_number_written_into_the_note_by_hand_locks_nobody_out(shop, make, tmp_path, act, plan):
+    """The server knows no such number; what is signed counts then."""
+    key, _ = shop.issue(plan)
+    client = make()
+    client.activate(key)
+    place = tmp_path / "laptop" / "state.json"
+    place.write_bytes(place.read_bytes().replace(b'"seq":1', b'"seq":77'))
+    assert b'"seq":77' in place.read_bytes()
+    does = {
+        "renew": client.renew,
+        "activate": lambda: client.activate(key),
+        "return": client.deactivate,
+        "load": lambda: _opens(client, shop.swap),
+    }
+    does[act]()
+    if act == "return":
+        client.activate(key)
+    assert client.renew().state == "ACTIVE"
+    assert _opens(client, shop.swap)
+
+
 def test_a_lost_reply_of_the_real_server_is_answered_again(shop, make):
     """The connection dies after the server did its work: same lease, no fork."""
     from modelseal.client.transport import HttpTransport

@@ -382,6 +382,9 @@ class FakeServer:
             state = {"revoked": "REVOKED", "suspended": "SUSPENDED", "expired": "EXPIRED"}
             named = mine.license.state
             return self._deny(claims, mine, f"license_{named}", state=state[named])
+        if claims.seq > mine.seq:
+            body = b'{"code":"store_behind"}'
+            return Answer(503, {"content-type": "application/problem+json"}, body)
         again = (mine.nonce, mine.asked_seq) == (claims.nonce, claims.seq)  # its denial was lost
         if mine.state == "forked" or (claims.seq != mine.seq and not again):
             mine.state = "forked"

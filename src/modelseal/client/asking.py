@@ -192,15 +192,28 @@ def put(
     ours and has changed nothing.
     """
     asked = claims_of(core, question, op=op, **more)
+    return show(core, question.identity, question.held, asked, method, path, seconds=seconds)
+
+
+def show(
+    core: Core,
+    identity: Identity,
+    held: Held,
+    asked: RequestClaims,
+    method: str,
+    path: str,
+    *,
+    seconds: float,
+) -> tuple[dict[str, Any], RequestClaims]:
+    """As ``send``; a server whose store is older than our lease is shown it, to adopt it."""
     try:
-        return send(core, question.identity, asked, method, path, seconds=seconds), asked
+        return send(core, identity, asked, method, path, seconds=seconds), asked
     except StoreBehind:
-        # The server's store is older than our lease: show it, so that it can be adopted.
-        token = question.held.lease_token
+        token = held.lease_token
         if token is None or asked.lease_token is not None or len(token) > _ROOM_FOR_LEASE:
             raise
         shown = msgspec.structs.replace(asked, lease_token=token)
-        return send(core, question.identity, shown, method, path, seconds=seconds), shown
+        return send(core, identity, shown, method, path, seconds=seconds), shown
 
 
 def send(

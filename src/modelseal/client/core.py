@@ -74,8 +74,8 @@ class Held:
     @property
     def device_id(self) -> str | None:
         """The device's id at the server, once there is one."""
-        if self.lease is not None:
-            return self.lease.sub
+        if self.latest is not None:
+            return self.latest.sub
         return None if self.record is None else self.record.device_id
 
     @property

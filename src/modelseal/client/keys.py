@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import msgspec
 
 from modelseal.client import answering, asking, bundles, trusting
 from modelseal.client.asking import Denied
@@ -73,6 +76,7 @@ def release(core: Core, file_id: bytes) -> LeaseClaims:
         if lease is None or not is_online(lease):
             raise KeyNotInLease("there is no lease whose keys come at each run")
         files = _worth_asking(core, held, file_id)
+        held = _at_its_lease(held, lease)
         kem = KemPrivateKey.generate()
         asked = asking.claims(
             core, me, held, op="release", nonce=asking.fresh_nonce(core), kem=kem.to_bytes(),
@@ -80,7 +84,9 @@ def release(core: Core, file_id: bytes) -> LeaseClaims:
         )  # fmt: skip
         path = f"/v1/devices/{held.device_id}/key-releases"
         try:
-            found = asking.send(core, me, asked, "POST", path, seconds=_RELEASE_SECONDS)
+            found, asked = asking.show(
+                core, me, held, asked, "POST", path, seconds=_RELEASE_SECONDS
+            )
         except Denied as denied:
             raise _refused(core, me, denied) from None
     claims = trusting.read_token(core, asking.text_of(found, "release"), ReleaseClaims)
@@ -143,6 +149,14 @@ def _pick_released(
     if found is None:
         raise KeyNotInLease("no key for a section", file=b64u(file_id), sections=wanted)
     return found
+
+
+def _at_its_lease(held: Held, lease: LeaseClaims) -> Held:
+    """A release names the lease it is for, whatever number is noted beside it."""
+    if held.record is None:
+        return held
+    record = msgspec.structs.replace(held.record, seq=lease.seq, prev=lease.jti)
+    return replace(held, record=record)
 
 
 def _worth_asking(core: Core, held: Held, file_id: bytes) -> list[bytes]:

@@ -12,7 +12,7 @@ from modelseal.client import answering, asking, bundles
 from modelseal.client.asking import Denied, Question
 from modelseal.client.core import Core, Held
 from modelseal.client.transport import ANSWER_SECONDS
-from modelseal.errors import AnswerInvalid, NotActivated
+from modelseal.errors import AnswerInvalid, NotActivated, StoreBehind
 from modelseal.license.claims import LeaseClaims
 
 LOCK_SECONDS = 60.0
@@ -44,17 +44,38 @@ def renew(
             raise NotActivated("this device has never been activated", path=str(core.store.path))
         if held.lease is not None and seen is not None and held.lease.jti != seen:
             return held.lease
-        me = core.unlock(asking=True)
-        question = asking.prepare(core, me, held, "renew")
         try:
-            found, asked = asking.put(
-                core, question, "PUT", f"/v1/leases/{held.device_id}", op="renew", seconds=seconds
-            )
-        except Denied as denied:
-            raise answering.accept_denial(core, me, question.keys, denied, first=False) from None
-        lease = answering.accept(core, question, asked, found, license_needed=False)
+            lease = _ask(core, held, seconds)
+        except StoreBehind:
+            if not _noted_too_much(core, held):
+                raise
+            lease = _ask(core, core.held(tolerant=True), seconds)
     bundles.prefetch(core, lease)
     return lease
+
+
+def _ask(core: Core, held: Held, seconds: float) -> LeaseClaims:
+    me = core.unlock(asking=True)
+    question = asking.prepare(core, me, held, "renew")
+    path = f"/v1/leases/{held.device_id}"
+    try:
+        found, asked = asking.put(core, question, "PUT", path, op="renew", seconds=seconds)
+    except Denied as denied:
+        raise answering.accept_denial(core, me, question.keys, denied, first=False) from None
+    return answering.accept(core, question, asked, found, license_needed=False)
+
+
+def _noted_too_much(core: Core, held: Held) -> bool:
+    """Whether ``state.json`` named a number above every signed answer; it no longer does.
+
+    The server knows no such number. A note that somebody edited must lock nobody out.
+    """
+    latest = held.latest
+    if latest is None or held.seq == latest.seq:
+        return False
+    core.journal.write("note_ignored", seq=held.seq, signed=latest.seq)
+    core.note(seq=latest.seq, prev=latest.jti)
+    return True
 
 
 def give_back(
@@ -70,19 +91,27 @@ def give_back(
         held = core.held(tolerant=True)
         if held.device_id is None:
             raise NotActivated("this device has never been activated", path=str(core.store.path))
-        me = core.unlock(asking=True)
         try:
-            question = _settled(core, held, seconds)
-            path = f"/v1/devices/{held.device_id}:return"
-            found, _ = asking.put(core, question, "POST", path, op="return", seconds=seconds)
-        except Denied as denied:
-            keys = asking.stored_keys(core, me)
-            raise answering.accept_denial(core, me, keys, denied, first=False) from None
-        returned = _returned(found)
+            returned = _returned(_give(core, held, seconds))
+        except StoreBehind:
+            if not _noted_too_much(core, held):
+                raise
+            returned = _returned(_give(core, core.held(tolerant=True), seconds))
         core.run_keys.wipe()
         core.store.drop_lease()
         core.note(returned=True, status=None, activated_by=None)
     return returned
+
+
+def _give(core: Core, held: Held, seconds: float) -> dict[str, Any]:
+    me = core.unlock(asking=True)
+    path = f"/v1/devices/{held.device_id}:return"
+    try:
+        question = _settled(core, held, seconds)
+        return asking.put(core, question, "POST", path, op="return", seconds=seconds)[0]
+    except Denied as denied:
+        keys = asking.stored_keys(core, me)
+        raise answering.accept_denial(core, me, keys, denied, first=False) from None
 
 
 def _returned(found: Mapping[str, Any]) -> Returned:
