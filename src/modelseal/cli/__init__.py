@@ -13,6 +13,14 @@ from modelseal.errors import InternalError, Misuse, ModelsealError
 INTERRUPTED = 130
 
 
+class Ended(BaseException):
+    """A signal ended the command. No ``KeyboardInterrupt``: Typer would swallow that one."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.code = 128 + number
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; nothing but this code leaves."""
     from modelseal.cli import talk
@@ -23,14 +31,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     talk.lenient()
     try:
         return _told(arguments, as_json=as_json)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Ended) as stop:
         talk.say("modelseal: interrupted.")
-        return INTERRUPTED
+        return stop.code if isinstance(stop, Ended) else INTERRUPTED
     except BrokenPipeError:
-        return _without_stdout(0)
+        talk.silence("stdout")
+        return 0
     except ModelsealError as error:
-        talk.refuse(error, as_json=False)
-        return _without_stdout(error.exit_code)
+        talk.silence("stdout")
+        return talk.refuse(error, as_json=False)
 
 
 def _told(arguments: list[str], *, as_json: bool) -> int:
@@ -46,12 +55,6 @@ def _told(arguments: list[str], *, as_json: bool) -> int:
         if os.environ.get("MODELSEAL_DEBUG"):
             raise
         return talk.refuse(InternalError(type(error).__name__), as_json=as_json)
-
-
-def _without_stdout(code: int) -> int:
-    """``code``; what is still buffered goes nowhere, so that the end of Python says nothing."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    return code
 
 
 def _ours(arguments: list[str]) -> list[str]:
@@ -90,12 +93,15 @@ def _use_language() -> None:
 
 def run_and_exit() -> None:
     """The console script. SIGTERM ends it as Ctrl-C does, so that nothing half-written stays."""
-    for name in ("SIGTERM", "SIGHUP"):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # not under nohup
+        if number is not None and signal.getsignal(number) in _DEFAULT:  # ignored under nohup
             signal.signal(number, _end)
     sys.exit(main())
 
 
+_DEFAULT = (signal.SIG_DFL, signal.default_int_handler)
+
+
 def _end(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+    raise Ended(number)

@@ -29,6 +29,7 @@ def run(
     home: options.Home = None,
 ) -> None:
     """Serve until stopped (Ctrl-C or SIGTERM)."""
+    from modelseal.cli import Ended
     from modelseal.server.run import serve
 
     place = context.home_of(home)
@@ -40,7 +41,7 @@ def run(
             behind_proxy=behind_proxy or [],
             on_ready=lambda url: talk.say(f"modelseal server listens on {url} (Ctrl-C stops it)."),
         )
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, Ended):
         talk.say("modelseal server stopped; what was under way is answered.")
 
 

@@ -8,9 +8,10 @@ Names that others chose (labels, customers, files) are shown without their contr
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -45,6 +46,12 @@ def lenient() -> None:
             reconfigure(errors="backslashreplace")
 
 
+def silence(name: str) -> None:
+    """What the stream could not take goes nowhere; else the end of Python would fail on it."""
+    with suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), _stream(name).fileno())
+
+
 def say(text: str) -> None:
     """One line of talk on stderr; nobody misses it where stderr is closed or full."""
     stream = _stream("stderr")
@@ -53,7 +60,7 @@ def say(text: str) -> None:
             stream.write(text.translate(_INERT) + "\n")
             stream.flush()
         except (OSError, ValueError):
-            return
+            silence("stderr")
 
 
 def write(text: str) -> None:
