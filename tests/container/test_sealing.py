@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import os
+import threading
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,6 +21,7 @@ from modelseal.container import (
     EntryPlan,
     SectionPlan,
     TogetherRef,
+    _threads,
     parse,
     seal,
 )
@@ -312,3 +317,52 @@ def test_memory_stays_flat_whatever_the_size(publisher: Any) -> None:
     finally:
         tracemalloc.stop()
     assert peak < 8 << 20
+
+
+@pytest.mark.parametrize("threads", [2, 3, 9])
+def test_any_number_of_threads_seals_the_same_bytes(publisher: Any, threads: int) -> None:
+    """Given the same random bytes; sizes around the chunk, several sections, gaps and all."""
+
+    def made(workers: int) -> bytes:
+        drawn = iter(range(1000))
+        sink = BytesSink()
+        sections = [
+            publisher.section({"a": bytes(5 * CHUNK + 1), "b": b"x", "c": b""}, "one"),
+            publisher.section({"d": b"y" * CHUNK, "e": os.urandom(0)}, "two"),
+            publisher.section({"f": b"z" * 3}, "three"),
+        ]
+        result = seal(
+            publisher.plan(*sections),
+            sink,
+            publisher=[publisher.ed25519],
+            recovery=publisher.recovery.public_key(),
+            random=lambda size: hashlib.shake_256(f"{next(drawn)}".encode()).digest(size),
+            threads=workers,
+        )
+        header = parse(sink).header
+        assert header == result.header
+        return header.leaf_hash
+
+    assert made(threads) == made(1)
+
+
+def test_an_error_in_another_thread_leaves_the_sealing_where_it_would_have_been() -> None:
+    """Raised when the result is taken, in order; threads are gone afterwards."""
+    before = threading.active_count()
+
+    def work(number: int) -> int:
+        if number == 3:
+            raise ValueError("three")
+        return number
+
+    ahead: _threads.Ahead[int] = _threads.Ahead(2)
+    try:
+        for number in range(5):
+            ahead.start(functools.partial(work, number))
+        assert [ahead.result() for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(ValueError, match="three"):
+            ahead.result()
+        assert ahead.result() == 4
+    finally:
+        ahead.close()
+    assert threading.active_count() == before

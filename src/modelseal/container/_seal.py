@@ -57,11 +57,13 @@ def seal(
     recovery: KemPublicKey,
     random: Callable[[int], bytes],
     progress: Progress | None = None,
+    threads: int = 1,
 ) -> SealedResult:
     """``sink``, empty before, holds the sealed model; opening it gives the entries back.
 
     ``random`` gives that many unpredictable bytes. ``publisher`` are one or two signing keys of
-    different algorithms. ``progress`` counts plaintext read and then the file digested. When
+    different algorithms. ``progress`` counts plaintext read and then the file digested, in the
+    caller's thread; up to ``threads`` threads encrypt and hash, one alone reads and writes. When
     anything is raised the sink's content is useless and its owner removes it; a sealing is never
     resumed. Raises ``Misuse``, ``SourceNotSealable``, ``SourceChanged``, ``Unavailable``.
     """
@@ -78,7 +80,8 @@ def seal(
         header, file_id=secrets.file_id, suite=plan.suite, chunk_bytes=plan.chunk_bytes
     )
     salt = keys.prologue_hash(prologue.to_bytes())
-    body = _Body(plan, placed, sink, prologue, layouts(prologue, header), salt, secrets, progress)
+    places = layouts(prologue, header)
+    body = _Body(plan, placed, sink, prologue, places, salt, secrets, progress, threads)
     digests = body.write()
     leaf_table = body.write_index(_index(plan, placed, digests, secrets))
     bound = recovery_entry.info(
@@ -126,6 +129,7 @@ class _Body:
     salt: bytes
     secrets: _Secrets
     progress: Progress | None
+    threads: int
     leaves: bytearray = field(default_factory=bytearray)
 
     def write(self) -> list[list[bytes]]:
@@ -137,7 +141,7 @@ class _Body:
         for place, section in zip(self.places[1:], self.placed, strict=True):
             reader = PlainReader(section.pieces, done, self._report)
             writer = self._writer(place, section.plan.together_with)
-            for stored in writer.chunks(reader):
+            for stored in writer.chunks(reader, self.threads):
                 append(self.sink, stored)
             self.leaves += writer.leaves
             digests.append(reader.digests)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
-from threading import Event
+from queue import SimpleQueue
+from threading import Event, Thread
+from typing import Generic, TypeVar
 
 Run = Callable[[range, Event], None]
+T = TypeVar("T")
 
 
 def spread(run: Run, indexes: range, threads: int) -> None:
@@ -33,6 +37,57 @@ def spread(run: Run, indexes: range, threads: int) -> None:
         except BaseException:
             stop.set()
             raise
+
+
+class Ahead(Generic[T]):
+    """Work that other threads do ahead, its results in the order in which it was started.
+
+    Without other threads, and when the system gives none, each piece is done at once. No piece is
+    ever done twice: a pool that fails to start a thread keeps what it was given.
+    """
+
+    def __init__(self, others: int) -> None:
+        self._todo: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._started: deque[Future[T]] = deque()
+        self._workers: list[Thread] = []
+        for number in range(others):
+            worker = Thread(target=self._work, name=f"modelseal-seal-{number}", daemon=True)
+            try:
+                worker.start()
+            except RuntimeError:  # no more threads
+                break
+            self._workers.append(worker)
+
+    def start(self, work: Callable[[], T]) -> None:
+        """``work()`` is done, or will be by the time of its ``result``."""
+        future: Future[T] = Future()
+
+        def do() -> None:
+            try:
+                future.set_result(work())
+            except BaseException as error:  # noqa: BLE001 - raised where the result is taken
+                future.set_exception(error)
+
+        self._started.append(future)
+        if self._workers:
+            self._todo.put(do)
+        else:
+            do()
+
+    def result(self) -> T:
+        """What the oldest piece whose result was not taken yet gave, or raised."""
+        return self._started.popleft().result()
+
+    def close(self) -> None:
+        """What was started is done and no thread works any more."""
+        for _ in self._workers:
+            self._todo.put(None)
+        for worker in self._workers:
+            worker.join()
+
+    def _work(self) -> None:
+        while (do := self._todo.get()) is not None:
+            do()
 
 
 def _start(pool: ThreadPoolExecutor, run: Run, part: range, stop: Event) -> Future[None]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Callable, Iterator, Sequence
 
 from blake3 import blake3
@@ -13,7 +15,11 @@ from modelseal.container._layout import SectionLayout
 from modelseal.container._leaves import leaf_hash
 from modelseal.container._plan import Piece
 from modelseal.container._source import Buffer, Sink, fill, size_of, wipe
+from modelseal.container._threads import Ahead
 from modelseal.errors import ContainerTruncated, InternalError, SourceChanged, StorageFailed
+
+_Stored = tuple[memoryview, bytes]
+"""A stored chunk and its leaf."""
 
 
 class PlainReader:
@@ -83,27 +89,56 @@ class SectionWriter:
         self._suite = suite
         self.leaves = bytearray()
 
-    def chunks(self, reader: PlainReader) -> Iterator[memoryview]:
-        """The stored chunks in order; each is valid until the next one is asked for."""
+    def chunks(self, reader: PlainReader, threads: int = 1) -> Iterator[memoryview]:
+        """The stored chunks in order; each is valid until the next one is asked for.
+
+        With more than one thread the caller's reads and hashes the plaintext while others encrypt
+        and hash; memory is that of a few chunks either way.
+        """
         cipher, self._cipher = self._cipher, None
         if cipher is None:
             raise InternalError("a section is written once")
-        place, info = self._place, self._place.info
-        longest = min(place.chunk_bytes, info.plain_bytes)
-        plain = memoryview(bytearray(longest))
-        stored = memoryview(bytearray(longest + limits.TAG_BYTES))
+        place, count = self._place, self._place.info.chunk_count
+        longest = min(place.chunk_bytes, place.info.plain_bytes)
+        others = max(0, min(threads - 1, count - 1))
+        slots = [_Slot(longest) for _ in range(2 * others + 1)]
         try:
-            for index in range(info.chunk_count):
-                last = index == info.chunk_count - 1
-                size = place.plain_bytes_of(index)
-                reader.read(index * place.chunk_bytes, plain[:size], last=last)
-                out = stored[: size + limits.TAG_BYTES]
-                aad = keys.aad(info.id, info.first_chunk + index)
-                cipher.encrypt_into(keys.nonce(index, last), plain[:size], aad, out)
-                self.leaves += leaf_hash(self._suite, out)
-                yield out
+            with contextlib.closing(Ahead[_Stored](others)) as ahead:
+                for index in range(count):
+                    slot = slots[index % len(slots)]
+                    if index >= len(slots):
+                        yield self._finished(ahead)
+                    size = place.plain_bytes_of(index)
+                    last = index == count - 1
+                    reader.read(index * place.chunk_bytes, slot.plain[:size], last=last)
+                    ahead.start(functools.partial(self._encrypt, cipher, slot, index))
+                for _ in range(min(count, len(slots))):
+                    yield self._finished(ahead)
         finally:
-            wipe(plain)
+            for slot in slots:
+                wipe(slot.plain)
+
+    def _encrypt(self, cipher: AESGCM, slot: _Slot, index: int) -> _Stored:
+        place, info = self._place, self._place.info
+        size = place.plain_bytes_of(index)
+        out = slot.stored[: size + limits.TAG_BYTES]
+        aad = keys.aad(info.id, info.first_chunk + index)
+        nonce = keys.nonce(index, index == info.chunk_count - 1)
+        cipher.encrypt_into(nonce, slot.plain[:size], aad, out)
+        return out, leaf_hash(self._suite, out)
+
+    def _finished(self, ahead: Ahead[_Stored]) -> memoryview:
+        out, leaf = ahead.result()
+        self.leaves += leaf
+        return out
+
+
+class _Slot:
+    """Room for one chunk, plain and stored."""
+
+    def __init__(self, longest: int) -> None:
+        self.plain = memoryview(bytearray(longest))
+        self.stored = memoryview(bytearray(longest + limits.TAG_BYTES))
 
 
 def append(sink: Sink, data: Buffer) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from modelseal import container
+from modelseal import container, processors
 from modelseal.container import SealedResult, SealPlan
 from modelseal.desk.output import PendingFile
 from modelseal.desk.records import DataKeys, ModelRecord
@@ -51,6 +51,7 @@ def seal_plan(
         recovery=workspace.recovery_key(plan.created_at).public_key(),
         random=random,
         progress=None if progress is None else _named(progress, plan.model),
+        threads=processors.count(),
     )
     record = ModelRecord(
         file_id=result.file_id,
