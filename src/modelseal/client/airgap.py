@@ -229,6 +229,7 @@ def _return(core: Core) -> RequestFile:
     question = asking.prepare(core, me, held, "return")
     asked = msgspec.structs.replace(asking.claims_of(core, question, op="return"), kem=[])
     pending = replace(question.pending, op="return")
+    core.run_keys.wipe()
     core.store.write_lease_keys(me, LeaseKeys(None, pending))
     core.store.drop_tokens()
     core.note(returned=True, status=None, activated_by=None)

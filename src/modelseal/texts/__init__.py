@@ -41,6 +41,12 @@ def render(
     return Text(_fill(what, values), _fill(why, values), _fill(next_step, values))
 
 
+def said(name: str, **values: object) -> str:
+    """What a command tells when all went well, in the language of the door."""
+    catalogue = zh_cn.SAID if _language == "zh-CN" else en.SAID
+    return _fill(catalogue[name], values)
+
+
 def reference_line(reference: str) -> str:
     """How a person is told ``reference``, to read out to support."""
     line = zh_cn.REFERENCE_LINE if _language == "zh-CN" else en.REFERENCE_LINE

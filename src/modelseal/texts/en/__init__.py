@@ -1,6 +1,7 @@
 """English texts. A clause in [brackets] falls away when a parameter in it is absent."""
 
 from modelseal.texts.en import invalid_bytes, misuse, refused, unavailable
+from modelseal.texts.en.said import SAID
 
 REFERENCE_LINE = "Reference: {reference}"
 TEXTS: dict[str, tuple[str, str, str]] = {
@@ -9,3 +10,5 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     **invalid_bytes.TEXTS,
     **unavailable.TEXTS,
 }
+
+__all__ = ["REFERENCE_LINE", "SAID", "TEXTS"]

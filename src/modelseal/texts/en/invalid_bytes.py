@@ -196,7 +196,8 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     ),
     "code_unknown": (
         "The code opens nothing on this device.",
-        "It is well typed, but belongs to another device or to an older response[: {detail}].",
+        "It is well typed, but was used before, or belongs to another device or an older response[:"
+        " {detail}].",
         "Compare the device id with your vendor, and import the newest response first.",
     ),
     "part_damaged": (

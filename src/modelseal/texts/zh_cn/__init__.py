@@ -1,6 +1,7 @@
 """Simplified Chinese texts. A clause in [brackets] falls away with its parameter."""
 
 from modelseal.texts.zh_cn import invalid_bytes, misuse, refused, unavailable
+from modelseal.texts.zh_cn.said import SAID
 
 REFERENCE_LINE = "编号：{reference}"
 TEXTS: dict[str, tuple[str, str, str]] = {
@@ -9,3 +10,5 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     **invalid_bytes.TEXTS,
     **unavailable.TEXTS,
 }
+
+__all__ = ["REFERENCE_LINE", "SAID", "TEXTS"]
