@@ -13,8 +13,8 @@ from modelseal import container, trust
 from modelseal.cli import files
 from modelseal.cli.talk import Progress
 from modelseal.container import VerifiedModel
-from modelseal.errors import InvalidBytes, NotSealed, TokenMalformed, TrustSignature
-from modelseal.license import tokens
+from modelseal.errors import InvalidBytes, NotSealed, TokenIssuer, TokenMalformed, TrustSignature
+from modelseal.license import air_gap, tokens
 from modelseal.license.claims import (
     DenialClaims,
     LeaseClaims,
@@ -34,6 +34,7 @@ _TOKENS: dict[str, Any] = {
     cls.TYP: cls
     for cls in (LicenseClaims, LeaseClaims, DenialClaims, ReleaseClaims, StatusListClaims)
 }
+_RESPONSE = "air-gap response"
 _TIMES = {"iat", "nbf", "exp", "renew_after_at"}
 _LONG = {"keys", "status_list", "lst", "ct", "kem", "lease_token"}
 
@@ -58,6 +59,8 @@ def verify(path: Path, trust_path: Path, progress: Progress) -> dict[str, Any]:
         kind = _kind(data, path)
         if kind == trust.TYP:
             return _verify_trust(data, pinned)
+        if kind == _RESPONSE:
+            return _verify_response(data, pinned)
         return _verify_token(data, kind, pinned)
 
 
@@ -68,12 +71,14 @@ def _verify_model(
         model: VerifiedModel = container.parse(source).verify_signatures(
             pinned.publisher_keys(), product=pinned.product
         )
-        model.verify_leaves(progress)
+        model.verify_leaves(progress, threads=processors.count())
         return {"kind": "sealed model", "verified": True, **container.inspect(source)}
 
 
 def _kind(data: bytes, path: Path) -> str:
     """What ``data`` says it is; ``NotSealed`` when it is nothing of ours."""
+    if air_gap.is_response(data):
+        return _RESPONSE
     with suppress(InvalidBytes):
         return tokens.peek_typ(data.strip())
     with suppress(InvalidBytes):
@@ -96,11 +101,38 @@ def _verify_trust(data: bytes, pinned: Trust) -> dict[str, Any]:
     }
 
 
+def _verify_response(data: bytes, pinned: Trust) -> dict[str, Any]:
+    """Whose it is and what it carries; every token in it is proved."""
+    found = air_gap.decode(data)
+    if found.server != pinned.server_id:
+        raise TokenIssuer("the response of another server")
+    carried: dict[str, Any] = {}
+    for name in ("lease", "license", "denial", "status"):
+        token = getattr(found, name)
+        if token is not None:
+            carried[name] = _verify_token(token.encode(), tokens.peek_typ(token), pinned)
+    return {
+        "kind": _RESPONSE,
+        "verified": True,
+        "op": found.op,
+        "product": found.product,
+        "device_key": found.jkt,
+        "next_count": len(found.next),
+        "seat_free_at": None if found.seat_free_at is None else from_numeric(found.seat_free_at),
+        "trust": found.trust is not None,
+        **carried,
+    }
+
+
 def _verify_token(data: bytes, typ: str, pinned: Trust) -> dict[str, Any]:
     data = data.strip()
     if typ == RequestClaims.TYP:
         claims: msgspec.Struct = tokens.read_request(
-            data, server_id=pinned.server_id, jwk=None, any_operation=True
+            data,
+            server_id=pinned.server_id,
+            jwk=None,
+            any_operation=True,
+            max_bytes=tokens.MAX_AIR_GAP_BYTES,
         )
     elif typ in _TOKENS:
         claims = tokens.read(data, _TOKENS[typ], pinned, max_bytes=_MAX_BYTES)
