@@ -4,7 +4,7 @@
 (``desk.remote.RemoteAdmin``); both answer the same. Pure: no clock, file, socket or database.
 """
 
-from modelseal.admin._base import checked
+from modelseal.admin._base import check_count, checked
 from modelseal.admin.airgap import AskLeaseCode, LeaseCode, RequestFile, Responded
 from modelseal.admin.api import AdminApi, Progress
 from modelseal.admin.catalog import (
@@ -87,5 +87,6 @@ __all__ = [
     "TraitShift",
     "TrustDocuments",
     "TrustState",
+    "check_count",
     "checked",
 ]

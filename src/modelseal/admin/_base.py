@@ -44,5 +44,11 @@ def checked(asked: A) -> A:
         raise Misuse(f"{where.rstrip('`') or 'a member'}: {what}") from None
 
 
+def check_count(value: int, what: str) -> None:
+    """Returns for 0 to 2^53 - 1, what a token and a database can hold; ``Misuse`` otherwise."""
+    if not 0 <= value < 2**53:
+        raise Misuse(f"{what} is a count")
+
+
 class Answered(Struct, frozen=True, kw_only=True):
     """What the server says: a later release may add members."""

@@ -51,7 +51,7 @@ from modelseal.admin import (
 from modelseal.admin.api import FilePath
 from modelseal.desk.channel import Channel
 from modelseal.desk.filesource import FileSource
-from modelseal.errors import AnswerInvalid
+from modelseal.errors import AnswerInvalid, NotFound, NotSealed
 
 BASE = "/v1/admin"
 Progress = Callable[[int, int], None]
@@ -166,7 +166,7 @@ class RemoteAdmin:
     def put_blob(self, path: FilePath, progress: Progress | None = None) -> str:
         """See ``AdminApi``. The file is read twice: its digest is its address."""
         with FileSource(Path(path)) as source:
-            size = container.parse(source).file_bytes
+            size = _sealed_bytes(source, Path(path))
             digest = container.file_digest(source, size)
             answer = self._channel.call(
                 "PUT",
@@ -280,8 +280,17 @@ def _decode(data: bytes, kind: type[T]) -> T:
 
 
 def _part(text: str) -> str:
-    """One part of a path, whatever is in it."""
+    """One part of a path, whatever is in it; ``NotFound`` for what would name another path."""
+    if "/" in text or not text.strip("."):
+        raise NotFound("nothing has such a name", name=text)
     return quote(text, safe="")
+
+
+def _sealed_bytes(source: FileSource, path: Path) -> int:
+    try:
+        return container.parse(source).file_bytes
+    except NotSealed as error:
+        raise NotSealed(error.detail, path=str(path)) from None
 
 
 def _pieces(source: FileSource, size: int, progress: Progress | None) -> Iterator[bytes]:

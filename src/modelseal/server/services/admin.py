@@ -112,7 +112,7 @@ class LocalAdmin:
         self._server.tokens.record_denied(self._actor, call)
 
     def publish_model(self, wish: api.PublishModel) -> api.PublishedModel:
-        return self._server.models.publish(self._actor, wish)
+        return self._server.models.publish(self._actor, api.checked(wish))
 
     def list_models(self, cursor: str | None = None) -> api.Page[api.ModelRecord]:
         return self._server.models.list(self._actor, cursor)

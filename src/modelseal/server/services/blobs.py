@@ -18,6 +18,7 @@ from modelseal.errors import (
     ContainerTruncated,
     DiskFull,
     DownloadDamaged,
+    InputMissing,
     Misuse,
     NotFound,
     NotSealed,
@@ -188,6 +189,8 @@ def sealed_size(path: Path) -> int:
 
     Raises ``NotSealed`` and the container's other errors when it is none.
     """
+    if not path.is_file():
+        raise InputMissing("there is no such file", path=str(path))
     with FileSource(path) as source:
         start = memoryview(bytearray(min(8, source.size_bytes)))
         source.read_into(0, start)

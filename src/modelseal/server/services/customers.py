@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from modelseal.admin import CustomerExport, ErasedCustomer
 from modelseal.audit import EventKind
-from modelseal.errors import NotFound
+from modelseal.errors import Misuse, NotFound
 from modelseal.license.status import Status
 from modelseal.server.services import inventory, licensing, recorder, statuses
 from modelseal.server.services.actors import Actor, Right
@@ -21,6 +21,7 @@ from modelseal.server.store import plans as plan_store
 from modelseal.server.store.rows import CustomerRow, LicenseRow
 
 _ALL = 1_000_000
+_MAX_CHARACTERS = 254
 
 
 class Customers:
@@ -98,6 +99,8 @@ class Customers:
 
 
 def _find(tx: Connection, which: str) -> CustomerRow:
+    if not 0 < len(which) <= _MAX_CHARACTERS:
+        raise Misuse("a customer is named by 1 to 254 characters")
     row = plan_store.customer(tx, which)
     if row is None:
         raise NotFound("no such customer")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 from sqlalchemy import Connection
 
 from modelseal.admin import Explanation, TraitShift
@@ -9,7 +12,7 @@ from modelseal.errors import InternalError, InvalidBytes, NotFound
 from modelseal.license.decide import decide
 from modelseal.license.facts import Facts, from_json
 from modelseal.server.services.actors import Actor, Right
-from modelseal.server.services.context import Context, plain
+from modelseal.server.services.context import Context
 from modelseal.server.services.log import shown_event
 from modelseal.server.store import events as store
 from modelseal.server.store.rows import EventRow
@@ -42,8 +45,8 @@ class Explaining:
             allowed=decision.allowed,
             code=None if decision.allowed else decision.code,
             step=str(decision.step),
-            params=plain(decision.params),
-            facts=plain(facts.to_builtins()),
+            params=_as_sent(decision.params),
+            facts=_as_sent(facts.to_builtins()),
             traits=_traits(facts),
             replayed=recorded == decision.code and event.params.get("step") == decision.step,
             license_id=event.subjects.get("license"),
@@ -60,6 +63,11 @@ def _find(tx: Connection, which: str) -> EventRow | None:
     if which.startswith("dev_"):
         return store.newest_decision(tx, device_id=which)
     return store.decision_by_reference(tx, _normal(which))
+
+
+def _as_sent(value: object) -> Any:
+    """``value`` as it comes out of JSON, so that both doors show the same."""
+    return msgspec.json.decode(msgspec.json.encode(value))
 
 
 def _traits(facts: Facts) -> list[TraitShift]:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from modelseal.admin import ServerKey, ServerKeys, TrustDocuments
+from modelseal.admin import ServerKey, ServerKeys, TrustDocuments, check_count
 from modelseal.audit import EventKind
 from modelseal.crypto.hpke import SUITE, KemPrivateKey
 from modelseal.crypto.signing import SigningKey
@@ -83,6 +83,7 @@ class Keeping:
     def documents(self, actor: Actor, after_root: int) -> TrustDocuments:
         """The signed trust in force, with the roots after version ``after_root``."""
         actor.need(Right.READ)
+        check_count(after_root, "a version")
 
         def look(tx: Connection) -> TrustDocuments:
             targets, keys = tuf.newest(tx, "targets"), tuf.newest(tx, "keys")

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from modelseal import cbor, container
-from modelseal.admin import ModelRecord, Page, PublishedModel, PublishModel
+from modelseal.admin import ModelRecord, Page, PublishedModel, PublishModel, check_count
 from modelseal.audit import EventKind
 from modelseal.cbor import CborInvalid
 from modelseal.container import SectionInfo, VerifiedModel
@@ -160,6 +160,8 @@ class Models:
     def show(self, actor: Actor, which: str, release: int | None) -> ModelRecord:
         """One model by record id, file id (base64url) or model id."""
         actor.need(Right.READ)
+        if release is not None:
+            check_count(release, "a release")
 
         def find(tx: Connection) -> ModelRow | None:
             if which.startswith("mod_"):
