@@ -6,7 +6,7 @@ import errno
 import os
 from pathlib import Path, PurePosixPath
 
-from modelseal import container
+from modelseal import container, processors
 from modelseal.client import download, keys, renewal, trusting, verified
 from modelseal.client.catalog import Catalog, CatalogModel
 from modelseal.client.core import Core, Held
@@ -136,7 +136,7 @@ def _is_present(core: Core, me: Identity, target: Path, expected: Expected) -> b
                 leaf = model.leaf_hash
                 if verified.holds(core.store.folder, me, file.fileno(), leaf):
                     return True
-                model.verify_leaves()
+                model.verify_leaves(threads=processors.count())
             except InvalidBytes:
                 return False  # damaged or old: it is fetched again and replaced as a whole
             verified.remember(core.store.folder, me, file.fileno(), leaf)

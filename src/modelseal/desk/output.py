@@ -8,7 +8,6 @@ import secrets
 import stat
 from pathlib import Path
 
-from modelseal.container import BytesSource
 from modelseal.errors import ContainerTruncated, InputMissing, Misuse, OutputExists
 from modelseal.keys import files
 
@@ -71,14 +70,21 @@ class PendingFile:
         done = 0
         while done < target.nbytes:
             try:
-                os.lseek(self._descriptor, offset + done, os.SEEK_SET)
-                data = os.read(self._descriptor, target.nbytes - done)
+                if hasattr(os, "preadv"):
+                    got = os.preadv(self._descriptor, [target[done:]], offset + done)
+                else:  # Windows
+                    got = self._read_at(target[done:], offset + done)
             except OSError as error:
                 raise files.translated(error, self.path) from None
-            if not data:
+            if got == 0:
                 raise ContainerTruncated("nothing was written there")
-            BytesSource(data).read_into(0, target[done : done + len(data)])
-            done += len(data)
+            done += got
+
+    def _read_at(self, target: memoryview, offset: int) -> int:
+        os.lseek(self._descriptor, offset, os.SEEK_SET)
+        data = os.read(self._descriptor, target.nbytes)
+        target[: len(data)] = data
+        return len(data)
 
     def commit(self) -> None:
         """Afterwards ``path`` is the finished file, durable."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
-from modelseal import cbor, container
+from modelseal import cbor, container, processors
 from modelseal.admin import AdminApi, ModelRecord, PublishedModel, PublishModel
 from modelseal.container import VerifiedModel
 from modelseal.crypto import hpke
@@ -203,7 +203,7 @@ def _checked_digest(workspace: Workspace, model: VerifiedModel) -> str:
     except NotFound:
         known = False
     if not known:
-        model.verify_leaves()
+        model.verify_leaves(threads=processors.count())
     return digest
 
 
