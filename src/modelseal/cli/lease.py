@@ -51,7 +51,9 @@ def renew(
     talk.answer(found, lambda: tell_status(found), as_json=json)
 
 
-Out = Annotated[Path | None, typer.Option("-o", "--output", help="The file to write.")]
+Out = Annotated[
+    Path | None, typer.Option("-o", "--output", help="The file to write.", readable=False)
+]
 Qr = Annotated[bool, typer.Option("--qr", help="Print numbered QR codes.")]
 QrOut = Annotated[
     Path | None,
@@ -151,7 +153,9 @@ def respond(
     request: Annotated[
         Path,
         typer.Argument(
-            metavar="REQUEST", help="The request, or its scanned codes, one a line; - for input."
+            metavar="REQUEST",
+            help="The request, or its scanned codes, one a line; - for input.",
+            readable=False,
         ),
     ],
     output: Out = None,
@@ -192,7 +196,9 @@ def import_(
     response: Annotated[
         Path | None,
         typer.Argument(
-            metavar="RESPONSE", help="The response, or its scanned codes, one a line; - for input."
+            metavar="RESPONSE",
+            help="The response, or its scanned codes, one a line; - for input.",
+            readable=False,
         ),
     ] = None,
     code: Annotated[

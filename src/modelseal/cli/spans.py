@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from modelseal.errors import Misuse
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
-_SPAN = re.compile(r"(\d{1,9})\s*([smhdwy])")
+_SPAN = re.compile(r"([0-9]{1,9})\s*([smhdwy])")
 _LONGEST_SECONDS = 100 * 365 * 86400
 
 
