@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from modelseal import ids
 from modelseal.client import (
@@ -243,6 +243,9 @@ class Client:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a client cannot be pickled or copied: make one in each process")
 
     def __repr__(self) -> str:
         return f"Client(product={self._settings.product!r}, state={str(self._settings.state)!r})"

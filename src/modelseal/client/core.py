@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,10 +29,12 @@ from modelseal.errors import (
     NotActivated,
     StateDamaged,
     TokenKeyUnknown,
+    TrustMalformed,
     TrustRollback,
 )
 from modelseal.license import tokens
 from modelseal.license.claims import DenialClaims, LeaseClaims, LicenseClaims
+from modelseal.strict_json import JsonInvalid
 from modelseal.trust import Trust
 
 T = TypeVar("T")
@@ -145,11 +146,6 @@ class Core:
         stored = self._stored_bytes()
         if stored is None or stored == pinned.raw:
             return pinned
-        if self._of_another_product(stored, pinned):
-            raise ConfigInvalid(
-                f"the state folder belongs to another product than '{pinned.product}'",
-                path=str(self.store.path),
-            )
         try:
             return self._carried(pinned, stored)
         except TrustRollback:
@@ -176,26 +172,28 @@ class Core:
             raise ConfigInvalid(f"the state folder belongs to '{found.product}'", path=path)
         return found
 
-    def _of_another_product(self, stored: bytes, pinned: Trust) -> bool:
-        try:
-            found = trusts.parse(stored)
-        except InvalidBytes:
-            return False
-        return (found.product, found.server_id) != (pinned.product, pinned.server_id)
-
     def _carried(self, pinned: Trust, stored: bytes) -> Trust:
         """The stored trust, but only as far as the pinned root reaches it by signatures.
 
         Expiry is not judged (the moment is 1970): a device offline must not be bricked by it.
         """
-        trusts.parse(stored)  # its form, before its parts are taken
-        keys = json.loads(stored)["keys"]
+        try:
+            keys = strict_json.decode(stored, max_bytes=trusts.MAX_BYTES)["keys"]
+            parts = {name: strict_json.encode(keys[name]) for name in ("targets", "role", "list")}
+            named = (keys["list"]["product"], keys["list"]["server_id"])
+        except (JsonInvalid, LookupError, TypeError):
+            raise TrustMalformed("no trust.json in the state folder") from None
+        if named != (pinned.product, pinned.server_id):
+            raise ConfigInvalid(
+                f"the state folder belongs to another product than '{pinned.product}'",
+                path=str(self.store.path),
+            )
         return trusts.update(
             pinned,
             roots=catalog.roots_after(self.store.path / CATALOG, pinned.root_version),
-            targets=strict_json.encode(keys["targets"]),
-            keys_role=strict_json.encode(keys["role"]),
-            key_list=strict_json.encode(keys["list"]),
+            targets=parts["targets"],
+            keys_role=parts["role"],
+            key_list=parts["list"],
             now=_LONG_AGO,
         )
 

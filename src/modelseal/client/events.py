@@ -114,5 +114,5 @@ class Events:
         try:
             if self._callback is not None:
                 self._callback(event)
-        except Exception as error:  # noqa: BLE001 - the app's callback may do anything
+        except BaseException as error:  # noqa: BLE001 - also a callback that wants to exit
             self._failed(error)
