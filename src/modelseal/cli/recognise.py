@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from modelseal import container, trust
+from modelseal import container, processors, trust
 from modelseal.cli import files
 from modelseal.cli.talk import Progress
 from modelseal.container import VerifiedModel
