@@ -6,7 +6,7 @@ machine: ``docs/spec/tokens.md`` shows it and a test goes through every cell.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from modelseal.errors import AnswerInvalid
@@ -119,13 +119,14 @@ def phase(lease: LeaseClaims | None, license: LicenseClaims | None, now: datetim
     if lease is None:
         return Phase.NONE
     at = check_aware(now)
-    issued, ends = from_numeric(lease.iat), from_numeric(lease.exp)
+    # A lease that was made ahead (air gap) lives from nbf on.
+    begins, ends = from_numeric(max(lease.iat, lease.nbf)), from_numeric(lease.exp)
     if license is not None:
         ends = min(ends, from_numeric(license.exp))
     if at >= ends:
         return Phase.ENDED
-    life = timedelta(seconds=lease.exp - lease.iat)
-    if at >= issued + life * OVERDUE_NUMERATOR / OVERDUE_DENOMINATOR:
+    life = from_numeric(lease.exp) - begins
+    if at >= begins + life * OVERDUE_NUMERATOR / OVERDUE_DENOMINATOR:
         return Phase.LATE
     return Phase.DUE if at >= from_numeric(lease.renew_after_at) else Phase.FRESH
 
