@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -12,18 +11,16 @@ from pathlib import Path
 import pytest
 from tests.server.world import DAY, START, Clock, Computer, Shop, denied
 
-from modelseal import admin, audit
+from modelseal import audit
 from modelseal.admin import AdminApi, IssueLicense, LicenseChange, LicenseState, PlanDraft, Role
 from modelseal.crypto.signing import VerifyKey
 from modelseal.desk.remote import RemoteAdmin
 from modelseal.errors import (
-    AccessDenied,
     ConfigInvalid,
     Conflict,
     CredentialInvalid,
     IdempotencyMismatch,
     Misuse,
-    ModelsealError,
     NotFound,
 )
 from modelseal.license.plans import Anomaly, Meter, Plan, PlanEntitlement
@@ -37,18 +34,6 @@ class Both:
     api: AdminApi
     shop: Shop
     url: str | None
-
-    @contextmanager
-    def as_role(self, role: Role) -> Iterator[AdminApi]:
-        made = self.shop.admin.create_token(role, 3600, "test")
-        if self.url is None:
-            from modelseal.server.services import LocalAdmin
-
-            actor = self.shop.server.tokens.authenticate(made.token)
-            yield LocalAdmin(self.shop.server, actor)
-            return
-        with RemoteAdmin(self.url, made.token, trust=self.shop.trust.raw) as api:
-            yield api
 
 
 @pytest.fixture(scope="module")
@@ -336,49 +321,6 @@ def test_the_log_is_exported_whole_and_agrees_with_an_older_checkpoint(both: Bot
     assert report.events > witness.size == report.witnessed_size
     page = both.api.list_events()
     assert page.items[0].index == 0
-
-
-def test_roles_do_what_the_table_says_and_nothing_more(both: Both) -> None:
-    name = unique(both, "pro")
-    both.api.create_plan(draft(name))
-    wish = IssueLicense(plan=name, customer="a")
-    license_id = both.api.issue_license(wish).license_id
-    calls = {
-        "read": lambda api: api.show_license(license_id),
-        "licenses": lambda api: api.issue_license(wish),
-        "devices": lambda api: api.revoke_device("dev_nothing"),
-        "plans": lambda api: api.update_plan(name, draft(name)),
-        "models": lambda api: api.withdraw_model("mod_nothing", b"{}"),
-        "customers": lambda api: api.export_customer("nobody"),
-        "trust": lambda api: api.put_trust(
-            admin.PutTrust(roots=[], targets=b"", keys_role=b"", key_list=b"")
-        ),
-        "tokens": lambda api: api.list_tokens(),
-    }
-    may = {
-        Role.OWNER: set(calls),
-        Role.SUPPORT: {"read", "licenses", "devices"},
-        Role.AUDITOR: {"read"},
-        Role.AUTOMATION: {"read", "licenses", "models"},
-    }
-    for role, allowed in may.items():
-        with both.as_role(role) as api:
-            refused = {right for right, call in calls.items() if is_refused(call, api)}
-        assert refused == set(calls) - allowed, role
-    assert {e.params["role"] for e in both.shop.events("access_denied")} >= (
-        {"support", "auditor", "automation"} if both.url else set()
-    )
-
-
-def is_refused(call: Callable[[AdminApi], object], api: AdminApi) -> bool:
-    """True for a missing right; every other failure means the right was there."""
-    try:
-        call(api)
-    except AccessDenied:
-        return True
-    except ModelsealError:
-        return False
-    return False
 
 
 def test_a_token_ends_by_time_and_by_revocation(both: Both) -> None:
