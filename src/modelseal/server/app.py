@@ -82,7 +82,10 @@ def _ticking(server: Server) -> AbstractAsyncContextManager[None]:
                 yield
             finally:
                 tasks.cancel_scope.cancel()
-        await to_thread.run_sync(server.retire)
+        try:
+            await to_thread.run_sync(server.retire)
+        except ModelsealError as error:
+            _log.warning("events wait for their place until the next start: %s", error)
 
     return lifespan()
 
