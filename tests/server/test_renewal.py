@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -28,6 +29,8 @@ from modelseal.errors import (
 )
 from modelseal.license import status
 from modelseal.license.plans import Binding, LeaseTerms
+from modelseal.server.http import problems
+from modelseal.server.services.denials import refusal_of
 from modelseal.server.store import tokens as token_store
 from modelseal.strict_json import b64u
 
@@ -315,8 +318,6 @@ def test_a_device_nobody_knows_is_asked_for_its_lease_before_it_is_not_found(
 def test_a_restored_store_adopts_what_it_gave_out_since_and_nothing_else(
     shop: Shop, active: Computer, tmp_path: Path
 ) -> None:
-    import shutil
-
     from modelseal.license import tokens as license_tokens
 
     shop.server.close()
@@ -387,3 +388,59 @@ def test_a_key_release_ends_with_its_lease(shop: Shop, computer: Computer) -> No
     assert error.code == "lease_expired"
     assert computer.renew().seq > 1
     computer.release()
+
+
+def forgetful(shop: Shop, device: Computer, folder: Path) -> tuple[Shop, str]:
+    """The shop as it was before the device's newest lease, and that lease."""
+    shop.server.close()
+    database = shop.home / "server/modelseal.db"
+    shutil.copy(database, folder / "snapshot.db")
+    later = shop.reopen()
+    kem = KemPrivateKey.generate()
+    token = device.sign(device.request("renew", kem=device.kem(kem)))
+    answer = later.server.devices.renew(device.device_id or "", token)
+    device._accept(answer.lease, answer.license, kem)
+    later.server.close()
+    for path in database.parent.glob("modelseal.db*"):
+        path.unlink()
+    shutil.copy(folder / "snapshot.db", database)
+    device.shop = shop.reopen()
+    return device.shop, answer.lease
+
+
+@pytest.mark.parametrize("op", ["renew", "release", "give_back"])
+def test_a_store_that_is_behind_denies_nothing_and_raises_an_alarm(
+    shop: Shop, active: Computer, tmp_path: Path, op: str
+) -> None:
+    restored, lease = forgetful(shop, active, tmp_path)
+    with restored.server:
+        before = restored.admin.show_device(active.device_id or "")
+        for shown in ({}, {"lease_token": lease}):
+            with pytest.raises(StoreBehind) as caught:
+                getattr(active, op)(**shown)
+            assert refusal_of(caught.value) is None
+            answer = problems.render(caught.value)
+            assert answer.status_code == 503 and b"denial" not in answer.content
+        alarms = restored.events("store_behind")
+        assert [alarm.params["adopted"] for alarm in alarms] == [False]
+        assert restored.admin.show_device(active.device_id or "") == before
+
+
+@pytest.mark.parametrize(
+    ("how", "code"), [("replace", "device_returned"), ("erase", "license_revoked")]
+)
+def test_a_device_that_is_over_is_denied_by_its_tombstone_as_long_as_its_lease_lives(
+    shop: Shop, computer: Computer, how: str, code: str
+) -> None:
+    shop.plan("basic")
+    issued = shop.license(seats=1)
+    lease = computer.activate(issued.license_key, label="her laptop")
+    if how == "replace":
+        Computer(shop, "b").activate(issued.license_key, replace=computer.device_id)
+    else:
+        shop.admin.erase_customer("li@example.com")
+    while shop.clock().timestamp() < lease.exp:
+        error, denial = denied(computer.renew, shop)
+        assert error.code == code and denial.erase and denial.sub == computer.device_id
+        computer.seq, computer.prev = denial.seq, denial.jti
+        shop.clock.pass_(days=2)
