@@ -36,6 +36,9 @@ _MAP_SHARED, _MAP_PRIVATE = 0x01, 0x02
 _MAP_ANONYMOUS = {"linux": 0x20, "darwin": 0x1000}
 _MADV_HUGEPAGE, _MADV_DONTDUMP, _MADV_POPULATE_WRITE = 14, 16, 23
 _MLOCK_ONFAULT = 1
+_CAP_IPC_LOCK = 1 << 14
+_KEYS_BYTES = 64 * 1024
+_ROOM_FOR_KEYS_BYTES = 1024 * 1024
 _PR_SET_DUMPABLE = 4
 _MEM_COMMIT_RESERVE, _MEM_RELEASE, _PAGE_READWRITE = 0x3000, 0x8000, 0x04
 _FAILED = ctypes.c_void_p(-1).value
@@ -340,9 +343,30 @@ def _map_anonymous(libc: Any, size: int, wanted: MemoryProtection, platform: str
     locked = undumped = False
     if wanted != MemoryProtection.NONE:
         undumped = linux and _ok(libc, "madvise", address, size, _MADV_DONTDUMP)
-        locked = _lock(libc, address, size, linux)
+        locked = (not linux or _leaves_room(size)) and _lock(libc, address, size, linux)
     reached = MemoryProtection.LOCKED if locked or undumped else MemoryProtection.NONE
     return _Pages(address, reached, locked, _unmap(libc, mapped, size + slack), libc)
+
+
+def _leaves_room(size: int) -> bool:
+    """Whether keys can still be locked after ``size`` bytes more: weights take none of their room.
+
+    Small arenas are the keys' own. True for a process that the limit does not bind, and where the
+    kernel does not tell.
+    """
+    if size <= _KEYS_BYTES:
+        return True
+    try:
+        import resource
+
+        limit, _hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+        with open("/proc/self/status", "rb") as file:  # noqa: PTH123 - no path of the user's
+            told = dict(line.split(b":", 1) for line in file if b":" in line)
+        bound = limit != resource.RLIM_INFINITY and not int(told[b"CapEff"], 16) & _CAP_IPC_LOCK
+        locked = int(told[b"VmLck"].split()[0]) * 1024
+    except (ImportError, OSError, ValueError, KeyError, IndexError):
+        return True
+    return not bound or locked + size + _ROOM_FOR_KEYS_BYTES <= limit
 
 
 def _lock(libc: Any, address: int, size: int, linux: bool) -> bool:

@@ -44,10 +44,10 @@ def is_mapped(address: int) -> bool:
     return bool(flags(address))
 
 
-def in_process(program: str) -> str:
+def in_process(program: str, *options: str) -> str:
     """What ``program`` prints; a crash shows in the exit code."""
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)],
+        [sys.executable, *options, "-c", textwrap.dedent(program)],
         capture_output=True,
         text=True,
         check=False,
@@ -256,6 +256,50 @@ def test_beyond_the_lock_limit_it_falls_back_and_says_so() -> None:
         big.view[:] = bytes(1 << 20)
     """)
     assert out.splitlines() == ["locked True locked False", "locked False"]
+
+
+@pytest.mark.skipif(not LINUX, reason="resource limits")
+def test_weights_leave_room_for_keys_to_be_locked() -> None:
+    """As an ordinary user with 8 MiB of lockable memory, however many weights came before."""
+    out = in_process("""
+        import os, resource
+        from modelseal.memory import Arena, SecretBytes
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (8 << 20, 8 << 20))
+        if os.geteuid() == 0:
+            os.setgroups([]); os.setgid(65534); os.setuid(65534)
+        weights = [Arena(2 << 20) for _ in range(6)]
+        keys = [SecretBytes(bytes(32)) for _ in range(64)]
+        print(sum(arena.swap_safe for arena in weights), all(key.swap_safe for key in keys))
+    """)
+    assert out == "3 True"
+
+
+@pytest.mark.skipif(not LINUX, reason="native code under the development mode")
+def test_views_that_outlive_everything_are_used_under_the_development_mode() -> None:
+    """Slices, arrays and bytes over closed arenas, from threads, through collections: no crash."""
+    out = in_process(
+        """
+        import gc, threading
+        import numpy
+        from modelseal.memory import Arena
+        def use(number):
+            for size in (1, 4096, 1 << 21, (1 << 21) + 5):
+                arena = Arena(size, ("none", "locked", "secret")[number % 3])
+                arena.view[0] = number
+                kept = [arena.view[:1], numpy.frombuffer(arena.view, dtype=numpy.uint8)]
+                kept.append(kept[1][:1].reshape(1, 1))
+                arena.close(); del arena; gc.collect()
+                assert [int(kept[0][0]), int(kept[1][0]), int(kept[2][0, 0])] == [number] * 3
+                kept.pop(1)
+                assert int(kept[1][0, 0]) == number
+        threads = [threading.Thread(target=use, args=(n,)) for n in range(6)]
+        for thread in threads: thread.start()
+        for thread in threads: thread.join()
+        print("end")
+        """,
+        "-X", "dev",
+    )  # fmt: skip
+    assert out == "end"
 
 
 @pytest.mark.skipif(not LINUX, reason="fork")
