@@ -37,7 +37,7 @@ def data_keys(workspace: Workspace, model: VerifiedModel, at: datetime) -> DataK
         for section, key in found.keys.items():
             model.check_key(section, key)
     except NotFound:
-        recovered = model.recover_keys(workspace.recovery_key(at))
+        recovered = model.recover_keys(workspace.recovery_key(at, model.header.recovery.kid))
         secret = model.open_index(recovered[0]).secret
         found = DataKeys(recovered, secret)
     return found

@@ -154,11 +154,15 @@ def retire(
         if len(found) != 1 or len(which) < 8:
             raise NotFound("name one listed key by at least 8 characters of its id", id=which)
         ((use, name),) = found
-        others = {k.set for k in listed if k.use == use and k.set != name and k.valid_at(at)}
-        if use not in ROTATABLE or not others:
+        others = [k for k in listed if k.use == use and k.set != name and k.not_after is None]
+        own = workspace.desk_keys.kids("publisher") if use is Use.PUBLISHER else frozenset()
+        held = [key for key in others if use is not Use.PUBLISHER or key.kid in own]
+        if use not in ROTATABLE or not held:
             raise Conflict("the last key of its use cannot be retired; rotate it first")
         gone = [key for key in listed if (key.use, key.set) == (use, name)]
         if use is Use.PUBLISHER:
+            for key in gone:  # off the list it would pass for one that waits to be listed
+                workspace.desk_keys.erase_key(use, key.kid)
             keys = tuple(key for key in listed if key not in gone)
         else:
             keys = tuple(_ended(key, at) if key in gone else key for key in listed)
@@ -240,12 +244,13 @@ def _own_set(
     workspace: Workspace, use: str, algorithms: Sequence[str], at: datetime
 ) -> list[tuple[PrivateKey, str, datetime]]:
     """A set of the desk's that nothing names yet: the one a crash left, else a fresh one."""
+    mine = [entry for entry in workspace.desk_keys.entries() if entry.use == use]
     if use == "publisher":
-        named = {key.kid for key in workspace.trust.keys(Use.PUBLISHER)}
+        names = [key.set for key in workspace.trust.keys(Use.PUBLISHER)]
     else:
         named = set(workspace.trust.role_kids(use))
-    mine = [entry for entry in workspace.desk_keys.entries() if entry.use == use]
-    last = max((number(entry.set) for entry in mine if entry.kid in named), default=0)
+        names = [entry.set for entry in mine if entry.kid in named]
+    last = max(map(number, names), default=0)
     name = f"{use}-{last + 1}"
     waiting = {entry.alg: entry for entry in mine if entry.set == name}
     start = from_numeric(to_numeric(at - CLOCK_MARGIN))

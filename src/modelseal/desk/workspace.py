@@ -195,9 +195,16 @@ class Workspace:
         files.replace(self.home / staging.MARKER, trust.raw, mode=0o644)
         self.__dict__["trust"] = trust
 
-    def recovery_key(self, at: datetime) -> KemPrivateKey:
-        """The key to which every sealed file's recovery entry is sealed."""
-        for key in self.desk_keys.newest_set("recovery", at):
+    def recovery_key(self, at: datetime, kid: str | None = None) -> KemPrivateKey:
+        """The key to which recovery entries are sealed at ``at``, or the one of the id ``kid``.
+
+        Raises ``TokenKeyUnknown`` for a key that is not here.
+        """
+        folder = self.desk_keys
+        found = (
+            folder.newest_set("recovery", at) if kid is None else folder.keys_of("recovery", [kid])
+        )
+        for key in found:
             if isinstance(key, KemPrivateKey):
                 return key
         raise StateDamaged("the recovery key is no KEM key", path=str(self.desk))

@@ -105,6 +105,11 @@ class KeyFolder:
         entry = KeyEntry(use, alg, kid, set_name, not_before, not_after, self._server_id, wrapped)
         files.write_new(self._path(use, kid), _encode(entry))
 
+    def erase_key(self, use: str, kid: str) -> None:
+        """Afterwards the private key is not here any more, if it ever was."""
+        self._opened.pop((use, kid), None)
+        files.erase(self._path(use, kid))
+
     def replace_secret(self, name: str, secret: bytes, *, not_before: datetime) -> None:
         """Afterwards the bytes ``secret`` are kept under ``name`` in place of what was."""
         wrapped = self._provider.wrap(secret, self._context("secret", name))

@@ -122,7 +122,10 @@ class Keeping:
         """
         mine = [entry for entry in self._entries() if entry.use == use]
         listed = _in_force(trust, use)
-        last = max((_number(entry.set) for entry in mine if entry.kid in listed), default=0)
+        names = [entry.set for entry in mine if entry.kid in listed]
+        if use not in ROOT_USES:
+            names += [key.set for key in trust.keys(Use(use))]
+        last = max(map(_number, names), default=0)
         waiting = [entry for entry in mine if _number(entry.set) > last]
         name = waiting[-1].set if waiting else f"{use}-{last + 1}"
         there = {entry.alg: entry.kid for entry in waiting if entry.set == name}
