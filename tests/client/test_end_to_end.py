@@ -867,6 +867,48 @@ def test_nothing_of_the_model_or_its_keys_lies_in_clear_in_the_state(shop, make,
         assert secret not in content
 
 
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "embed-in-an-app.md"
+
+
+def test_the_page_on_embedding_works_as_it_is_written(shop, tmp_path, monkeypatch):
+    """Its two files, its code: a mistyped key, a taken seat, then activated and pulled."""
+    blocks = PAGE.read_text("utf-8").split("```")
+    toml = next(b for b in blocks if b.startswith("toml\n")).removeprefix("toml\n")
+    code = next(b for b in blocks if "ms.activate(" in b).removeprefix("python\n")
+    for example, real in (
+        ("https://license.example.com", shop.server.url), ("cdn.example.com", "127.0.0.1:9"),
+    ):  # fmt: skip
+        toml = toml.replace(example, real)
+    (tmp_path / "modelseal.toml").write_text(toml)
+    (tmp_path / "trust.json").write_bytes(Path(shop.server.trust).read_bytes())
+    (tmp_path / "EULA.txt").write_text("the agreement")
+    monkeypatch.setenv("MODELSEAL_APP", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    key, _ = shop.issue()
+    monkeypatch.setenv("MODELSEAL_STATE", str(tmp_path / "other"))
+    with Client(background=False) as other:
+        other.activate(key, label="the old laptop")
+    monkeypatch.setenv("MODELSEAL_STATE", str(tmp_path / "state"))
+    typed, told, chosen, bars = [key[:-1] + ("0" if key[-1] != "0" else "1"), key], [], [], []
+
+    def choose(devices):
+        chosen.append(devices[0]["label"])
+        return devices[0]["device_id"]
+
+    names = {
+        "show": print, "tell": lambda *words: told.append(words), "choose": choose,
+        "ask": lambda what: typed.pop(0) if what == "License key" else "desk",
+        "bar": lambda name, done, total: bars.append((name, done == total)),
+    }  # fmt: skip
+    exec(compile(code, str(PAGE), "exec"), names)
+    with names["ms"] as ms:
+        assert (told, chosen) == ([("Look again at group 4",)], ["the old laptop"])
+        assert ms.status().label == "desk"
+        assert ("swap.onnx", True) in bars
+        assert (tmp_path / "models" / "swap.onnx").exists()
+        assert _opens(ms, shop.swap)
+
+
 def test_an_app_finds_everything_in_its_modelseal_toml(shop, tmp_path, monkeypatch):
     folder = tmp_path / "app"
     folder.mkdir()
