@@ -12,6 +12,7 @@ import modelseal
 from modelseal import texts
 from modelseal.errors import ModelsealError, by_code
 from modelseal.texts import en, zh_cn
+from modelseal.types import LeaseState
 
 
 def _all_codes() -> set[str]:
@@ -94,6 +95,21 @@ def test_language_follows_the_tag_and_falls_back_to_english():
     finally:
         texts.use_language("fr")
     assert texts.render("not_activated", {}).what == en.TEXTS["not_activated"][0]
+
+
+def test_what_commands_say_is_said_in_both_languages_with_the_same_values():
+    assert sorted(en.SAID) == sorted(zh_cn.SAID)
+    for name, template in en.SAID.items():
+        assert _clauses(zh_cn.SAID[name]) == _clauses(template), name
+        assert texts.said(name)
+
+
+def test_every_state_of_a_device_has_its_sentence():
+    assert {f"state_{state.value}" for state in LeaseState} <= set(en.SAID)
+
+
+def _clauses(template: str) -> set[str]:
+    return _names(template.replace("[", "").replace("]", ""))
 
 
 def _names(template: str) -> set[str]:

@@ -34,6 +34,18 @@ def test_a_refusal_is_told_in_the_users_language(shop, shell):
         assert refused["message"] == "本设备尚未激活。"
 
 
+def test_a_status_for_people_says_what_it_means_and_what_it_does_not_stop(shell, laptop):
+    status = ("status", "--state", "laptop")
+    shown = shell(*status).out.splitlines()
+    assert shown[0] == "ACTIVE: the license is in force, offline too."
+    assert any(line.startswith("lease") and "7 days left" in line for line in shown)
+    assert any(line.startswith("limits") and "before its end" in line for line in shown)
+    chinese = shell(*status, env={"LANG": "zh_CN.UTF-8"}).out.splitlines()
+    assert len(chinese) == len(shown)
+    assert chinese[0].startswith("ACTIVE") and not chinese[0].isascii()
+    assert shell("status", "--state", "none").out.startswith("NOT_ACTIVATED: run `modelseal act")
+
+
 def test_a_terminal_that_cannot_write_chinese_gets_escapes_and_programs_get_json(shell):
     shell.more = {"LC_ALL": "zh_CN.UTF-8", "PYTHONIOENCODING": "ascii"}
     ran = shell("lease", "renew", "--state", "laptop")

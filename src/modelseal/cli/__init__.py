@@ -23,6 +23,7 @@ class Ended(BaseException):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; nothing but this code leaves."""
+    from modelseal import texts
     from modelseal.cli import talk
 
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -32,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _told(arguments, as_json=as_json)
     except (KeyboardInterrupt, Ended) as stop:
-        talk.say("modelseal: interrupted.")
+        talk.say(texts.said("interrupted"))
         return stop.code if isinstance(stop, Ended) else INTERRUPTED
     except BrokenPipeError:
         talk.silence("stdout")

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelseal.cli import context, options, tables, talk
+from modelseal import texts
+from modelseal.cli import context, options, standing, tables, talk
 from modelseal.errors import Misuse
 
 if TYPE_CHECKING:
-    from modelseal.client import Client, Status
+    from modelseal.client import Client
 
 Key = Annotated[
     str | None,
@@ -47,7 +48,7 @@ def activate(
         with talk.progress("", quiet=json) as bar:
             client.activate(text, eula=accepted, replace=replace, label=label, on_progress=bar)
         status = client.status()
-    talk.answer(status, lambda: tell_status(status), as_json=json)
+    talk.answer(status, lambda: standing.tell(status), as_json=json)
 
 
 def _accepted(client: Client, key: str) -> str | None:
@@ -61,7 +62,7 @@ def _accepted(client: Client, key: str) -> str | None:
     terms = client.lookup(key).eula
     if terms is None:
         return None
-    talk.say(f"Accepted: the license agreement {terms.digest} ({terms.uri or 'no address'}).")
+    talk.say(texts.said("accepted", digest=terms.digest, uri=terms.uri))
     return terms.digest
 
 
@@ -78,10 +79,7 @@ def deactivate(
         returned = client.deactivate()
     talk.answer(
         returned,
-        lambda: talk.say(
-            "This device gave its seat back; keys and lease are erased."
-            f" The seat is free at {tables.cell(returned.seat_free_at)}."
-        ),
+        lambda: talk.say(texts.said("returned", seat_free_at=talk.plain(returned.seat_free_at))),
         as_json=json,
     )
 
@@ -94,7 +92,7 @@ def status(
     """Where this device stands: license, lease, days left, level, limits."""
     with context.client(state, app) as client:
         found = client.status()
-    talk.answer(found, lambda: tell_status(found), as_json=json)
+    talk.answer(found, lambda: standing.tell(found), as_json=json)
 
 
 def pull(
@@ -122,7 +120,7 @@ def pull(
             [(p.path, p.model, p.release, f"{p.size_bytes:,} B", p.outcome) for p in pulled.models],
         )
         if pulled.not_granted:
-            talk.say(f"Not in this license: {', '.join(pulled.not_granted)}.")
+            talk.say(texts.said("not_granted", names=pulled.not_granted))
 
     talk.answer(pulled, human, as_json=json)
 
@@ -140,10 +138,3 @@ def run(
     if not program:
         raise Misuse("name the program behind --, for example: modelseal run -- python app.py")
     return runner.run(program, state=state, app=app)
-
-
-def tell_status(found: Status) -> None:
-    """The status, a line each."""
-    shown = talk.plain(found)
-    lease = shown.pop("lease", None) or {}
-    tables.pairs([*shown.items(), *((f"lease {name}", value) for name, value in lease.items())])

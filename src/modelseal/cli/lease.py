@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from modelseal import texts
-from modelseal.cli import carry, context, files, options, tables, talk
-from modelseal.cli.daily import tell_status
+from modelseal.cli import carry, context, files, options, standing, tables, talk
 from modelseal.errors import Misuse
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def renew(
     with context.client(state, app, server, trust, ca) as client:
         client.renew()
         found = client.status()
-    talk.answer(found, lambda: tell_status(found), as_json=json)
+    talk.answer(found, lambda: standing.tell(found), as_json=json)
 
 
 Out = Annotated[

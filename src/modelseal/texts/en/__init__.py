@@ -1,9 +1,10 @@
 """English texts. A clause in [brackets] falls away when a parameter in it is absent."""
 
-from modelseal.texts.en import invalid_bytes, misuse, refused, unavailable
-from modelseal.texts.en.said import SAID
+from modelseal.texts.en import invalid_bytes, misuse, refused, said, unavailable
+from modelseal.texts.en.standing import STANDING
 
 REFERENCE_LINE = "Reference: {reference}"
+SAID: dict[str, str] = {**said.SAID, **STANDING}
 TEXTS: dict[str, tuple[str, str, str]] = {
     **misuse.TEXTS,
     **refused.TEXTS,

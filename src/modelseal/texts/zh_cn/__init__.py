@@ -1,9 +1,10 @@
 """Simplified Chinese texts. A clause in [brackets] falls away with its parameter."""
 
-from modelseal.texts.zh_cn import invalid_bytes, misuse, refused, unavailable
-from modelseal.texts.zh_cn.said import SAID
+from modelseal.texts.zh_cn import invalid_bytes, misuse, refused, said, unavailable
+from modelseal.texts.zh_cn.standing import STANDING
 
 REFERENCE_LINE = "编号：{reference}"
+SAID: dict[str, str] = {**said.SAID, **STANDING}
 TEXTS: dict[str, tuple[str, str, str]] = {
     **misuse.TEXTS,
     **refused.TEXTS,

@@ -1,0 +1,67 @@
+"""A device's status as a person reads it: where it stands, until when, what it does not stop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from modelseal import texts
+from modelseal.cli import tables, talk
+
+if TYPE_CHECKING:
+    from modelseal.client import Status
+
+
+def tell(found: Status) -> None:
+    """The status on stdout: the state with what it means, then what is known, a line each."""
+    lines: list[tuple[str, object]] = [("product", found.product), ("plan", found.plan)]
+    lines += [("entitlements", found.entitlements), ("license", _license(found))]
+    lines += [("device", _device(found)), ("lease", _lease(found))]
+    if found.lease is not None:
+        lines += [("enforcement", found.lease.enforcement), ("level", f"L{found.level or 0}")]
+    lines += [
+        ("missing", texts.said("missing_value", **talk.plain(item))) for item in found.level_missing
+    ]
+    if found.memory is not None:
+        swap = texts.said("swap_safe" if found.memory.swap_safe else "not_swap_safe")
+        told = texts.said("memory_value", protection=found.memory.protection, swap=swap)
+        lines.append(("memory", told))
+    if found.clock.set_back:
+        behind = found.clock.behind_seconds
+        lines.append(("clock", texts.said("clock_value", behind_seconds=behind)))
+    if found.last_refusal is not None:
+        lines.append(("refused", texts.said("refused_value", **talk.plain(found.last_refusal))))
+    lines += [("limits", texts.said(name)) for name in _limits(found)]
+    talk.write(texts.said(f"state_{found.state.value}") + "\n")
+    tables.pairs([(texts.said(f"label_{name}"), value) for name, value in lines if value])
+
+
+def _license(found: Status) -> str | None:
+    if found.license_id is None:
+        return None
+    ends_at = talk.plain(found.license_expires_at)
+    return texts.said("license_value", license_id=found.license_id, ends_at=ends_at)
+
+
+def _device(found: Status) -> str | None:
+    if found.device_id is None:
+        return None
+    told = {"device_id": found.device_id, "label": found.label, "binding": found.binding}
+    return texts.said("device_value", **told)
+
+
+def _lease(found: Status) -> str | None:
+    if found.lease is None:
+        return None
+    return texts.said("lease_value", **talk.plain(found.lease), days_left=found.days_left)
+
+
+def _limits(found: Status) -> list[str]:
+    """What this device's level and enforcement do not stop (docs/threat-model.md)."""
+    if found.lease is None:
+        return []
+    limits = ["limit_software"] if found.lease.enforcement == "software" else []
+    if (found.level or 0) < 4:
+        limits.append("limit_memory")
+    if found.binding == "copyable":
+        limits.append("limit_copyable")
+    return limits
