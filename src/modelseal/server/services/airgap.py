@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from modelseal.admin import Responded
 from modelseal.audit import EventKind
-from modelseal.errors import Misuse, TokenClaims
+from modelseal.errors import Misuse, TokenClaims, TokenType
 from modelseal.license import air_gap, jws, tokens
 from modelseal.license.air_gap import NextLease, Response, TrustDocuments
 from modelseal.license.claims import LeaseClaims, RequestClaims
@@ -70,8 +70,10 @@ class AirGap:
 
     def _answer(self, token: bytes) -> tuple[RequestClaims, Outcome]:
         context, cap = self._context, tokens.MAX_AIR_GAP_BYTES
-        payload = jws.parse(token, max_bytes=cap).payload
-        op, device_id = payload.get("op"), payload.get("sub")
+        parsed = jws.parse(token, max_bytes=cap)
+        if parsed.typ != RequestClaims.TYP:
+            raise TokenType("this is no request", wanted=RequestClaims.TYP)
+        op, device_id = parsed.payload.get("op"), parsed.payload.get("sub")
         if op == "activate":
             claims = intake.introducing(context, token, op, max_bytes=cap)
             return claims, self._activation.activate(claims)
