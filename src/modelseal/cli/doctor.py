@@ -132,11 +132,20 @@ def _workspace(home: Path) -> Iterator[Finding]:
             yield Finding(
                 "backup",
                 "bad",
-                "no backup has been proved",
+                "the backup is older than the last rotation of keys"
+                if backup.is_old(desk)
+                else "no backup has been proved",
                 "Run `modelseal keys backup FILE`, then `modelseal keys recovery-test FILE`.",
             )
         else:
             yield Finding("backup", "ok", f"proved at {tables.cell(tested_at)}")
+        if desk.has_server and desk.kek_old:
+            yield Finding(
+                "key-encryption key",
+                "bad",
+                "a rotation was interrupted; the old key is still there",
+                "Run `modelseal keys rotate kek` once more.",
+            )
         yield from _permissions(desk.desk, desk.server)
 
 
