@@ -53,6 +53,10 @@ class Process:
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
 
+    def stop(self) -> None:
+        """Told to stop; what is under way is still answered."""
+        os.kill(self.pid, signal.SIGTERM)
+
 
 class Nursery:
     """Starts servers over one workspace; ends them all when closed."""

@@ -166,7 +166,7 @@ class Customers:
 
     def __init__(self, here: Shop, key: str, threads: int, seed: int) -> None:
         self.here, self.key = here, key
-        self.url = ""
+        self.urls = ["", ""]
         self.devices: list[Careful] = []
         self.answered = threading.Semaphore(0)
         self.failed: list[BaseException] = []
@@ -175,7 +175,7 @@ class Customers:
         self._guard = threading.Lock()
         self._names = itertools.count()
         self._threads = [
-            threading.Thread(target=self._work, args=(random.Random(seed + n),))
+            threading.Thread(target=self._work, args=(n % 2, random.Random(seed + n)))
             for n in range(threads)
         ]
 
@@ -183,20 +183,20 @@ class Customers:
         for thread in self._threads:
             thread.start()
 
-    def server_is(self, url: str) -> None:
+    def server_is(self, slot: int, url: str) -> None:
         with self._back:
-            self.url = url
+            self.urls[slot] = url
             self._back.notify_all()
 
     def finish(self) -> None:
         self._over.set()
-        self.server_is(self.url)
+        self.server_is(0, self.urls[0])
         for thread in self._threads:
             thread.join(60)
         assert not self.failed, self.failed[0]
 
-    def _work(self, chance: random.Random) -> None:
-        far = Far(self.here, lambda: self.url)
+    def _work(self, slot: int, chance: random.Random) -> None:
+        far = Far(self.here, lambda: self.urls[slot])
         shop = Shop(self.here.home, clock, far)  # type: ignore[arg-type]
         mine: list[Careful] = []
         try:
@@ -205,47 +205,55 @@ class Customers:
                     mine.append(Careful(shop, f"c{next(self._names)}"))
                     with self._guard:
                         self.devices.append(mine[-1])
-                self._ask(chance.choice(mine))
+                self._ask(slot, chance.choice(mine))
         except BaseException as error:
             self.failed.append(error)
         finally:
             self.answered.release()
             far.close()
 
-    def _ask(self, device: Careful) -> None:
+    def _ask(self, slot: int, device: Careful) -> None:
         op = "activate" if device.device_id is None else "renew"
         while not self._over.is_set():
-            used = self.url
+            used = self.urls[slot]
             try:
                 came = device.ask(op, "nothing", key=self.key)
             except httpx.HTTPError:
-                self._wait_for_another(used)
+                self._wait_for_another(slot, used)
                 continue
             assert came in ("allowed", "no_free_seat"), came
             self.answered.release()
             return
 
-    def _wait_for_another(self, url: str) -> None:
+    def _wait_for_another(self, slot: int, url: str) -> None:
         with self._back:
-            assert self._back.wait_for(lambda: self.url != url or self._over.is_set(), 60)
+            assert self._back.wait_for(lambda: self.urls[slot] != url or self._over.is_set(), 60)
 
 
 def kill_again_and_again(here: Shop, nursery: Nursery, kills: int) -> None:
-    """Servers are killed at any moment; what they answered stands, nothing is half done."""
+    """Two servers over one file are killed in turn, at any moment, some told to stop instead.
+
+    What they answered stands, and nothing is half done.
+    """
     issued = here.license(seats=8)
     chance = random.Random(7)
-    customers = Customers(here, issued.license_key, threads=3, seed=11)
-    process: Process = nursery.start()
-    customers.server_is(process.url)
+    customers = Customers(here, issued.license_key, threads=4, seed=11)
+    running: list[Process] = [nursery.start(), nursery.start()]
+    for slot, process in enumerate(running):
+        customers.server_is(slot, process.url)
     customers.start()
-    for _ in range(kills):
+    for number in range(kills):
         for _answer in range(chance.randint(1, 6)):
             assert customers.answered.acquire(timeout=60)
         threading.Event().wait(chance.uniform(0, 0.02))  # anywhere in what is under way
-        process.kill()
+        slot = number % 2
+        if chance.random() < 0.2:
+            running[slot].stop()
+        else:
+            running[slot].kill()
         assert not customers.failed, customers.failed[0]
-        process = nursery.start()
-        customers.server_is(process.url)
+        running[slot] = nursery.start()
+        customers.server_is(slot, running[slot].url)
     customers.finish()
     for device in customers.devices:
         device.shop = here
@@ -280,7 +288,7 @@ def judge(here: Shop, license_id: str, devices: list[Careful]) -> None:
 def test_a_killed_server_loses_nothing_and_leaves_nothing_half_done(
     here: Shop, nursery: Nursery
 ) -> None:
-    kill_again_and_again(here, nursery, 30)
+    kill_again_and_again(here, nursery, 24)
 
 
 @pytest.mark.soak
