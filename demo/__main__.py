@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from demo import report, story
+from demo.interrupts import interruptible
 from demo.telling import StoryFailed, Telling
 from demo.world import ROOT, World
 
@@ -31,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="length of the license that runs out in the story (default: %(default)s)",
     )  # fmt: skip
     options = parser.parse_args(arguments)
-    story.interruptible()
+    interruptible()
     telling = Telling()
     try:
         prepare(options.models, lambda step: telling.console.print(f"{step} …", style="dim"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from demo.computers import Computer
+from demo.interrupts import held_back, undisturbed
 from demo.telling import Step, StoryFailed, Telling, relative
 
 START_SECONDS = 60
@@ -79,18 +81,22 @@ class Actor:
     def runs(self, words: Sequence[str | Path], *, env: Mapping[str, str] | None = None) -> Done:
         """``words`` are run and not told."""
         command = self.computer.command([str(word) for word in words])
-        with subprocess.Popen(
-            command, cwd=self.folder, env=self._env | dict(env or {}),
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, errors="replace", start_new_session=True,
-        ) as process:  # fmt: skip
-            try:
-                stdout, stderr = process.communicate(timeout=STEP_SECONDS)
-            except BaseException as error:
-                os.killpg(process.pid, signal.SIGKILL)  # its children too
-                if isinstance(error, subprocess.TimeoutExpired):
-                    raise StoryFailed(f"no end after {STEP_SECONDS} s: {command}") from None
-                raise
+        process = None
+        try:
+            with held_back():
+                process = subprocess.Popen(
+                    command, cwd=self.folder, env=self._env | dict(env or {}),
+                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                    text=True, errors="replace", start_new_session=True,
+                )  # fmt: skip
+            stdout, stderr = process.communicate(timeout=STEP_SECONDS)
+        except BaseException as error:
+            if process is not None:
+                with undisturbed():
+                    _kill(process)
+            if isinstance(error, subprocess.TimeoutExpired):
+                raise StoryFailed(f"no end after {STEP_SECONDS} s: {command}") from None
+            raise
         return Done(process.returncode, stdout, stderr)
 
     def asks(self, *words: str | Path, env: Mapping[str, str] | None = None) -> Any:
@@ -115,7 +121,7 @@ class LicenseServer:
         """It answers calls; after ``stop`` at the same address as before."""
         listen = self.url.rpartition("/")[2] or "127.0.0.1:0"
         words = ["modelseal", "server", "run", "--home", str(self._home), "--listen", listen]
-        with self._log.open("ab") as log:
+        with self._log.open("ab") as log, held_back():
             at = log.tell()
             self._process = subprocess.Popen(
                 words, cwd=self._home.parent, env=environment(self._home.parent, self._base),
@@ -144,6 +150,13 @@ class LicenseServer:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    """The process and its children have ended."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()  # until the last of them has closed its end of the pipes
 
 
 def environment(home: Path, base: Path) -> dict[str, str]:

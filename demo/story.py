@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import shutil
-import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from demo import attacks, auditing, customer, ending, publisher, world
+from demo.interrupts import undisturbed
 from demo.telling import Telling
 from demo.world import World
-
-_ENDS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
 
 
 def tell(telling: Telling, prepared: Path, output: Path, short_seconds: int) -> World:
@@ -36,19 +30,9 @@ def tell(telling: Telling, prepared: Path, output: Path, short_seconds: int) -> 
             ending.end(played)
             auditing.audit(played)
         finally:
-            with _undisturbed():
+            with undisturbed():
                 played.server.stop()
         return played
-
-
-def interruptible() -> None:
-    """Whatever asks this process to end raises KeyboardInterrupt, so that it tidies up."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
-
-    for number in _ENDS:
-        signal.signal(number, interrupt)
 
 
 @contextmanager
@@ -57,16 +41,5 @@ def _folder() -> Iterator[Path]:
     try:
         yield base
     finally:
-        with _undisturbed():
+        with undisturbed():
             shutil.rmtree(base, ignore_errors=True)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """A second Ctrl-C does not end the tidying up."""
-    before = [signal.signal(number, signal.SIG_IGN) for number in _ENDS]
-    try:
-        yield
-    finally:
-        for number, handler in zip(_ENDS, before, strict=True):
-            signal.signal(number, handler)

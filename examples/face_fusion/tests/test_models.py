@@ -119,3 +119,15 @@ def test_protected_models_that_were_not_pulled_say_so(tmp_path, fake_modelseal):
         Models(tmp_path, protected=True).session(models.MESH)
     assert "modelseal pull" in caught.value.next_step
     assert fake_modelseal.asked == [("use", "a client")]
+
+
+def test_a_mistake_of_modelseal_is_not_called_a_missing_unlock(tmp_path, fake_modelseal):
+    """It is reported as what it is, and not with advice that does not help."""
+
+    def broken(path, **options):
+        raise RuntimeError("a mistake")
+
+    fake_modelseal.onnx.InferenceSession = broken
+    (tmp_path / models.MESH).write_bytes(models.SEALED_MAGIC)
+    with pytest.raises(RuntimeError, match="a mistake"):
+        Models(tmp_path, protected=True).session(models.MESH)

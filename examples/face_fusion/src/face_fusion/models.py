@@ -74,7 +74,10 @@ class Models:
         try:
             return self._opener(str(path), self._threads)
         except Exception as error:
-            raise _explained(path, error) from error
+            explained = _explained(path, error, self._protected)
+            if explained is None:
+                raise
+            raise explained from error
 
 
 def _options(threads: int) -> Any:
@@ -147,11 +150,14 @@ def _refused(error: Exception) -> ModelRefused | None:
     return refused
 
 
-def _explained(path: Path, error: Exception) -> FaceFusionError:
+def _explained(path: Path, error: Exception, protected: bool) -> FaceFusionError | None:
+    """What is said to the person; None for what nobody has foreseen."""
     refused = _refused(error)
     if refused is not None:
         return refused
     if _is_sealed(path):
+        if protected:
+            return None
         return ModelSealed(
             f"The model {path.name} is sealed, and this run has nothing that unlocks it.",
             "Start the program with: modelseal run -- python -m face_fusion ... "
