@@ -497,6 +497,17 @@ def test_a_clock_set_back_is_refused_and_recovers_by_itself(world, active):
         assert _keys(client) == MODEL.keys
 
 
+def test_a_clock_behind_the_trusted_keys_is_named_at_the_first_activation(world, client):
+    key = world.server.issue("face.swap")
+    world.clock.set(-20 * DAY)
+    for ask in (client.activate, client.lookup):
+        with pytest.raises(ClockSetBack) as raised:
+            ask(key)
+        assert raised.value.params["floor"] > raised.value.params["now"]
+    world.clock.set(20 * DAY - 200)
+    client.activate(key)
+
+
 def test_five_minutes_behind_are_forgiven(world, active):
     world.clock.set(-299)
     with world.client() as client:

@@ -17,6 +17,7 @@ from modelseal.client.pulled import Progress
 from modelseal.client.settings import NO_SERVER
 from modelseal.errors import (
     AnswerInvalid,
+    ClockSetBack,
     ConfigInvalid,
     DeviceChanged,
     Misuse,
@@ -26,9 +27,10 @@ from modelseal.errors import (
     TokenAudience,
     UnknownProduct,
 )
-from modelseal.license import license_key
+from modelseal.license import clock, license_key
 from modelseal.license.claims import LeaseClaims, SealedText
 from modelseal.license.license_key import KeyBinding
+from modelseal.trust import Use
 
 LOCK_SECONDS = 60.0
 _MAX_LABEL = 64
@@ -150,10 +152,19 @@ def lookup(core: Core, key: str) -> LicenseInfo:
 
 
 def sealed_key(core: Core, me: Identity, nonce: str, text: str) -> SealedText:
-    """The license key, readable by the server only, bound to this one question."""
+    """The license key, readable by the server only, bound to this one question.
+
+    ``ClockSetBack`` on a computer whose clock is behind the first sealing key: before the first
+    activation there is no other time to go by.
+    """
     trust = core.trust
+    first = min((key.not_before for key in trust.keys(Use.SEALING)), default=None)
+    verdict = clock.judge(core.ports.now(), first)
+    if verdict.set_back:
+        now = core.ports.now().isoformat(timespec="seconds")
+        raise ClockSetBack(now=now, floor=verdict.at.isoformat(timespec="seconds"))
     binding = KeyBinding(trust.server_id, trust.product, me.kid, nonce)
-    return license_key.seal(text, trust.sealing_key(core.ports.now()), binding)
+    return license_key.seal(text, trust.sealing_key(verdict.at), binding)
 
 
 def _ask(
