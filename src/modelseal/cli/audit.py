@@ -52,7 +52,7 @@ def export(
     ca: options.Ca = None,
     json: options.Json = False,
 ) -> None:
-    """The whole log with its signed checkpoint, for `audit verify` anywhere."""
+    """The whole log with its signed checkpoint. `audit verify` proves it anywhere."""
     from modelseal.cli import files
 
     count = 0
@@ -87,7 +87,7 @@ def verify(
     ca: options.Ca = None,
     json: options.Json = False,
 ) -> None:
-    """Prove that no event was altered, removed, moved or added; works offline on an export."""
+    """Prove the log. No event was altered, removed, moved or added; offline on an export."""
     from modelseal.cli import audit_check
 
     if path is None:

@@ -52,7 +52,7 @@ def sign(
     ca: options.Ca = None,
     json: options.Json = False,
 ) -> None:
-    """Sign root, targets and key list anew where they age; the server signs the rest itself."""
+    """Sign anew what ages. Root, targets and key list; the server signs the rest itself."""
     from modelseal.desk import rotating
 
     with context.workspace(home) as desk, context.admin(home, server, ca) as api:

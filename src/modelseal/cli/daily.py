@@ -39,7 +39,7 @@ def activate(
     state: options.State = None,
     json: options.Json = False,
 ) -> None:
-    """Enter a license key once; from then on the app works, offline too."""
+    """Enter a license key once. From then on the app works, offline too."""
     text = talk.ask_secret("License key") if key in (None, "-") else key
     if not text:
         raise Misuse("no license key was given")
@@ -89,7 +89,7 @@ def status(
     state: options.State = None,
     json: options.Json = False,
 ) -> None:
-    """Where this device stands: license, lease, days left, level, limits."""
+    """Where this device stands. License, lease, days left, level, limits."""
     with context.client(state, app) as client:
         found = client.status()
     talk.answer(found, lambda: standing.tell(found), as_json=json)
@@ -106,7 +106,7 @@ def pull(
     state: options.State = None,
     json: options.Json = False,
 ) -> None:
-    """Download all granted models, sealed, verified chunk by chunk; resumes where it stopped."""
+    """Download all granted models, sealed. Each chunk is verified; resumes where it stopped."""
     with (
         context.client(state, app, server, trust, ca) as client,
         talk.progress("", quiet=json) as bar,
@@ -132,7 +132,7 @@ def run(
     app: options.App = None,
     state: options.State = None,
 ) -> int:
-    """Run a program unchanged; the sealed models it opens are unlocked in memory."""
+    """Run a program unchanged. The sealed models it opens are unlocked in memory."""
     from modelseal.runtime import run as runner
 
     if not program:

@@ -39,7 +39,7 @@ def doctor(
     state: options.State = None,
     json: options.Json = False,
 ) -> int:
-    """Look at installation, memory, device state and workspace; say what to do."""
+    """Say what is well and what to do. Looks at installation, memory, device and workspace."""
     findings = [*_installation(), *_memory()]
     findings += _guard("device", lambda: list(_device(app, state)))
     if home is not None or (Path.cwd() / "trust.json").is_file():

@@ -32,7 +32,7 @@ def list_(
     ca: options.Ca = None,
     json: options.Json = False,
 ) -> None:
-    """Every key by use, algorithm, id, state and validity; never a private part."""
+    """Every key with its use and validity. Never a private part."""
     with context.workspace(home) as desk:
         if server is None:
             keys = desk.list_keys()
@@ -59,7 +59,7 @@ def backup(
     home: options.Home = None,
     json: options.Json = False,
 ) -> None:
-    """All keys in one file, encrypted under the recovery passphrase."""
+    """All keys in one file. It is encrypted under the recovery passphrase."""
     from modelseal.desk import backup as backups
 
     with context.workspace(home) as desk:
@@ -83,7 +83,7 @@ def recovery_test(
     home: options.Home = None,
     json: options.Json = False,
 ) -> None:
-    """Open the backup in memory and prove every key in it; nothing is written."""
+    """Prove every key in a backup. It is opened in memory; nothing is written."""
     from modelseal.desk import backup as backups
 
     text, from_kit = _passphrase(home, passphrase)
@@ -108,7 +108,7 @@ def restore(
     home: options.Home = None,
     json: options.Json = False,
 ) -> None:
-    """Build the keys of a workspace anew from a backup, in an empty folder."""
+    """Build a workspace anew from a backup. The folder is empty or not there."""
     from modelseal.desk import backup as backups
 
     if home is None:

@@ -97,7 +97,7 @@ def request(
     state: options.State = None,
     json: options.Json = False,
 ) -> None:
-    """Write the request of a device without a network: to activate, else to renew."""
+    """Write a request without a network. It asks to activate, else to renew."""
     outputs = carry.Outputs(output, qr_out, shown=qr, svg=svg)
     outputs.check()
     text = talk.ask_secret("License key") if key == "-" else key
@@ -134,7 +134,7 @@ def return_(
     state: options.State = None,
     json: options.Json = False,
 ) -> None:
-    """Erase keys and lease, then write the request that gives the seat back."""
+    """Write the request that gives the seat back. Keys and lease are erased first."""
     outputs = carry.Outputs(output, qr_out, shown=qr, svg=svg)
     outputs.check()
     with context.client(state, app, None, trust) as client:
@@ -166,7 +166,7 @@ def respond(
     ca: options.Ca = None,
     json: options.Json = False,
 ) -> None:
-    """Answer a device's request file on a host with the workspace; needs no network."""
+    """Answer a device's request file. Runs where the workspace is; needs no network."""
     from modelseal.admin.airgap import MAX_REQUEST_BYTES
 
     outputs = carry.Outputs(output, qr_out, shown=qr, svg=svg)
@@ -210,7 +210,7 @@ def import_(
     state: options.State = None,
     json: options.Json = False,
 ) -> None:
-    """Take in what the publisher answered, or the code of a lease made ahead."""
+    """Take in what the publisher answered. Or the code of a lease made ahead."""
     from modelseal.license import air_gap
 
     if (response is None) == (code is None):
@@ -241,7 +241,7 @@ def code(
     ca: options.Ca = None,
     json: options.Json = False,
 ) -> None:
-    """The code of a device's next lease, to read out on the phone; the chain moves to it."""
+    """The code of a device's next lease, to read out. The chain moves to it."""
     with context.admin(home, server, ca) as api:
         found = api.lease_code(device, further)
 

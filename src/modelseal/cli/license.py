@@ -153,7 +153,7 @@ def change(
     ca: options.Ca = None,
     json: options.Json = False,
 ) -> None:
-    """Change plan, end, seats or label; devices learn it at their next renewal."""
+    """Change plan, end, seats or label. Devices learn it at their next renewal."""
     until = spans.end(expires)
     with context.admin(home, server, ca) as api:
         record = api.change_license(
@@ -257,7 +257,7 @@ def explain(
     ca: options.Ca = None,
     json: options.Json = False,
 ) -> None:
-    """Why a decision fell as it did: the step, the reason, the traits that moved."""
+    """Why a decision fell as it did. The step, the reason, the traits that moved."""
     with context.admin(home, server, ca) as api:
         found = api.explain(which)
 

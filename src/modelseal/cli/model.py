@@ -25,7 +25,7 @@ def publish(
     ca: options.Ca = None,
     json: options.Json = False,
 ) -> None:
-    """Give sealed models and their keys to the server; the desk signs the catalog."""
+    """Give sealed models and their keys to the server. The desk signs the catalog."""
     from modelseal.desk import publishing
 
     published = []

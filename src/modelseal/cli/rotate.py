@@ -54,7 +54,7 @@ def signing(
     ca: options.Ca = None,
     json: options.Json = False,
 ) -> None:
-    """New signing keys; the old ones end when the last lease they signed has ended."""
+    """New signing keys. The old ones end when the last lease they signed has ended."""
     from modelseal.desk import rotating
     from modelseal.trust import Use
 
@@ -83,7 +83,7 @@ def sealing(
     ca: options.Ca = None,
     json: options.Json = False,
 ) -> None:
-    """A new key to which license keys and data keys are sealed on their way to the server."""
+    """A new sealing key. License and data keys are sealed to it on their way to the server."""
     from modelseal.desk import rotating
     from modelseal.trust import Use
 
@@ -99,7 +99,7 @@ def root(
     ca: options.Ca = None,
     json: options.Json = False,
 ) -> None:
-    """A next root with new keys throughout, signed by the old and the new; apps follow by it."""
+    """A next root with new keys. It is signed by the old and the new; apps follow by it."""
     from modelseal.desk import rotating
 
     with _both(home, server, ca) as (desk, api):
@@ -121,7 +121,7 @@ def kek(
     ca: options.Ca = None,
     json: options.Json = False,
 ) -> None:
-    """A fresh key-encryption key: stored keys are rewrapped, no sealed model changes."""
+    """A fresh key-encryption key. Stored keys are rewrapped, no sealed model changes."""
     _rewrap(None, home, server, ca, json=json)
 
 
@@ -142,7 +142,7 @@ def recovery(home: options.Home = None, json: options.Json = False) -> None:
 
 @app.command()
 def passphrase(home: options.Home = None, json: options.Json = False) -> None:
-    """A new recovery passphrase on a new recovery-kit.txt; old backups keep the old one."""
+    """A new recovery passphrase, on a new kit. Old backups keep the old one."""
     from modelseal.desk import backup
 
     with context.workspace(home) as desk:
@@ -175,7 +175,7 @@ def tls(
     home: options.Home = None,
     json: options.Json = False,
 ) -> None:
-    """A new key and certificate for HTTPS from the workspace's own authority."""
+    """A new key and certificate for HTTPS. The workspace's own authority signs it."""
     from modelseal.desk import certifying
 
     with context.workspace(home) as desk:
@@ -201,7 +201,7 @@ def move_kek(
     ca: options.Ca = None,
     json: options.Json = False,
 ) -> None:
-    """The key-encryption key to another provider or place: a fresh key there, rows rewrapped."""
+    """The key-encryption key to another place. A fresh key there, rows rewrapped."""
     _rewrap(to, home, server, ca, json=json)
 
 
@@ -212,7 +212,7 @@ def retire(
     ca: options.Ca = None,
     json: options.Json = False,
 ) -> None:
-    """End a listed key now; models that only a retired publisher key signed open no longer."""
+    """End a listed key now. Models that only a retired publisher key signed open no longer."""
     from modelseal.desk import rotating
 
     with _both(home, server, ca) as (desk, api):

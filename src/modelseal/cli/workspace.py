@@ -20,7 +20,7 @@ def init(
     home: options.Home = None,
     json: options.Json = False,
 ) -> None:
-    """Make a workspace: desk, server, trust.json and the recovery kit."""
+    """Make a workspace. It holds desk, server, trust.json and the recovery kit."""
     from modelseal.desk import workspace
 
     if home is None:
@@ -73,7 +73,7 @@ def seal(
     home: options.Home = None,
     json: options.Json = False,
 ) -> None:
-    """Seal models: encrypted once, signed, the same bytes for every customer."""
+    """Seal models. Encrypted once, signed, the same bytes for every customer."""
     from modelseal.desk import sealing
 
     with context.workspace(home) as desk, talk.progress("sealing", quiet=json) as bar:
@@ -122,7 +122,7 @@ def verify(
     home: options.Home = None,
     json: options.Json = False,
 ) -> None:
-    """Check signatures and every leaf against the pinned trust; no key is needed."""
+    """Prove any of our files by the pinned trust. Every leaf is checked; no key is needed."""
     from modelseal.cli import recognise
 
     if trust is None:
