@@ -184,12 +184,17 @@ class Gap:
             modelseal.use(None)
 
     def snapshot(self) -> dict[str, bytes]:
-        """Every file of the state folder that decides anything."""
-        return {
+        """Every file of the state folder that decides anything; not the note of a refusal."""
+        found = {
             path.name: path.read_bytes()
             for path in sorted(self.state.iterdir())
             if path.is_file() and path.name not in ("journal", "journal.1", "lock")
         }
+        if "state.json" in found:
+            record = msgspec.json.decode(found["state.json"])
+            record.pop("last_refusal", None)
+            found["state.json"] = msgspec.json.encode(record)
+        return found
 
     @property
     def trust(self) -> Trust:

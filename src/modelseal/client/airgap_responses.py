@@ -73,6 +73,8 @@ def accept(core: Core, data: bytes) -> Found:
     if keys.pending is None or keys.pending.nonce != response.nonce:
         waits = keys.pending is not None
         raise ResponseReplayed("it waits for another one" if waits else "it waits for none")
+    if response.op == "return" and keys.pending.op != "return":
+        raise ResponseReplayed("no seat was given back here")
     question = Question(me, held, keys, keys.pending)
     trust = _carried(core, response, pinned)
     if response.op == "return":
