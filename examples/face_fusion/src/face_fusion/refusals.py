@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Told:
-    """What a modelseal error says: one text with what and why, and what to do next."""
+    """What a modelseal error says: one text with what and why, and what to do next.
+
+    `reference` is empty where the next step names it already.
+    """
 
     code: str
     message: str
@@ -24,11 +27,12 @@ def told(error: BaseException) -> Told | None:
     what = getattr(error, "message", None) or str(error) or code
     why = getattr(error, "reason", None)
     parts = [str(what)] + ([str(why)] if why and str(why) not in str(what) else [])
+    reference = str(getattr(error, "reference", None) or "")
     exit_code = getattr(error, "exit_code", None)
     return Told(
         code,
         " ".join(parts),
         step,
-        str(getattr(error, "reference", None) or ""),
+        "" if reference in step else reference,
         exit_code if isinstance(exit_code, int) else 3,
     )
