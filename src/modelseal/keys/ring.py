@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from modelseal.errors import InputMissing, WrappedKeyInvalid
+from modelseal.errors import InputMissing, KeyStoreUnavailable, WrappedKeyInvalid
 from modelseal.keys import dispatch
 from modelseal.keys.envelope import Context
 from modelseal.keys.provider import Ask, KeyProvider
@@ -30,16 +30,18 @@ class KeyRing:
         self._providers: tuple[KeyProvider, ...] = ()
         self.reload()
 
-    def reload(self) -> None:
-        """The keys are those that ``uris`` names now; known ones are not opened anew.
+    def reload(self, *, anew: bool = False) -> None:
+        """The keys are those that ``uris`` names now.
 
-        A key behind the first that is gone has been erased: nothing is wrapped by it any more.
+        ``anew`` opens known ones again, since another key may have come to lie at the same URI;
+        one that would need a passphrase stays as it is, for nobody is asked twice. A key behind
+        the first that is gone has been erased: nothing is wrapped by it any more.
         """
         first, *older = self._uris()
-        known = {first: self._open(first)}
+        known = {first: self._open(first, anew=anew)}
         for uri in older:
             try:
-                known[uri] = self._open(uri)
+                known[uri] = self._open(uri, anew=anew)
             except InputMissing:
                 continue
         self._known, self._providers = known, tuple(known.values())
@@ -52,12 +54,19 @@ class KeyRing:
 
     def open(self, uri: str) -> KeyProvider:
         """The key at ``uri``, in force or not."""
-        self._known[uri] = self._open(uri)
+        self._known[uri] = self._open(uri, anew=False)
         return self._known[uri]
 
-    def _open(self, uri: str) -> KeyProvider:
-        found = self._known.get(uri)
-        return found or dispatch.open_provider(uri, ask=self._ask, base=self._base)
+    def _open(self, uri: str, *, anew: bool) -> KeyProvider:
+        known = self._known.get(uri)
+        if known is None:
+            return dispatch.open_provider(uri, ask=self._ask, base=self._base)
+        if not anew:
+            return known
+        try:
+            return dispatch.open_provider(uri, base=self._base)
+        except KeyStoreUnavailable:
+            return known
 
     @property
     def current(self) -> KeyProvider:
@@ -82,7 +91,7 @@ class KeyRing:
         """The plaintext, opened by whichever key wrapped it."""
         owner = self._owner(wrapped)
         if owner is None:
-            self.reload()
+            self.reload(anew=True)
             owner = self._owner(wrapped)
         if owner is None:
             raise WrappedKeyInvalid("wrapped by another key")

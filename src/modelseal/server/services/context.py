@@ -114,7 +114,7 @@ class Context:
         """
         number = token_store.counter(tx, KEK_COUNTER)
         if number != self._kek_number:
-            self.provider.reload()
+            self.provider.reload(anew=True)
             self._kek_number = number
         return self.provider.wrap(plaintext, context)
 

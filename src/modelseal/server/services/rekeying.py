@@ -46,6 +46,7 @@ class Rekeying:
         when ``to`` is the key in force.
         """
         actor.need(Right.TRUST)
+        self._context.provider.reload(anew=True)  # another process may have rotated before
         config = configs.load(self._context.folder)
         resumed = bool(config.kek_old)
         if resumed:
