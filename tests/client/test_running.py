@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import gc
 import os
 import pickle
 import subprocess
 import sys
 import threading
 import time
+import weakref
 
 import pytest
 from tests.client.world import World, seal
@@ -313,3 +315,40 @@ def test_children_forked_by_many_threads_all_work(world, client):
         for thread in threads:
             thread.join(30)
     assert codes == [0] * 5
+
+
+def test_a_client_that_nobody_can_use_any_more_ends_its_thread(world):
+    """Programs that make a client per request and close none do not gather threads."""
+    beats = []
+
+    def wait(event, _seconds):
+        beats.append(event)
+        return event.wait(10)
+
+    client = world.client(background=True)
+    client._heartbeat._wait = wait
+    client.activate(world.server.issue("face.swap"))
+    client.standing()
+    thread = client._heartbeat._thread
+    gone = weakref.ref(client)
+    del client
+    gc.collect()
+    assert gone() is None
+    while thread.is_alive():
+        if beats:
+            beats[-1].set()
+        thread.join(0.01)
+
+
+def test_a_lease_put_into_the_folder_does_not_turn_the_runs_clock_back(world, client):
+    """Only an answer of the server's starts the run's clock anew."""
+    old = (world.state / "lease.jwt").read_bytes()
+    client.renew()
+    world.clock.pass_(LIFE - 60)
+    world.server.down = True
+    (world.state / "lease.jwt").write_bytes(old)
+    world.clock.set(-LIFE)
+    newest = client.standing().lease.jti
+    assert client._keeper.renew(seen="lea_of_another").jti == newest
+    world.clock.pass_(120)
+    assert client.standing().now >= client.status().lease.expires_at

@@ -16,6 +16,7 @@ import os
 import threading
 import weakref
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
@@ -105,9 +106,10 @@ class Client:
         )
         self._core = Core(self._settings, ports)
         self._clock = RunClock(ports)
-        self._events = Events(on_event, self._callback_failed)
+        self._events = Events(on_event, partial(_note_failure, self._core.journal))
         self._keeper = Keeper(self._core, self._clock, self._events)
-        self._heartbeat = Heartbeat(self._keeper.beat, ports.wait)
+        me = weakref.ref(self)
+        self._heartbeat = Heartbeat(self._keeper.beat, ports.wait, lambda: me() is not None)
         self._background = background
         self._renewing = threading.Lock()
         self._ask_again_at = float("-inf")
@@ -450,9 +452,6 @@ class Client:
             return None if lease is None else lease.jti
         return None
 
-    def _callback_failed(self, error: BaseException) -> None:
-        self._core.journal.write("callback_failed", error=type(error).__name__)
-
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
         """Only our errors leave, and a refusal is on the record before it does."""
@@ -465,6 +464,10 @@ class Client:
             raise
         except Exception as error:
             raise self.refusal(InternalError(f"{type(error).__name__}: {error}"[:300])) from error
+
+
+def _note_failure(journal: Journal, error: BaseException) -> None:
+    journal.write("callback_failed", error=type(error).__name__)
 
 
 def _after_fork() -> None:

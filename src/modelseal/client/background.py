@@ -74,6 +74,7 @@ class Keeper:
     def renew(self, *, seconds: float | None = None, seen: str | None = None) -> LeaseClaims:
         """The next lease, told as ``renewed``; a refusal or an outage is told and raised."""
         core = self._core
+        before = core.contacts
         how = {} if seconds is None else {"seconds": seconds, "lock_seconds": seconds}
         try:
             lease = renewal.renew(core, seen=seen, **how)
@@ -84,7 +85,8 @@ class Keeper:
         except Unavailable as error:
             self.offline(error)
             raise
-        self._clock.rebase()
+        if core.contacts != before:  # not for a lease that merely lies in the folder
+            self._clock.rebase()
         with self._guard:
             self._progress = Progress(self._clock.now() + timedelta(seconds=heartbeat.POLL_SECONDS))
             self._told_offline = False

@@ -21,7 +21,7 @@ import msgspec
 from modelseal import trust as trusts
 from modelseal.client import answers
 from modelseal.client.folder import FOLDER_MODE, Folder, translate
-from modelseal.client.transport import Answer, Transport
+from modelseal.client.transport import Transport
 from modelseal.errors import (
     CatalogInvalid,
     Misuse,
@@ -37,12 +37,12 @@ from modelseal.types import EntitlementExpression
 if TYPE_CHECKING:
     from tuf.ngclient.updater import Updater
 
-_PAGE_BYTES = 65536
 _PAGES = frozenset({"", "text/html", "application/xhtml+xml", "text/plain"})
 """What portals and proxies answer with and our server never does."""
 _ROOTS = "root_history"
 _TARGETS = "targets"
 _MAX_FILE_BYTES = 8 << 20
+_DOCUMENT_SECONDS = 120.0
 _MAX_ROOTS = 1024
 
 
@@ -214,28 +214,18 @@ def _updater(folder: Path, trust: Trust, transport: Transport, server: str) -> U
 def _fetch(transport: Transport, url: str, server: str) -> Iterator[bytes]:
     from tuf.api.exceptions import DownloadHTTPError
 
-    with transport.stream(url) as stream:
-        kind = Answer(stream.status, stream.headers).media_type
-        if stream.status == 200 and kind not in _PAGES:
-            yield from stream.chunks
-            return
-        if stream.status == 404 and (url.endswith(".root.json") or answers.is_problem(kind)):
-            raise DownloadHTTPError("not there", stream.status)
-        body = b"".join(_first(stream.chunks))
-        answer = Answer(stream.status, stream.headers, body)
-        if stream.status == 200:
-            raise answers.unsigned(answer, server)
-        answers.require(answer, server=server)
-        raise ServerFailed("an unexpected status", status=stream.status, server=server)
-
-
-def _first(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    size = 0
-    for chunk in chunks:
-        yield chunk
-        size += len(chunk)
-        if size > _PAGE_BYTES:
-            return
+    path = url.removeprefix(server)
+    answer = transport.exchange("GET", path, seconds=_DOCUMENT_SECONDS, max_bytes=_MAX_FILE_BYTES)
+    if answer.status == 200 and answer.media_type not in _PAGES:
+        yield answer.body
+        return
+    listed = answers.is_problem(answer.media_type)
+    if answer.status == 404 and (url.endswith(".root.json") or listed):
+        raise DownloadHTTPError("not there", answer.status)
+    if answer.status == 200:
+        raise answers.unsigned(answer, server)
+    answers.require(answer, server=server)
+    raise ServerFailed("an unexpected status", status=answer.status, server=server)
 
 
 def _newer_trust(folder: Path, updater: Updater, trust: Trust, now: datetime) -> Trust:

@@ -105,6 +105,7 @@ class Core:
         self._transport: Transport | None = None
         self._traits: Traits | None = None
         self.run_keys = RunKeys()
+        self.contacts = 0
 
     # -- trust
 
@@ -288,6 +289,7 @@ class Core:
 
     def contact_made(self) -> None:
         """The server just answered: changes of the computer are enrolled. Under the lock."""
+        self.contacts += 1
         self._keep_wrapping(contact=True)
 
     def _keep_wrapping(self, *, contact: bool) -> None:

@@ -125,13 +125,20 @@ def is_expiring(standing: Standing) -> bool:
 
 
 class Heartbeat:
-    """The thread. ``beat`` does one step and returns the seconds to wait before the next."""
+    """The thread. ``beat`` does one step and returns the seconds to wait before the next.
+
+    It ends when ``wanted`` says no: nobody can use the client any more.
+    """
 
     def __init__(
-        self, beat: Callable[[], float], wait: Callable[[threading.Event, float], bool]
+        self,
+        beat: Callable[[], float],
+        wait: Callable[[threading.Event, float], bool],
+        wanted: Callable[[], bool] = lambda: True,
     ) -> None:
         self._beat = beat
         self._wait = wait
+        self._wanted = wanted
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._guard = threading.Lock()
@@ -171,7 +178,7 @@ class Heartbeat:
             thread.join(seconds)
 
     def _run(self) -> None:
-        while not self._stop.is_set():
+        while not self._stop.is_set() and self._wanted():
             self._wake.clear()
             seconds = self._beat()
             if not self._stop.is_set():
