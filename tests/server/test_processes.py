@@ -294,3 +294,22 @@ def test_a_killed_server_loses_nothing_and_leaves_nothing_half_done(
 @pytest.mark.soak
 def test_a_server_killed_a_thousand_times_loses_nothing(here: Shop, nursery: Nursery) -> None:
     kill_again_and_again(here, nursery, 1000)
+
+
+def test_servers_that_begin_an_empty_store_at_once_begin_it_once(tmp_path: Path) -> None:
+    home = tmp_path / "shop"
+    workspaces.init(home, "facefusion")
+    nurseries = [Nursery(home) for _ in range(4)]
+    try:
+        for _ in range(3):
+            for path in (home / "server").glob("modelseal.db*"):
+                path.unlink()
+            started = at_once([nursery.start for nursery in nurseries])
+            for process in started:
+                process.kill()
+            with open_server(home) as server:
+                kinds = [event.kind for event in Shop(home, clock, server).events()]  # type: ignore[arg-type]
+            assert kinds == ["server_initialised"]
+    finally:
+        for nursery in nurseries:
+            nursery.close()

@@ -7,11 +7,15 @@ from datetime import timedelta
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+from sqlalchemy import Connection
 from tests.server.world import START, Clock, Computer, Shop, denied, hardware, run_machine
 
 from modelseal import admin
-from modelseal.errors import ModelsealError, NotFound, Refused
+from modelseal.errors import ModelsealError, NotFound, Refused, StorageFailed
 from modelseal.license.plans import Binding, LeaseTerms
+from modelseal.server.services import recorder, seating
+from modelseal.server.services.actors import LOCAL
+from modelseal.server.store import devices as device_store
 from modelseal.server.store.licenses import spent
 
 
@@ -359,3 +363,24 @@ def test_under_long_return_farming_live_leases_never_exceed_seats_plus_overlap(
     shop: Shop, floating: bool
 ) -> None:
     run_machine(Farming, shop, examples=400, steps=80, FLOATING=floating)
+
+
+def test_an_act_over_a_row_that_moved_on_is_never_half_done(shop: Shop, computer: Computer) -> None:
+    """On a database where transactions overlap, a renewal may slip in after the row was read."""
+    shop.plan()
+    computer.activate(shop.license().license_key)
+    store = shop.server.context.store
+    stale = store.read(device_store.get, computer.device_id or "")
+    assert stale is not None
+    computer.renew()
+
+    def revoke(tx: Connection) -> None:
+        known = recorder.fresh(shop.server.context, shop.clock())
+        shop.server.inventory._revoke(tx, LOCAL, stale, "stolen", known, shop.clock())
+
+    for act in (revoke, lambda tx: seating.retire(tx, stale, shop.clock(), "evt_x")):
+        with pytest.raises(StorageFailed):
+            store.write(act)
+    assert shop.admin.show_device(computer.device_id or "").state == "active"
+    assert not shop.events("device_revoked")
+    computer.renew()

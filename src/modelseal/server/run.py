@@ -19,6 +19,7 @@ from pathlib import Path
 
 import uvicorn
 
+from modelseal import structs
 from modelseal.errors import (
     AddressInUse,
     CertificateInvalid,
@@ -151,6 +152,7 @@ class Running:
         self.url = f"{'http' if plain else 'https'}://{host}:{port}"
         try:
             self._uvicorn = _Uvicorn(self._config(tls), self._told(on_ready))
+            structs.prepare()
         except BaseException:
             self.close()
             raise

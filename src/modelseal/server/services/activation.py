@@ -20,7 +20,7 @@ from modelseal.server.services.licensing import hash_key
 from modelseal.server.store import devices as device_store
 from modelseal.server.store import licenses as license_store
 from modelseal.server.store import seats as seat_store
-from modelseal.server.store.engine import Again
+from modelseal.server.store.engine import Again, settle
 from modelseal.server.store.rows import DeviceRow
 from modelseal.strict_json import unb64u
 from modelseal.types import from_numeric
@@ -313,7 +313,7 @@ class Activation:
         ends_at = row.ends_at
         if row.period_seconds is not None:
             ends_at = now + timedelta(seconds=row.period_seconds)
-        license_store.change(tx, row, starts_at=now, ends_at=ends_at, changed_at=now)
+        settle(license_store.change(tx, row, starts_at=now, ends_at=ends_at, changed_at=now))
         fresh = license_store.get(tx, row.license_id)
         return Terms(fresh or row, terms.plan_name, terms.plan)
 

@@ -20,6 +20,7 @@ from modelseal.server.store import devices as device_store
 from modelseal.server.store import licenses as license_store
 from modelseal.server.store import seats as seat_store
 from modelseal.server.store import tokens as token_store
+from modelseal.server.store.engine import settle
 from modelseal.server.store.rows import DeviceRow
 from modelseal.types import from_numeric
 
@@ -68,12 +69,12 @@ def _adopt(
             row = _row(context, tx, claims, lease, known, seat.seat_no, now)
             done = device_store.add(tx, row)
     if done and row is not None:
-        device_store.change(
+        settle(device_store.change(
             tx, row, seq=claims.seq, lease_id=lease.jti, lease_seq=lease.seq,
             last_jti=claims.prev or lease.jti, lease_iat=from_numeric(lease.iat),
             lease_exp=from_numeric(lease.exp), answer=None, nonce=lease.request_nonce,
             last_contact_at=now,
-        )  # fmt: skip
+        ))  # fmt: skip
     kind = EventKind.LEASE_ADOPTED if done else EventKind.STORE_BEHIND
     recorder.record(
         tx, known, kind, at=now, actor=f"device:{lease.sub}",

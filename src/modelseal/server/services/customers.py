@@ -18,6 +18,7 @@ from modelseal.server.store import devices as device_store
 from modelseal.server.store import events as event_store
 from modelseal.server.store import licenses as license_store
 from modelseal.server.store import plans as plan_store
+from modelseal.server.store.engine import settle
 from modelseal.server.store.rows import CustomerRow, LicenseRow
 
 _ALL = 1_000_000
@@ -88,10 +89,10 @@ class Customers:
         self, tx: Connection, row: LicenseRow, known: recorder.Recorded, now: datetime
     ) -> int:
         license_store.lock(tx, row.license_id)
-        license_store.change(
+        settle(license_store.change(
             tx, row, state="revoked", reason=None, label=None, metadata={},
             key_hash=self._context.random(32), changed_at=now, event_id=known.event_id,
-        )  # fmt: skip
+        ))  # fmt: skip
         touched = device_store.set_status_of_license(tx, row.license_id, int(Status.REVOKED))
         statuses.touch(tx, touched)
         device_store.forget_traits_of_trials(tx, row.license_id)

@@ -18,6 +18,7 @@ from modelseal.server.services import judging, seating, statuses
 from modelseal.server.services.issuing import Terms
 from modelseal.server.store import devices as device_store
 from modelseal.server.store import licenses as license_store
+from modelseal.server.store.engine import settle
 from modelseal.server.store.rows import DeviceRow
 
 
@@ -89,7 +90,7 @@ def hold(tx: Connection, terms: Terms, device: DeviceRow) -> dict[str, object]:
     """What is written when neither branch goes on; the plan may suspend the license for it."""
     license_row = terms.license
     if terms.plan.on_fork == "suspend" and license_row.state == "active":
-        license_store.change(tx, license_row, state="suspended", reason="forked device")
+        settle(license_store.change(tx, license_row, state="suspended", reason="forked device"))
         touched = device_store.set_status_of_license(tx, license_row.license_id, Status.SUSPENDED)
         statuses.touch(tx, touched)
         return {"held": True}

@@ -19,6 +19,7 @@ from modelseal.server.store import devices as store
 from modelseal.server.store import licenses as license_store
 from modelseal.server.store import plans as plan_store
 from modelseal.server.store import seats as seat_store
+from modelseal.server.store.engine import settle
 from modelseal.server.store.rows import DeviceRow
 
 
@@ -70,10 +71,10 @@ class Inventory:
         seat = seat_store.of_device(tx, row.license_id, row.device_id)
         if seat is not None and row.state == store.ACTIVE:
             seat_store.give_back(tx, seat, max(now, row.lease_exp or now), seat.prior_until)
-        store.change(
+        settle(store.change(
             tx, row, state="revoked", status_value=int(Status.REVOKED), held=False,
             ended_at=now, reason=reason or None, event_id=known.event_id,
-        )  # fmt: skip
+        ))  # fmt: skip
         statuses.touch(tx, [row.status_list])
         recorder.record(
             tx, known, EventKind.DEVICE_REVOKED, at=now, actor=actor.name,

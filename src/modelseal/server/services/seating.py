@@ -20,6 +20,7 @@ from modelseal.server.services.issuing import Terms
 from modelseal.server.store import devices as device_store
 from modelseal.server.store import licenses as license_store
 from modelseal.server.store import seats as store
+from modelseal.server.store.engine import settle
 from modelseal.server.store.rows import DeviceRow, SeatRow
 from modelseal.types import Enforcement
 
@@ -176,10 +177,10 @@ def _may_return_at_once(tx: Connection, license_id: str, plan: Plan, now: dateti
 
 def retire(tx: Connection, old: DeviceRow, now: datetime, event_id: str) -> None:
     """The replaced device is a tombstone; its last lease ends by itself."""
-    device_store.change(
+    settle(device_store.change(
         tx, old, state="replaced", status_value=ENDED, seat_no=None, ended_at=now,
         event_id=event_id,
-    )  # fmt: skip
+    ))  # fmt: skip
     statuses.touch(tx, [old.status_list])
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from modelseal import structs
 from modelseal.audit import EventKind
 from modelseal.keys import Ask, KeyRing, OnlineKeys
 from modelseal.server.services import config as configs
@@ -130,6 +131,7 @@ def open_server(
         clock=now,
         random=random,
     )
+    structs.prepare()
     try:
         store.write(_found, context)
         for name in _SECRETS:

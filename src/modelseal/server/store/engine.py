@@ -22,6 +22,12 @@ class Again(Exception):
     """An act found that another one was faster; it wants to be run anew from the start."""
 
 
+def settle(written: bool) -> None:
+    """Returns when a conditional write took effect; ``Again`` when its row had moved on."""
+    if not written:
+        raise Again
+
+
 class Store:
     """Runs functions of a connection inside one durable transaction each.
 
