@@ -8,7 +8,7 @@ TORCH  := $(VENV)/.torch
 SHOWN  := examples/face_fusion
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint format soak docs lock clean
+.PHONY: demo test lint format soak bench docs lock clean
 
 $(STAMP): $(LOCK) pyproject.toml $(SHOWN)/pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -45,6 +45,10 @@ format: $(STAMP)
 
 soak: $(STAMP)
 	$(BIN)/python -m pytest -m soak --override-ini addopts="--import-mode=importlib -ra"
+
+# BENCH=--quick ends in two minutes, BENCH=--large adds files of 2 GB.
+bench: $(STAMP)
+	$(BIN)/python -m bench $(BENCH)
 
 docs: $(STAMP)
 	$(BIN)/python tools/make_cli_reference.py
