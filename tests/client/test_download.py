@@ -65,9 +65,14 @@ def _good(headers):
     return serve(MODEL.data, headers)
 
 
-def _fetch(target, expected=None, urls=("m/good",), progress=None, **by_name):
+def _fetch(
+    target, expected=None, urls=("m/good",), progress=None, monotonic=lambda: 0.0, **by_name
+):
     mirrors = Mirrors(**{"good": _good, **by_name})
-    download.fetch(expected or _expected(), target, transport=mirrors, urls=urls, progress=progress)
+    download.fetch(
+        expected or _expected(), target, transport=mirrors, urls=urls,
+        monotonic=monotonic, progress=progress,
+    )  # fmt: skip
     return mirrors
 
 
@@ -158,6 +163,32 @@ def test_a_file_that_changes_on_the_mirror_is_never_mixed(tmp_path, honest):
     assert kept
     assert MODEL.data.startswith(kept)
     _fetch(tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == MODEL.data
+
+
+def test_a_mirror_that_trickles_is_left_for_the_next_and_what_it_brought_is_kept(tmp_path):
+    passed = [0.0]
+
+    def trickling(headers):
+        whole = serve(MODEL.data, headers, 7000)
+
+        def chunks():
+            for chunk in whole.chunks:
+                passed[0] += 10  # 42,000 bytes a minute
+                yield chunk
+
+        return Stream(whole.status, whole.headers, chunks())
+
+    def slowly(urls):
+        return _fetch(
+            tmp_path / "a", urls=urls, slow=trickling, monotonic=lambda: passed[0]
+        )  # fmt: skip
+
+    with pytest.raises(ServerUnreachable) as caught:
+        slowly(("m/slow",))
+    assert "trickles" in caught.value.detail
+    mirrors = slowly(("m/slow", "m/good"))
+    assert [url for url, _ in mirrors.asked] == ["m/slow", "m/good"]
     assert (tmp_path / "a").read_bytes() == MODEL.data
 
 

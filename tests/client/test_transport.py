@@ -221,6 +221,27 @@ def test_an_answer_that_never_comes_ends_in_time():
     assert "in time" in caught.value.detail
 
 
+def test_an_answer_that_trickles_ends_in_time():
+    """Bytes keep coming, one by one, and no single wait is too long: the whole is."""
+    release, ticks = threading.Event(), iter(range(0, 10_000, 20))
+
+    def say(handler):
+        handler.send_response(200)
+        handler.send_header("Content-Length", "1000")
+        handler.end_headers()
+        handler.wfile.write(b"{")
+        release.wait(10)
+        return 200, {}, b""
+
+    with serving(say) as server:
+        settings = TransportSettings(_url(server))
+        transport = HttpTransport(settings, monotonic=lambda: float(next(ticks)))
+        with contextlib.closing(transport), pytest.raises(ServerUnreachable) as caught:
+            transport.exchange("GET", "/", seconds=5)
+        release.set()
+    assert caught.value.detail == "the answer took too long"
+
+
 def test_the_proxy_of_the_environment_is_used(monkeypatch):
     """A plain request goes through it; what it answers is an answer like any other."""
     with serving(lambda handler: (407, {}, b"who are you")) as proxy:

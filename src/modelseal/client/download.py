@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,6 +31,8 @@ from modelseal.errors import (
 _TRIES_WITHOUT_PROGRESS = 2
 _PAGE_BYTES = 65536
 _ROOM_BYTES = 64 * 1024
+_PACE_SECONDS = 60.0
+_PACE_BYTES = 64 * 1024
 
 
 def fetch(
@@ -39,11 +41,13 @@ def fetch(
     *,
     transport: Transport,
     urls: Sequence[str],
+    monotonic: Callable[[], float],
     progress: Progress | None = None,
 ) -> None:
     """``target`` is the sealed model that ``expected`` describes, every chunk verified.
 
-    ``urls`` are tried in order, each as long as it brings verified bytes. Raises the container's
+    ``urls`` are tried in order, each as long as it brings verified bytes, and enough of them in a
+    minute by ``monotonic``. Raises the container's
     errors for a front that is not acceptable (``WrongPublisher``, ``ReleaseTooOld``, ...),
     ``DownloadDamaged`` for bytes that do not hold, ``Unavailable`` errors, ``DiskFull``. Whatever
     it raises, an old ``target`` is untouched and verified bytes are kept for the next call.
@@ -52,7 +56,7 @@ def fetch(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _opened(part) as file:
-            _fill(file, expected, transport, urls, progress)
+            _fill(file, expected, transport, urls, _Pace(monotonic), progress)
             if os.name == "posix":
                 part.replace(target)  # still under the lock
         if os.name != "posix":
@@ -73,11 +77,35 @@ def _leave_room(part: Path) -> None:
         os.truncate(part, max(part.stat().st_size - _ROOM_BYTES, 0))
 
 
+class _Pace:
+    """Notices a mirror that trickles, so that the next one is tried."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self.start()
+
+    def start(self) -> None:
+        """A new answer begins."""
+        self._since, self._bytes, self.too_slow = self._monotonic(), 0, False
+
+    def count(self, size: int, url: str) -> None:
+        """``size`` more bytes came; ``ServerUnreachable`` when a minute brought hardly any."""
+        self._bytes += size
+        now = self._monotonic()
+        if now - self._since < _PACE_SECONDS:
+            return
+        if self._bytes < _PACE_BYTES:
+            self.too_slow = True
+            raise ServerUnreachable("the download trickles", server=url.split("/blobs")[0])
+        self._since, self._bytes = now, 0
+
+
 def _fill(
     file: BinaryIO,
     expected: Expected,
     transport: Transport,
     urls: Sequence[str],
+    pace: _Pace,
     progress: Progress | None,
 ) -> None:
     partial = Partial(file, expected)
@@ -86,7 +114,7 @@ def _fill(
     for url in urls:
         if partial.complete:
             break
-        problem = _from_mirror(partial, expected, transport, url, progress)
+        problem = _from_mirror(partial, expected, transport, url, pace, progress)
         if problem is not None:
             problems.append(problem)
     if not partial.complete:
@@ -106,6 +134,7 @@ def _from_mirror(
     expected: Expected,
     transport: Transport,
     url: str,
+    pace: _Pace,
     progress: Progress | None,
 ) -> ModelsealError | None:
     """Takes what this mirror gives; returns its problem when it brings nothing more."""
@@ -115,7 +144,7 @@ def _from_mirror(
         before = partial.done
         problem: ModelsealError | None = None
         try:
-            etag = _one_request(partial, expected, transport, url, etag, progress)
+            etag = _one_request(partial, expected, transport, url, etag, pace, progress)
             problem = ServerUnreachable("the download ended early", server=url.split("/blobs")[0])
         except ModelsealError as error:
             problem = error
@@ -124,7 +153,7 @@ def _from_mirror(
         if partial.complete:
             return None
         tries = 0 if partial.done > before else tries + 1
-        if isinstance(problem, InvalidBytes) or tries >= _TRIES_WITHOUT_PROGRESS:
+        if isinstance(problem, InvalidBytes) or pace.too_slow or tries >= _TRIES_WITHOUT_PROGRESS:
             return problem
     return None
 
@@ -135,6 +164,7 @@ def _one_request(
     transport: Transport,
     url: str,
     etag: str | None,
+    pace: _Pace,
     progress: Progress | None,
 ) -> str | None:
     """One GET from the first missing byte on; the answer's strong ETag."""
@@ -145,7 +175,9 @@ def _one_request(
             headers["If-Range"] = etag
     with transport.stream(url, headers=headers) as stream:
         skip = _check_start(stream, partial, expected)
+        pace.start()
         for chunk in stream.chunks:
+            pace.count(len(chunk), url)
             if skip >= len(chunk):
                 skip -= len(chunk)
                 continue

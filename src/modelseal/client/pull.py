@@ -94,7 +94,10 @@ def _one(
     if not _is_present(core, me, target, expected):
         urls = [*(f"{mirror}/{item.digest}" for mirror in core.settings.mirrors)]
         urls.append(f"{core.server}/v1/blobs/{item.digest}")
-        download.fetch(expected, target, transport=core.transport, urls=urls, progress=progress)
+        download.fetch(
+            expected, target, transport=core.transport, urls=urls,
+            monotonic=core.ports.monotonic, progress=progress,
+        )  # fmt: skip
         _remember(core, me, target)
         outcome = "downloaded"
         core.journal.write("pulled", name=item.name, release=item.release, size=item.size_bytes)

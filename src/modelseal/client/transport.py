@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 MAX_ANSWER_BYTES = 4 << 20
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 30.0
-_CHUNK_BYTES = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +155,7 @@ class HttpTransport:
             self._translated(url),
             self._client.stream("GET", url, headers=dict(headers or {})) as response,
         ):
-            chunks = response.iter_raw(_CHUNK_BYTES)
-            yield Stream(response.status_code, _headers(response), chunks)
+            yield Stream(response.status_code, _headers(response), response.iter_raw())
 
     def close(self) -> None:
         """See ``Transport``."""
@@ -168,7 +166,7 @@ class HttpTransport:
 
     def _read(self, response: httpx.Response, deadline: float, max_bytes: int) -> bytes:
         parts, size = [], 0
-        for chunk in response.iter_raw(_CHUNK_BYTES):
+        for chunk in response.iter_raw():  # as it comes: gathered chunks would hide a trickle
             size += len(chunk)
             if size > max_bytes:
                 raise AnswerInvalid(f"the answer is longer than {max_bytes} bytes")
