@@ -19,7 +19,8 @@ from modelseal.errors import Misuse, PartDamaged, PartForeign, PartsMissing
 PREFIX = "MSQ1"
 MAX_PARTS = 999
 MAX_TEXT_BYTES = 4 * 1024 * 1024
-PART_SYMBOLS = 880
+# Version 13 at level M: what a phone reads from a screen or a sheet without a second try.
+PART_SYMBOLS = 420
 _SET_SYMBOLS = 8
 _SUM_SYMBOLS = 7
 _LINE = re.compile(
