@@ -62,6 +62,12 @@ def safetensors(place: Place, plain: Path, rounds: int, *, cold: bool) -> Found:
             place.once, "bytes mapped, every page touched", plain
         ),
     }
+    contenders |= {
+        "plain, one tensor of 16 MiB": partial(place.once, "one tensor plain", plain),
+        "sealed, one tensor of 16 MiB": partial(
+            place.once, "one tensor sealed", sealed, depth="auto"
+        ),
+    }
     if processors.count() > 1:
         contenders |= {
             "sealed, tag, all threads": partial(load, depth="auto"),

@@ -45,6 +45,8 @@ def readers() -> dict[str, Callable[[str], object]]:
         "safetensors plain": safetensors.numpy.load_file,
         "safetensors sealed": modelseal.safetensors.load_file,
         "safetensors naive AES-GCM": _naive,
+        "one tensor plain": lambda p: _one_tensor(safetensors.safe_open(p, "numpy")),
+        "one tensor sealed": lambda p: _one_tensor(modelseal.safetensors.safe_open(p)),
         "bytes into an arena": _into_arena,
         "bytes mapped, every page touched": touched,
         "ONNX plain": lambda p: onnxruntime.InferenceSession(p, options(), providers=CPU),
@@ -62,6 +64,11 @@ def _into_arena(path: str) -> object:
         while done < len(view):
             done += os.preadv(file.fileno(), [view[done : done + (1 << 18)]], done)
     return view
+
+
+def _one_tensor(opened: Any) -> object:
+    with opened as tensors:
+        return tensors.get_tensor(next(iter(tensors.keys())))
 
 
 def _naive(path: str) -> object:

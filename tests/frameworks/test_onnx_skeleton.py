@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 
 import onnx
 import pytest
@@ -9,7 +10,10 @@ from hypothesis import strategies as st
 from tests import onnx_models
 
 from modelseal.errors import InvalidBytes
-from modelseal.frameworks.onnx.skeleton import INLINE_BYTES, split
+from modelseal.frameworks.onnx import skeleton
+from modelseal.frameworks.onnx.skeleton import INLINE_BYTES
+
+split = functools.partial(skeleton.split, whole_bytes=0)
 
 
 def nothing_outside(location: str) -> memoryview:
@@ -26,6 +30,17 @@ def test_large_weights_leave_the_skeleton_and_come_back_the_same() -> None:
     assert plain.graph.node == again.graph.node
     for one, other in zip(plain.graph.initializer, again.graph.initializer, strict=True):
         assert (one.name, one.dims, one.raw_data) == (other.name, other.dims, other.raw_data)
+
+
+def test_a_small_model_stays_whole_unless_it_names_data_outside() -> None:
+    data = onnx_models.convolutions()
+    parts = skeleton.split(memoryview(data), "token", nothing_outside)
+    assert parts.model == data and not parts.files
+    model, weights = onnx_models.with_external_data("w.bin")
+    other = skeleton.split(memoryview(model), "token", lambda _: memoryview(weights))
+    assert list(other.files) == ["token.1"]
+    with pytest.raises(InvalidBytes):
+        skeleton.split(memoryview(b"text"), "token", nothing_outside)
 
 
 def test_small_weights_stay_and_nothing_is_handed_over() -> None:

@@ -26,6 +26,13 @@ from modelseal.errors import (
 CPU = ["CPUExecutionProvider"]
 
 
+@pytest.fixture(autouse=True, params=["whole", "taken apart"])
+def _small_models(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The small models of these tests go both ways: as they are, and as large ones go."""
+    if request.param == "taken apart":
+        monkeypatch.setattr("modelseal.frameworks.onnx.skeleton.WHOLE_BYTES", 0)
+
+
 def outputs(session: ort.InferenceSession, seed: int = 0) -> list[np.ndarray]:
     return session.run(None, onnx_models.feeds(session, seed))
 

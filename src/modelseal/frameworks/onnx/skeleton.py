@@ -15,6 +15,8 @@ from . import wire
 
 INLINE_BYTES = 4096
 """Initializers up to this size stay in the skeleton."""
+WHOLE_BYTES = 1 << 20
+"""Models up to this size stay whole: taking the weights out costs more than a copy of them."""
 SKELETON_MAX_BYTES = (1 << 31) - 1
 """A protobuf message is shorter than 2 GiB."""
 _MAX_DEPTH = 64
@@ -54,14 +56,28 @@ class Skeleton:
         return data[offset:end]
 
 
-def split(model: memoryview, token: str, open_external: Open, *, move: bool = True) -> Skeleton:
+def split(
+    model: memoryview,
+    token: str,
+    open_external: Open,
+    *,
+    move: bool = True,
+    whole_bytes: int | None = None,
+) -> Skeleton:
     """The skeleton of ``model``; external files are opened by ``open_external`` once each.
 
     ``token`` is a name no other session uses. Without ``move`` all weights are drawn into the
-    skeleton, for a runtime that takes no files in memory. Raises ``InvalidBytes`` for what is no
-    ONNX model or names external data outside its file.
+    skeleton, for a runtime that takes no files in memory. A model of up to ``whole_bytes``
+    (default: ``WHOLE_BYTES``) without external data is its own skeleton. Raises ``InvalidBytes``
+    for what is no ONNX model or names external data outside its file.
     """
     found = Skeleton(token, open_external)
+    limit = WHOLE_BYTES if whole_bytes is None else whole_bytes
+    if len(model) <= limit and not wire.mentions_location(model, 0, len(model)):
+        for _ in wire.fields(model, 0, len(model)):  # InvalidBytes for what is no such message
+            pass
+        found.model = bytearray(model)
+        return found
     rewriter = _Rewriter(model, found, move)
     pieces = rewriter.message(0, len(model), rewriter.model_field, 0)
     if rewriter.moved:
