@@ -71,20 +71,14 @@ def upgrade(world: World) -> None:
     _measure(world)
 
 
-def _activated(world: World, done: Done, step: Step) -> None:
-    plan, rights, days, binding = (
-        _value(done.stdout, name) for name in ("plan", "entitlements", "days_left", "binding")
-    )
+def _activated(world: World, _done: Done, step: Step) -> None:
+    status = world.li.runs(["modelseal", "status", "--json"]).json
     step.said = [
-        f"plan {plan}: {rights}; {days} days without contact; device key: {binding}",
+        f"plan {status['plan']}: {', '.join(status['entitlements'])}; {status['days_left']} days"
+        f" without contact; device key: {status['binding']}",
         f"Li's laptop: {world.li.computer.how}",
     ]
-    world.found["binding"] = binding
-
-
-def _value(status: str, name: str) -> str:
-    found = [line for line in status.splitlines() if line.split(maxsplit=1)[:1] == [name]]
-    return found[0].split(maxsplit=1)[1] if found else "-"
+    world.found["binding"] = status["binding"]
 
 
 def _show(world: World, name: str, _done: Done, step: Step) -> None:
