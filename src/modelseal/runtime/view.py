@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 
 from modelseal.container import Depth, Entry, VerifiedModel
 from modelseal.errors import MemoryNotReached, Misuse, NotSealed, ReaderClosed
-from modelseal.memory import Arena
+from modelseal.memory import HUGE_PAGE_BYTES, Arena
 from modelseal.runtime import sharing, together
 from modelseal.runtime.files import OpenedFile, open_bytes, open_file
 from modelseal.runtime.keyring import Keyring
@@ -157,6 +157,8 @@ class View:
         wanted = _protection(model, sections)
         with Arena(end - start, wanted) as arena:
             self._check_reached(arena, wanted)
+            if end - start < HUGE_PAGE_BYTES:  # larger ones lie on huge pages, touched as they come
+                arena.populate()
             secrets = together.secrets(self, sections, self._licensee)
             model.read_entry(
                 entry,
