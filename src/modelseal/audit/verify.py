@@ -255,6 +255,7 @@ def _sorted_holds(parsed: Parsed, first: int, last: int, bad: int | None) -> boo
 def _broken(
     fault: str, detail: str, first: int, last: int, places: Sequence[int] = ()
 ) -> AuditBroken:
+    place = str(first) if first == last else f"{first} to {last}"
     return AuditBroken(
-        f"{detail}: {first} to {last}", fault=fault, first=first, last=last, indexes=list(places)
+        f"{detail}: {place}", fault=fault, first=first, last=last, indexes=list(places)
     )
