@@ -10,9 +10,10 @@ from tests.rotation.conftest import LEASE, Drill
 
 from modelseal import trust as trusts
 from modelseal.admin import AdminApi, PutTrust
+from modelseal.client import trusting
 from modelseal.crypto.signing import SigningKey
 from modelseal.desk import rotating
-from modelseal.errors import InvalidBytes, TokenKeyUnknown, TrustSignature
+from modelseal.errors import InvalidBytes, ModelsealError, TokenKeyUnknown, TrustSignature
 from modelseal.license import jws, tokens
 from modelseal.license.claims import LeaseClaims, StatusListClaims
 from modelseal.trust import KeyList, Use, keylist, writing
@@ -112,9 +113,10 @@ def test_a_retired_key_is_refused_after_its_last_lease_and_before_it_for_longer_
     assert tokens.read(good, LeaseClaims, trust, now=listed.not_after - SECOND)
 
 
-def test_a_client_that_heard_of_it_refuses_the_thief_and_asks_the_server(
+def test_a_lease_of_the_thief_gives_a_client_that_heard_of_it_nothing(
     drill: Drill, api: AdminApi
 ) -> None:
+    """It is over when the old key ends, and until then it brings no key of any model."""
     laptop = drill.activated("laptop")
     stolen = old_key(drill, Use.LEASE)
     genuine = tokens.read(lease_token(drill, "laptop"), LeaseClaims, drill.desk.trust)
@@ -124,8 +126,9 @@ def test_a_client_that_heard_of_it_refuses_the_thief_and_asks_the_server(
     long = genuine.iat + 300 * 86400
     forged = tokens.sign(msgspec.structs.replace(genuine, exp=long, seq=99), [stolen])
     (drill.folder / "laptop" / "lease.jwt").write_text(forged)
-    with pytest.raises(InvalidBytes):
+    with pytest.raises(ModelsealError):
         drill.opens(laptop)
+    assert laptop._core.held().lease.exp < long
     (drill.folder / "laptop" / "lease.jwt").write_text(held)
     assert drill.opens(laptop)
 
@@ -245,6 +248,21 @@ def test_at_once_ends_what_the_old_key_signed(drill: Drill, api: AdminApi) -> No
         tokens.read(stolen, LeaseClaims, drill.desk.trust)
     laptop.renew()
     assert drill.opens(laptop)
+
+
+def test_a_device_that_hears_of_it_by_pulling_gets_its_new_lease_by_itself(
+    drill: Drill, api: AdminApi
+) -> None:
+    """Its lease is over when its key ends; everything else is as after any lease's end."""
+    laptop, other = drill.activated("laptop"), drill.activated("other")
+    rotating.rotate(drill.desk, api, [Use.LEASE], at_once=True, now=drill.now)
+    drill.forward(2 * SECOND)
+    laptop.pull(drill.folder / "models")
+    assert laptop.status().state == "ACTIVE" and drill.opens(laptop)
+    trusting.refresh(other._core)
+    assert other.status().state == "EXPIRED"
+    assert drill.opens(other)
+    assert other.status().state == "ACTIVE"
 
 
 def test_every_rotation_stands_in_the_log(drill: Drill, api: AdminApi) -> None:

@@ -227,11 +227,11 @@ class Core:
         if known is not None and known[0] is trust:
             return known[1]  # type: ignore[no-any-return]
         try:
-            claims = tokens.read(token, cls, trust)  # type: ignore[type-var]
+            claims = _held(token, cls, trust)
         except TokenKeyUnknown:
             self.forget_trust()
             trust = self.trust
-            claims = tokens.read(token, cls, trust)  # type: ignore[type-var]
+            claims = _held(token, cls, trust)
         with self._guard:
             if len(self._tokens) >= _MAX_TOKENS:
                 self._tokens.clear()
@@ -396,3 +396,10 @@ class Core:
         if known is None:
             known = Record(product=self.trust.product, server=self.known_server or "")
         return self.store.note(known, **changes)
+
+
+def _held(token: str, cls: type[T], trust: Trust) -> T:
+    """The claims of a stored token; a lease is over when its key ends."""
+    if cls is LeaseClaims:
+        return tokens.read_held(token, trust)  # type: ignore[return-value]
+    return tokens.read(token, cls, trust)  # type: ignore[type-var]

@@ -41,8 +41,8 @@ def pull(core: Core, to: Path | None, progress: Progress | None) -> Pulled:
     catalog = trusting.refresh(core)
     standing = take(core, core.ports.now())
     granted, beyond = _split(catalog, standing)
-    renewed = _lacks_keys(core, standing.held, granted)
-    if renewed or not standing.running:
+    renewed = not standing.running or _lacks_keys(core, standing.held, granted)
+    if renewed:
         lease = standing.lease
         renewal.renew(core, seen=None if lease is None else lease.jti)
         standing = take(core, core.ports.now())

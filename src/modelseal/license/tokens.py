@@ -37,7 +37,7 @@ from modelseal.license.claims import (
 )
 from modelseal.license.jws import Jws
 from modelseal.license.plans import MAX_LEASE_SECONDS
-from modelseal.types import from_numeric
+from modelseal.types import from_numeric, to_numeric
 
 MAX_BYTES = 16 * 1024
 MAX_REQUEST_BYTES = 64 * 1024
@@ -87,6 +87,14 @@ class TrustView(Protocol):
         ...
 
 
+class EndingTrust(TrustView, Protocol):
+    """A trust that also says when keys end."""
+
+    def ends_at(self, use: str, kid: str) -> datetime | None:
+        """When the first key of the set of ``kid`` ends; None when none does."""
+        ...
+
+
 def sign(claims: Claims, signers: Sequence[Signer]) -> str:
     """The token of ``claims``: compact with one signer, general JSON with several.
 
@@ -118,6 +126,33 @@ def read(
     keys must not have ended by then. Raises the error of the first that fails, all
     ``InvalidBytes``.
     """
+    claims, kid = _read(token, cls, trust, max_bytes)
+    # A retired key could still write an old ``iat``; it can sign nothing that outlives it.
+    if not isinstance(claims, (LicenseClaims, DenialClaims)):
+        trust.verify_keys(cls.USE, kid, from_numeric(claims.exp - 1))
+    if now is not None:
+        trust.verify_keys(cls.USE, kid, max(from_numeric(claims.iat), now))
+    return claims
+
+
+def read_held(token: str | bytes, trust: EndingTrust) -> LeaseClaims:
+    """The claims of a lease that a device holds already; it is over when its key ends.
+
+    Its keys may have been ended since it was given out, at once after a theft: such a lease counts
+    as one that ended then. Raises as ``read`` does.
+    """
+    claims, kid = _read(token, LeaseClaims, trust, None)
+    end = trust.ends_at(LeaseClaims.USE, kid)
+    if end is None or claims.exp <= to_numeric(end):
+        return claims
+    exp = to_numeric(end)
+    return msgspec.structs.replace(claims, exp=exp, renew_after_at=min(claims.renew_after_at, exp))
+
+
+def _read(
+    token: str | bytes, cls: type[C], trust: TrustView, max_bytes: int | None
+) -> tuple[C, str]:
+    """The verified claims and the first key's id, whatever the end of that key."""
     if not hasattr(cls, "USE"):
         raise Misuse("a server signs no token of this kind")
     parsed = jws.parse(token, max_bytes=_limit(cls) if max_bytes is None else max_bytes)
@@ -128,11 +163,6 @@ def read(
     _verify(parsed, trust.verify_keys(cls.USE, kid, issued_at))
     claims: C = _convert(parsed.payload, cls)
     _check(claims)
-    # A retired key could still write an old ``iat``; it can sign nothing that outlives it.
-    if not isinstance(claims, (LicenseClaims, DenialClaims)):
-        trust.verify_keys(cls.USE, kid, from_numeric(claims.exp - 1))
-    if now is not None:
-        trust.verify_keys(cls.USE, kid, max(issued_at, now))
     if claims.iss != trust.server_id:
         raise TokenIssuer("signed by another server")
     if not isinstance(claims, StatusListClaims) and (claims.aud, claims.product) != (
@@ -140,7 +170,7 @@ def read(
         trust.product,
     ):
         raise TokenAudience("made for another product")
-    return claims
+    return claims, kid
 
 
 def read_request(

@@ -79,6 +79,11 @@ class Trust:
             raise TokenKeyUnknown("the key was not valid at that time", use=str(use))
         return tuple(self._load(key) for key in group)
 
+    def ends_at(self, use: Use | str, kid: str) -> datetime | None:
+        """When the first key of the set of ``kid`` ends; None when none does."""
+        ends = (key.not_after for key in self._set_of(use, kid))
+        return min((end for end in ends if end is not None), default=None)
+
     def publisher_keys(self) -> tuple[VerifyKey, ...]:
         """Every listed publisher key; ``publisher_set`` says which of them belong together."""
         return tuple(self._load(key) for key in self.keys(Use.PUBLISHER))
