@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from tests.client.activated import MODEL
+from tests.client.world import World
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
@@ -14,3 +16,27 @@ def _no_proxy_from_outside(monkeypatch):
         monkeypatch.delenv(name.lower(), raising=False)
     for name in ("APP", "STATE", "SERVER", "TRUST", "CA", "LICENSE_KEY", "EULA"):
         monkeypatch.delenv(f"MODELSEAL_{name}", raising=False)
+
+
+@pytest.fixture
+def world(tmp_path):
+    made = World(tmp_path / "home")
+    made.server.publish(MODEL)
+    return made
+
+
+@pytest.fixture
+def key(world):
+    return world.server.issue("face.swap")
+
+
+@pytest.fixture
+def client(world):
+    with world.client() as made:
+        yield made
+
+
+@pytest.fixture
+def active(client, key):
+    client.activate(key, label="workshop")
+    return client
