@@ -22,6 +22,7 @@ from modelseal.errors import (
     NotSealed,
     WrongPublisher,
 )
+from modelseal.runtime.view import open_view
 
 CPU = ["CPUExecutionProvider"]
 
@@ -77,6 +78,19 @@ def test_the_same_options_serve_many_sessions(shop: Shop, licensee: ShopLicensee
     assert all(np.array_equal(first, outputs(s)[0]) for s in sessions)
     plain = ort.InferenceSession(model, options, providers=CPU)
     assert np.array_equal(first, outputs(plain)[0])
+
+
+def test_sessions_made_while_another_holds_the_model_decrypt_nothing_again(
+    shop: Shop, licensee: ShopLicensee
+) -> None:
+    model = onnx_models.convolutions()
+    path, _ = shop.seal("conv.onnx", model)
+    plain = ort.InferenceSession(model, providers=CPU)
+    with open_view(path, licensee).shared("conv.onnx"):
+        sessions = [modelseal.onnx.InferenceSession(path, providers=CPU) for _ in range(3)]
+    assert len(licensee.protections) == 1
+    for session in sessions:
+        assert np.array_equal(outputs(plain)[0], outputs(session)[0])
 
 
 def test_set_providers_opens_the_sealed_model_again(shop: Shop, licensee: ShopLicensee) -> None:

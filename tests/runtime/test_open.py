@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.runtime.shop import Shop, ShopLicensee
 
 import modelseal
-from modelseal.errors import Misuse, NotFound, NotSealed, ReaderClosed
+from modelseal.errors import ContainerDamaged, Misuse, NotFound, NotSealed, ReaderClosed
 
 TEXT = bytes(range(251)) * 900
 
@@ -106,3 +106,30 @@ def test_a_plain_file_is_refused(tmp_path) -> None:
     (tmp_path / "plain").write_bytes(TEXT)
     with pytest.raises(NotSealed):
         modelseal.open(tmp_path / "plain")
+
+
+def test_bytes_are_read_straight_into_memory_of_the_callers(
+    shop: Shop, licensee: ShopLicensee
+) -> None:
+    """Whole, in part and by the file object; zero when a chunk is damaged; bounds are checked."""
+    data = os.urandom(3 * 65536 + 5)
+    path, _ = shop.seal("m.bin", data)
+    with modelseal.open(path) as sealed, sealed.open() as file:
+        for low, high in ((0, len(data)), (65530, 65540), (7, 7)):
+            target = bytearray(high - low)
+            sealed.read_into("m.bin", low, memoryview(target))
+            assert target == data[low:high]
+        for low, size in ((-1, 1), (0, len(data) + 1), (len(data), 1)):
+            with pytest.raises(Misuse):
+                sealed.read_into("m.bin", low, memoryview(bytearray(size)))
+        file.seek(65000)
+        target = bytearray(140000)
+        assert file.readinto(target) == len(data) - 65000
+        assert target == data[65000:].ljust(140000, b"\0")
+    broken = bytearray(path.read_bytes())
+    broken[-3] ^= 1
+    path.write_bytes(broken)
+    target = bytearray(b"x" * len(data))
+    with modelseal.open(path) as sealed, pytest.raises(ContainerDamaged):
+        sealed.read_into(None, 0, memoryview(target))
+    assert target == bytes(len(data))

@@ -69,6 +69,12 @@ class SealedFile:
             stop = length if size_bytes is None else min(length, start + size_bytes)
             return self._view.private(name, start, stop)
 
+    def read_into(self, name: str | None, offset: int, target: memoryview) -> None:
+        """``target`` (writable) holds the bytes of the file from ``offset`` on, decrypted straight
+        into it; it is zero when that fails. ``Misuse`` for a range outside the file."""
+        with report.told(default.for_record, self._path):
+            self._view.read_into(self._name(name), offset, target)
+
     def open(self, name: str | None = None) -> SealedReader:
         """A read-only, seekable file object; what is read is decrypted then."""
         name = self._name(name)
@@ -144,7 +150,7 @@ class SealedReader(io.RawIOBase):
         with memoryview(target) as view, view.cast("B") as flat:
             count = max(0, min(len(flat), self._size - self._at))
             if count:
-                flat[:count] = self._sealed.view(self.name, offset=self._at, size_bytes=count)
+                self._sealed.read_into(self.name, self._at, flat[:count])
                 self._at += count
             return count
 

@@ -115,15 +115,27 @@ class View:
         self._licensee.authorize(self._file.model, _sections(entry, start, end))
         return self._decrypt(entry, start, end)
 
+    def read_into(self, name: str, start: int, target: memoryview) -> None:
+        """``target`` holds the bytes of the file ``name`` from ``start`` on; zero when it fails.
+
+        It is the caller's memory as it is; ``private`` gives memory that is protected.
+        """
+        entry = self._file.index.entry(name)
+        end = start + target.nbytes
+        if not 0 <= start <= end <= entry.size_bytes:
+            raise Misuse("the range lies outside the file", entry=name)
+        sections = _sections(entry, start, end)
+        self._licensee.authorize(self._file.model, sections)
+        if _protection(self._file.model, sections) is MemoryProtection.SECRET:
+            target[:] = self._decrypt(entry, start, end)
+        else:
+            self._fill(entry, start, target)
+
     @contextlib.contextmanager
     def shared(self, name: str) -> Iterator[memoryview]:
         """The whole file ``name``, read-only, decrypted once for all who hold it by then."""
-        yield self._shared(name).toreadonly()
-
-    @contextlib.contextmanager
-    def lent(self, name: str) -> Iterator[memoryview]:
-        """As ``shared``, for frameworks that write nothing and take only writable memory."""
-        yield self._shared(name)
+        held = self._shared(name)
+        yield held.toreadonly()
 
     def close(self) -> None:
         """The view is closed, its keys are wiped; memory that was handed out stays its holders'."""
@@ -143,33 +155,35 @@ class View:
         return sharing.share(content, lambda: self._decrypt(entry, 0, entry.size_bytes))
 
     def _decrypt(self, entry: Entry, start: int, end: int) -> memoryview:
-        file, depth = self._file, self.depth
-        view = self._decrypt_at(depth, entry, start, end)
-        if depth is Depth.TAG and not file.still_holds():
-            del view
-            return self._decrypt_at(Depth.FULL, entry, start, end)
-        file.record(self._licensee)
-        return view
-
-    def _decrypt_at(self, depth: Depth, entry: Entry, start: int, end: int) -> memoryview:
-        model = self._file.model
-        sections = _sections(entry, start, end)
-        wanted = _protection(model, sections)
+        wanted = _protection(self._file.model, _sections(entry, start, end))
         with Arena(end - start, wanted) as arena:
             self._check_reached(arena, wanted)
             if end - start < HUGE_PAGE_BYTES:  # larger ones lie on huge pages, touched as they come
                 arena.populate()
-            secrets = together.secrets(self, sections, self._licensee)
-            model.read_entry(
-                entry,
-                self._keyring.take(model, sections),
-                arena.view,
-                file_offset=start,
-                together=secrets,
-                depth=depth,
-                threads=threads_for(end - start),
-            )
+            self._fill(entry, start, arena.view)
             return arena.view
+
+    def _fill(self, entry: Entry, start: int, target: memoryview) -> None:
+        """``target`` holds the entry's bytes from ``start`` on; it is zero when that fails."""
+        file, depth = self._file, self.depth
+        self._fill_at(depth, entry, start, target)
+        if depth is Depth.TAG and not file.still_holds():
+            self._fill_at(Depth.FULL, entry, start, target)
+        else:
+            file.record(self._licensee)
+
+    def _fill_at(self, depth: Depth, entry: Entry, start: int, target: memoryview) -> None:
+        model = self._file.model
+        sections = _sections(entry, start, start + target.nbytes)
+        model.read_entry(
+            entry,
+            self._keyring.take(model, sections),
+            target,
+            file_offset=start,
+            together=together.secrets(self, sections, self._licensee),
+            depth=depth,
+            threads=threads_for(target.nbytes),
+        )
 
     def _check_reached(self, arena: Arena, wanted: MemoryProtection) -> None:
         """``MemoryNotReached`` before anything is decrypted into memory that is too open."""
