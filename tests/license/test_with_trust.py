@@ -10,12 +10,12 @@ from tests.trust.conftest import NOW, Product
 
 from modelseal import trust as trusts
 from modelseal.crypto.signing import SigningKey
-from modelseal.errors import TokenKeyUnknown, TokenSignature
+from modelseal.errors import Misuse, TokenKeyUnknown, TokenSignature
 from modelseal.license import tokens
 from modelseal.license.claims import LeaseClaims, LicenseClaims
 from modelseal.license.tokens import TrustView
 from modelseal.trust import Trust, Use, keylist
-from modelseal.types import to_numeric
+from modelseal.types import from_numeric, to_numeric
 
 JKT = "j" * 43
 AT = to_numeric(NOW)
@@ -78,7 +78,7 @@ def test_a_listed_hybrid_set_signs_together_or_not_at_all(shop, trust):
 
 
 def test_a_retired_key_is_read_for_what_it_signed_in_its_time(shop, trust):
-    early = lease(iat=AT + DAY - 60)
+    early = lease(exp=AT + DAY)
     assert tokens.read(tokens.sign(early, [shop.retired]), LeaseClaims, trust) == early
     with pytest.raises(TokenKeyUnknown):
         tokens.read(
@@ -86,6 +86,26 @@ def test_a_retired_key_is_read_for_what_it_signed_in_its_time(shop, trust):
             LeaseClaims,
             trust,
         )
+
+
+def test_a_retired_key_signs_nothing_that_outlives_it(shop, trust):
+    """Whatever ``iat`` says; a lease that is held already is over when the key is."""
+    late = tokens.sign(lease(iat=AT + DAY - 60, renew_after_at=AT + 2 * DAY), [shop.retired])
+    with pytest.raises(TokenKeyUnknown):
+        tokens.read(late, LeaseClaims, trust)
+    held = tokens.read_held(late, trust)
+    assert (held.exp, held.renew_after_at) == (AT + DAY, AT + DAY)
+    whole = lease()
+    assert tokens.read_held(tokens.sign(whole, [shop.lease]), trust) == whole
+
+
+def test_an_answer_received_after_its_key_ended_is_refused(shop, trust):
+    token = tokens.sign(lease(exp=AT + DAY), [shop.retired])
+    assert tokens.read(token, LeaseClaims, trust, now=from_numeric(AT + DAY - 1))
+    with pytest.raises(TokenKeyUnknown):
+        tokens.read(token, LeaseClaims, trust, now=from_numeric(AT + DAY))
+    with pytest.raises(Misuse):
+        tokens.read(token, object, trust)
 
 
 def test_a_lease_key_signs_no_license_and_a_publisher_key_no_lease(shop, trust):
