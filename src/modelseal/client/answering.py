@@ -51,7 +51,7 @@ def accept(
         last_seen=to_numeric(core.ports.now()),
         heard_at=None,
         status=None,
-        **noted,
+        **{"returned": False, **noted},
     )
     core.contact_made()
     return claims

@@ -83,9 +83,7 @@ def prepare(core: Core, identity: Identity, held: Held, op: str, *parts: str) ->
     keys = stored_keys(core, identity)
     ask = identity.keyed_hash(op, *parts)
     pending = keys.pending
-    repeat = (
-        pending is not None and _stands(pending, held, op) and (pending.ask == ask or held.seq > 0)
-    )
+    repeat = pending is not None and _stands(pending, held) and (pending.ask == ask or held.seq > 0)
     if pending is None or not repeat:
         pending = Pending(
             op=op,
@@ -100,14 +98,9 @@ def prepare(core: Core, identity: Identity, held: Held, op: str, *parts: str) ->
     return Question(identity, held, keys, pending)
 
 
-def _stands(pending: Pending, held: Held, op: str) -> bool:
-    """Whether the pending question may still be answered: none but leases under codes followed it.
-
-    After the seat was given back by a file, the license key begins anew.
-    """
+def _stands(pending: Pending, held: Held) -> bool:
+    """Whether the pending question may still be answered: none but leases under codes followed."""
     record = held.record
-    if pending.op == "return" and op in _FIRST and record is not None and record.returned:
-        return False
     return pending.seq in (held.seq, None if record is None else record.code_from)
 
 
