@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
+
 import pytest
 from tests.client.activated import MODEL
-from tests.client.world import World
+from tests.client.world import World, computer
+
+from modelseal.client import Client, Ports
 
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
@@ -40,3 +46,49 @@ def client(world):
 def active(client, key):
     client.activate(key, label="workshop")
     return client
+
+
+# -- the real server
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    from tests.client.real_shop import running
+
+    with running(tmp_path_factory.mktemp("shop")) as made:
+        yield made
+
+
+@pytest.fixture
+def computers():
+    """Every client of a test runs on the same computer unless it says otherwise."""
+    return {"this": computer(os.urandom(4).hex())}
+
+
+@pytest.fixture
+def make(shop, tmp_path, computers):
+    with contextlib.ExitStack() as stack:
+
+        def client(state="laptop", on="this", **more):
+            traits = computers.setdefault(on, computer(os.urandom(4).hex()))
+            ports = more.pop("ports", Ports(traits=lambda: traits, environ={}))
+            more.setdefault("server", shop.server.url)
+            more.setdefault("trust", shop.server.trust)
+            made = Client(state=tmp_path / state, background=False, ports=ports, **more)
+            return stack.enter_context(made)
+
+        yield client
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    """A real file system of 512 KiB, where this user may mount one."""
+    place = tmp_path / "tiny"
+    place.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=512k", "none", str(place)], capture_output=True
+    )
+    if made.returncode != 0:
+        pytest.skip("no right to mount a small disk")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
