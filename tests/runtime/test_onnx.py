@@ -22,6 +22,7 @@ from modelseal.errors import (
     NotSealed,
     WrongPublisher,
 )
+from modelseal.runtime import sharing
 from modelseal.runtime.view import open_view
 
 CPU = ["CPUExecutionProvider"]
@@ -209,10 +210,12 @@ def test_a_sealed_session_is_not_pickled_or_copied(shop: Shop, licensee: ShopLic
 
 
 def test_a_session_keeps_no_plaintext(shop: Shop, licensee: ShopLicensee) -> None:
+    before = sharing.live()
     path, _ = shop.seal("conv.onnx", onnx_models.convolutions())
     session = modelseal.onnx.InferenceSession(str(path), providers=CPU)
     assert session._model_bytes is None
     assert session._model_path == str(path)
+    assert sharing.live() <= before
     assert all(secret._arena.closed for secret in licensee.live_secrets)
 
 

@@ -41,6 +41,7 @@ def test_the_magic_is_the_containers() -> None:
 
 def test_an_entry_is_decrypted_once_for_all_who_hold_it(shop: Shop, licensee: ShopLicensee) -> None:
     path, _ = shop.seal("m.bin", TEXT)
+    before = sharing.live()
     views = [open_view(path, licensee) for _ in range(8)]
     barrier = threading.Barrier(8)
     addresses: list[int] = []
@@ -61,7 +62,7 @@ def test_an_entry_is_decrypted_once_for_all_who_hold_it(shop: Shop, licensee: Sh
         thread.join(30)
     assert len(set(addresses)) == 1
     assert len(licensee.protections) == 1  # one memory was filled
-    assert not sharing.live()
+    assert sharing.live() <= before
 
 
 def test_the_front_is_read_once_per_file_identity(shop: Shop, licensee: ShopLicensee) -> None:
