@@ -88,7 +88,7 @@ def test_a_main_thread_that_has_ended_still_ends_by_the_signal(tmp_path):
 
 
 def test_a_handler_of_the_program_is_called_and_decides_how_it_ends(tmp_path):
-    """It exits in order with a code of its own, and the seat goes back on the way out."""
+    """It exits in order with a code of its own; the seat is free by then."""
     body = """
     def mine(number, frame):
         say("mine", number, frame is not None)
@@ -100,10 +100,10 @@ def test_a_handler_of_the_program_is_called_and_decides_how_it_ends(tmp_path):
     """
     code, said = _run(tmp_path, body)
     assert code == 7
-    assert said == ["mine 15 True", "returned", "atexit of the program"]
+    assert said == ["returned", "mine 15 True", "atexit of the program"]
 
 
-def test_a_handler_that_only_takes_note_keeps_the_program_running_and_its_models_open(tmp_path):
+def test_a_program_that_goes_on_is_activated_again_and_gives_back_again(tmp_path):
     body = """
     asked = threading.Event()
     signal.signal(signal.SIGTERM, lambda *a: asked.set())
@@ -113,7 +113,79 @@ def test_a_handler_that_only_takes_note_keeps_the_program_running_and_its_models
     say(client.standing().running)
     """
     code, said = _run(tmp_path, body)
-    assert (code, said) == (0, ["True", "returned", "atexit of the program"])
+    assert (code, said) == (0, ["returned", "True", "returned", "atexit of the program"])
+
+
+@pytest.mark.parametrize("when", ["before", "while"])
+def test_a_web_server_ends_in_its_own_way_and_its_seat_is_free(tmp_path, when):
+    """uvicorn takes the handler away and raises the signal anew: an exit handler never runs."""
+    body = """
+    import uvicorn
+    async def app(scope, receive, send):
+        while scope["type"] == "lifespan":
+            message = await receive()
+            await send({"type": message["type"] + ".complete"})
+            if message["type"] == "lifespan.startup":
+                client.standing()
+                say("ready")
+            else:
+                return
+    if WHEN == "before":
+        client.standing()
+    uvicorn.run(app, host="127.0.0.1", port=0, log_level="critical")
+    """
+    code, said = _run(tmp_path, body.replace("WHEN", repr(when)))
+    assert (code, said) == (-signal.SIGTERM, ["returned"])
+
+
+def test_asyncio_handlers_of_the_program_run_too(tmp_path):
+    body = """
+    import asyncio
+    async def main():
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        client.standing()
+        say("ready")
+        await asyncio.wait_for(stop.wait(), 60)
+        say("stopped")
+    asyncio.run(main())
+    """
+    code, said = _run(tmp_path, body)
+    assert (code, said) == (0, ["returned", "stopped", "atexit of the program"])
+
+
+def test_a_server_that_never_answers_delays_the_programs_handler_a_moment_only(tmp_path):
+    body = """
+    from modelseal.client import unattended
+    unattended.HANDLER_SECONDS = 0.1
+    signal.signal(signal.SIGTERM, lambda *a: os._exit(6))
+    client.standing()
+    def hangs(when, method, path):
+        if when == "before" and path.endswith(":return"):
+            never.wait(60)
+    world.server.hooks.append(hangs)
+    say("ready")
+    never.wait(60)
+    """
+    assert _run(tmp_path, body) == (6, [])
+
+
+def test_a_signal_in_the_middle_of_a_renewal_deadlocks_nobody(tmp_path):
+    """The main thread holds the folder's lock while its handler waits for the seat."""
+    body = """
+    from modelseal.client import unattended
+    unattended.HANDLER_SECONDS = 0.2
+    signal.signal(signal.SIGTERM, lambda *a: sys.exit(8))
+    client.standing()
+    def interrupted(when, method, path):
+        if when == "before" and method == "PUT":
+            say("ready")
+            never.wait(60)
+    world.server.hooks.append(interrupted)
+    client.renew()
+    """
+    code, _said = _run(tmp_path, body)
+    assert code == 8
 
 
 def test_a_handler_set_later_is_never_touched(tmp_path):

@@ -114,7 +114,7 @@ class Client:
         self._renewing = threading.Lock()
         self._ask_again_at = float("-inf")
         self._closed = False
-        self._unattended = Unattended(self._core, self._activated, self._heartbeat, self.refusal)
+        self._unattended = Unattended(self._core, self._activated, self.refusal)
         _clients.add(self)
 
     # -- what an app calls

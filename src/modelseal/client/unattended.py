@@ -2,8 +2,8 @@
 
 Only for a process that activated itself by ``MODELSEAL_LICENSE_KEY``. The program stays its own
 master: without a handler of its own it still dies of SIGTERM, once the seat is free; a handler of
-its own is called first and decides, and the seat is given back when the program then exits. A
-program that ignores the signal goes on. Children of a fork give nothing back.
+its own is called a moment later and decides. A program that goes on activates itself again at its
+next load, and gives back when it exits. Children of a fork give nothing back.
 (``docs/adr/0077-the-seat-goes-back-as-the-program-ends.md``.)
 """
 
@@ -21,7 +21,6 @@ from types import FrameType
 from modelseal.client import activation, renewal
 from modelseal.client.activation import Wish
 from modelseal.client.core import Core
-from modelseal.client.heartbeat import Heartbeat
 from modelseal.errors import ModelsealError
 
 KEY_VARIABLE = "MODELSEAL_LICENSE_KEY"
@@ -29,6 +28,8 @@ EULA_VARIABLE = "MODELSEAL_EULA"
 THREAD_NAME = "modelseal-return"
 PATIENCE_SECONDS = 8.0
 """How long SIGTERM may be delayed: container runtimes kill after ten seconds."""
+HANDLER_SECONDS = 3.0
+"""How long the program's own handler may be delayed: it needs what is left for its own end."""
 
 _QUESTION_SECONDS = 5.0
 _ASK_AGAIN_SECONDS = 15.0
@@ -44,12 +45,10 @@ class Unattended:
         self,
         core: Core,
         activated: Callable[[str], object],
-        heartbeat: Heartbeat,
         refusal: Callable[[ModelsealError], ModelsealError],
     ) -> None:
         self._core = core
         self._activated = activated
-        self._heartbeat = heartbeat
         self._refusal = refusal
         self._guard = threading.Lock()
         self._failed: tuple[float, ModelsealError] | None = None
@@ -88,7 +87,7 @@ class Unattended:
     def _give_back(self) -> None:
         """The process ends: the seat is given back if that takes no longer than a moment."""
         core = self._core
-        self._heartbeat.stop(0.0)
+        self._arranged = False
         try:
             if core.held(tolerant=True).lease is None:
                 return
@@ -136,13 +135,14 @@ class _Ending:
     def __call__(self, number: int, frame: FrameType | None) -> object:
         """The program's handler decides; without one the process dies once the seat is free."""
         if self._before is not None:
-            self._told = True
+            if self.mine:
+                self._told = True
+                _give_back_within(HANDLER_SECONDS)
             return self._before(number, frame)
         signal.signal(number, signal.SIG_DFL)  # a second SIGTERM ends the process at once
         if not self.mine:
             os.kill(os.getpid(), number)
             return None
-        # Not here: the interrupted code may hold the very lock that giving back needs.
         try:
             threading.Thread(target=_end, args=(number,), name=THREAD_NAME).start()
         except RuntimeError:  # the interpreter is going down and starts no thread any more
@@ -155,11 +155,16 @@ class _Ending:
 
 
 def _end(number: int) -> None:
-    giving = threading.Thread(target=_give_back_all, name=THREAD_NAME, daemon=True)
-    with contextlib.suppress(RuntimeError):
-        giving.start()
-        giving.join(PATIENCE_SECONDS)
+    _give_back_within(PATIENCE_SECONDS)
     os.kill(os.getpid(), number)
+
+
+def _give_back_within(seconds: float) -> None:
+    """In a thread: the interrupted code may hold a lock that is needed, and keeps it meanwhile."""
+    giving = threading.Thread(target=_give_back_all, name=THREAD_NAME, daemon=True)
+    with contextlib.suppress(RuntimeError):  # the interpreter is going down
+        giving.start()
+        giving.join(seconds)
 
 
 def _give_back_all() -> None:
