@@ -319,8 +319,8 @@ def test_the_log_is_exported_whole_and_agrees_with_an_older_checkpoint(both: Bot
     both.api.create_plan(draft(unique(both, "pro")))
     report = verify(both.shop, list(both.api.export_events()), witness.note)
     assert report.events > witness.size == report.witnessed_size
-    page = both.api.list_events()
-    assert page.items[0].index == 0
+    places = [event.index for event in both.api.list_events().items]
+    assert 0 in places and len(set(places)) == len(places)
 
 
 def test_a_token_ends_by_time_and_by_revocation(both: Both) -> None:

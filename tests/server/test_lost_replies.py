@@ -114,7 +114,7 @@ class Losing(RuleBasedStateMachine):
 
 @pytest.mark.parametrize("enforcement", ["software", "online"])
 def test_no_sequence_of_lost_replies_is_called_a_copy(shop: Shop, enforcement: str) -> None:
-    run_machine(Losing, shop, examples=40, steps=30, ENFORCEMENT=enforcement)
+    run_machine(Losing, shop, examples=25, steps=30, ENFORCEMENT=enforcement)
 
 
 @pytest.mark.soak
@@ -198,6 +198,17 @@ def test_a_question_answered_by_a_renewal_and_asked_again_as_activation_has_its_
     device.license = None
     assert device.ask("activate", "nothing", "b", key=key) == "allowed"
     assert device.license is not None and device.seq == 2
+
+
+def test_a_seat_given_back_over_an_unanswered_lease_can_be_given_back_again(shop: Shop) -> None:
+    shop.plan("basic", "face.swap")
+    key = shop.license(seats=1).license_key
+    device = Careful(shop)
+    device.ask("activate", "nothing", key=key)
+    device.ask("activate", "reply", "new label", key=key)
+    assert device.ask("return", "nothing") == "allowed"
+    assert device.ask("return", "nothing") == "allowed"
+    assert len(shop.events("device_returned")) == 1 and not shop.events("fork_found")
 
 
 def test_a_device_that_lost_its_license_token_gets_one_with_the_answer_it_missed(

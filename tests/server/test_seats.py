@@ -354,7 +354,7 @@ class Farming(RuleBasedStateMachine):
 def test_under_return_farming_live_leases_never_exceed_seats_plus_overlap(
     shop: Shop, floating: bool
 ) -> None:
-    run_machine(Farming, shop, examples=25, steps=40, FLOATING=floating)
+    run_machine(Farming, shop, examples=15, steps=40, FLOATING=floating)
 
 
 @pytest.mark.soak

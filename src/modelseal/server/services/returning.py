@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from modelseal.audit import EventKind
 from modelseal.license.claims import RequestClaims
 from modelseal.license.decide import Decision, decide
-from modelseal.license.facts import Action, Facts
+from modelseal.license.facts import Action, Chain, Facts
 from modelseal.license.status import Status
 from modelseal.server.services import acting, forks, judging, recorder, seating, statuses
 from modelseal.server.services.adoption import adopt, knows
@@ -55,7 +55,9 @@ class Returning:
         self, tx: Connection, claims: RequestClaims, device: DeviceRow, terms: Terms, now: datetime
     ) -> Returned | Refusal:
         product = self._context.product
-        here = forks.place(tx, terms, device, claims, now)
+        # A seat that was given back is given back once, whatever lease the device missed before.
+        over = device.state == "returned"
+        chain = Chain.NEXT if over else forks.place(tx, terms, device, claims, now).chain
         facts = Facts(
             action=Action.RETURN,
             now=now,
@@ -63,7 +65,7 @@ class Returning:
             asked_product=claims.product,
             license=judging.license_facts(terms.license, terms.plan, product),
             device=judging.device_facts(claims, terms.plan, device),
-            chain=here.chain,
+            chain=chain,
         )
         decision = decide(facts)
         if not decision.allowed:
@@ -72,7 +74,7 @@ class Returning:
                 device=device, kind=EventKind.LEASE_DENIED,
             )  # fmt: skip
         known = (device.answer or {}).get("returned")
-        if device.state == "returned" and known is not None:
+        if over and known is not None:
             free_at = check_aware(datetime.fromisoformat(known["seat_free_at"]))
             return Returned(event_id=str(known["event_id"]), seat_free_at=free_at)
         return self._end(tx, claims, device, terms, facts, decision)
