@@ -27,10 +27,11 @@ WINDOW = 8  # bytes; two weights
 STRIDE = 32
 BEFORE = 12  # of the 32 bytes, how many stand before the window
 MIN_DIFFERENT = 6
+BEGINNING = np.uint64((1 << 24) - 1)
 LONGEST = 16 << 20
 
 _CALL = re.compile(rb"^\d+ +(\w+)\((.*)$", re.DOTALL)
-_STRING = re.compile(rb'"((?:[^"\\]|\\.)*)"(\.\.\.)?', re.DOTALL)
+_STRING = re.compile(rb'"([^"\\]*(?:\\.[^"\\]*)*)"(\.\.\.)?', re.DOTALL)
 _DESCRIPTOR = re.compile(rb"\d+<([^>]*)>")
 # Indices of write-ahead logs (SQLite: ours, and the one ONNX Runtime keeps for itself).
 _MAPPED = re.compile(rb"\.db-shm$|^/memfd:|^/dev/(zero|shm/)|^/SYSV|^/secretmem")
@@ -64,6 +65,8 @@ class Plaintext:
         values = windows[places].view(np.uint64).ravel()
         order = np.argsort(values, kind="stable")
         self._known, self._places = values[order], places[order] * STRIDE
+        self._begin = np.zeros(int(BEGINNING) + 1, bool)  # most bytes are told apart by it
+        self._begin[values & BEGINNING] = True
 
     def __len__(self) -> int:
         return len(self._known)
@@ -82,8 +85,10 @@ class Plaintext:
         for shift in range(min(WINDOW, len(data) - WINDOW + 1)):
             count = (len(data) - shift) // WINDOW
             values = np.frombuffer(data, np.uint64, count, shift)
-            places = np.searchsorted(self._known, values).clip(max=len(self._known) - 1)
-            for number in np.flatnonzero(self._known[places] == values):
+            numbers = np.flatnonzero(self._begin[values & BEGINNING])
+            found = values[numbers]
+            places = np.searchsorted(self._known, found).clip(max=len(self._known) - 1)
+            for number in numbers[self._known[places] == found]:
                 yield shift + WINDOW * int(number)
 
     def _places_of(self, window: bytes) -> list[int]:
