@@ -41,7 +41,7 @@ def render(
     return Text(_fill(what, values), _fill(why, values), _fill(next_step, values))
 
 
-def said(name: str, **values: object) -> str:
+def said(name: str, /, **values: object) -> str:
     """What a command tells when all went well, in the language of the door."""
     catalogue = zh_cn.SAID if _language == "zh-CN" else en.SAID
     return _fill(catalogue[name], values)
