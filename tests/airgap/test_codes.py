@@ -14,7 +14,7 @@ from modelseal.desk import workspace as workspaces
 from modelseal.ids import CROCKFORD
 from modelseal.license import air_gap, lease_code, lease_keys, tokens
 from modelseal.license.claims import LeaseClaims
-from modelseal.server.services import LocalAdmin
+from modelseal.server.services import LocalAdmin, open_server
 from modelseal.server.services.actors import LOCAL
 
 
@@ -324,6 +324,23 @@ def test_a_key_list_keeps_the_signing_key_as_long_as_leases_ahead_run(device, sh
     ends = shop.server.keeping.show(LOCAL).leases_end_at
     assert ends == shop.clock() + 4 * 7 * DAY
     assert ends.tzinfo is datetime.UTC
+
+
+def test_a_server_that_forgot_that_it_told_a_code_knows_its_own_lease(device, shop, tmp_path):
+    """A snapshot from before the call is put back: the lease was made by it, so it is adopted."""
+    before = tmp_path / "before"
+    shutil.copytree(shop.home / "server", before)
+    device.type(device.code())
+    shop.server.close()
+    shutil.rmtree(shop.home / "server")
+    shutil.copytree(before, shop.home / "server")
+    with open_server(shop.home, now=shop.clock) as server:
+        shop.server = server
+        with pytest.raises(errors.StoreBehind):
+            shop.admin.respond(device.ask().token)
+        device.take(device.answer(device.ask(show_lease=True)))
+        assert device.seq == 3 and len(shop.events("lease_adopted")) == 1
+    assert device.opens()
 
 
 def test_no_more_leases_ahead_than_400_days(gap, shop):

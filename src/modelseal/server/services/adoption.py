@@ -18,6 +18,7 @@ from modelseal.server.services import judging, recorder, statuses
 from modelseal.server.services.context import Context
 from modelseal.server.store import devices as device_store
 from modelseal.server.store import licenses as license_store
+from modelseal.server.store import prepared as prepared_store
 from modelseal.server.store import seats as seat_store
 from modelseal.server.store import tokens as token_store
 from modelseal.server.store.engine import settle
@@ -57,6 +58,9 @@ def _adopt(
     """True when adopted; either way the alarm stands in the log."""
     known = recorder.fresh(context, now)
     restore = token_store.restore_covering(tx, from_numeric(lease.iat))
+    if restore is None:
+        # Made ahead by this very store, which forgot that it told the code.
+        restore = prepared_store.lease(tx, lease.lic, lease.sub, lease.jti)
     license_row = license_store.get(tx, lease.lic)
     if license_row is not None:
         license_store.lock(tx, lease.lic)

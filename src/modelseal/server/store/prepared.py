@@ -28,6 +28,14 @@ def of_device(tx: Connection, license_id: str, device_id: str) -> list[PreparedR
     return many(PreparedRow, tx.execute(query.order_by(c.seq)))
 
 
+def lease(tx: Connection, license_id: str, device_id: str, lease_id: str) -> str | None:
+    """``lease_id`` when it was prepared for this device."""
+    c = t.prepared_leases.c
+    mine = (c.license_id == license_id) & (c.device_id == device_id) & (c.lease_id == lease_id)
+    found: str | None = tx.execute(select(c.lease_id).where(mine)).scalar()
+    return found
+
+
 def give(tx: Connection, row: PreparedRow, at: datetime) -> bool:
     """The code of ``row`` was told at ``at``; False when it had been told before."""
     c = t.prepared_leases.c
