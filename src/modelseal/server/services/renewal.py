@@ -181,23 +181,11 @@ class Renewal:
         if facts.chain is Chain.FORK and decide(facts).code == "forked":
             kind = EventKind.FORK_FOUND
             if here.hold and not device.held:
-                changes = forks.hold(tx, terms, device)
-                self._record_suspended(tx, terms, facts.now)
+                changes = forks.hold(self._context, tx, terms, device, facts.now)
                 device = acting.device(tx, device.device_id)
         return acting.refuse(
             self._context, tx, facts, claims=claims, license_row=terms.license, device=device,
             kind=kind, changes=changes,
-        )  # fmt: skip
-
-    def _record_suspended(self, tx: Connection, terms: Terms, now: datetime) -> None:
-        """That a plan's ``on_fork`` suspended the license is an act of its own."""
-        row = acting.license_row(tx, terms.license.license_id)
-        if (row.state, terms.license.state) != ("suspended", "active"):
-            return
-        recorder.record(
-            tx, recorder.fresh(self._context, now), EventKind.LICENSE_SUSPENDED, at=now,
-            actor="system", params={"state": row.state, "why": "fork"},
-            subjects={"license": row.license_id, "customer": row.customer_id},
         )  # fmt: skip
 
 
