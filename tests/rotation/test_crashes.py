@@ -19,6 +19,7 @@ from modelseal.admin import AdminApi
 from modelseal.desk import rotating
 from modelseal.desk import workspace as workspaces
 from modelseal.errors import Unavailable
+from modelseal.server.services import rekeying
 from modelseal.trust import Use
 
 Rotation = Callable[[Any, AdminApi], object]
@@ -223,3 +224,24 @@ def test_killed_at_every_write_to_the_disk_the_command_can_be_repeated(
     assert drill.opens(laptop)
     drill.desk.close()
     assert drill.desk.kek_old == [] and drill.desk.online_keys.check() > 0
+
+
+def test_every_wrapped_column_of_the_store_is_rewrapped() -> None:
+    """A new table with wrapped values that the rotation forgot would be lost with the old key."""
+    from modelseal.server.store import tables, wrapped
+
+    having = {table.name for table in tables.metadata.tables.values() if "wrapped" in table.c}
+    assert having == set(wrapped.TABLES)
+
+
+def test_more_rows_than_one_batch_are_all_rewrapped(drill: Drill) -> None:
+    api = drill.another_process()
+    context = api._server.context  # type: ignore[attr-defined]
+    for number in range(rekeying.STEP + 3):
+        context.secret(f"many-{number}")
+    before = context.secret("many-7")
+    done = api.rotate_kek()
+    assert done.rows > rekeying.STEP
+    fresh = drill.another_process()._server.context  # type: ignore[attr-defined]
+    assert fresh.secret("many-7") == before
+    assert fresh.secret(f"many-{rekeying.STEP + 2}") == context.secret(f"many-{rekeying.STEP + 2}")
