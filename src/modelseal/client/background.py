@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import datetime, timedelta
 
-from modelseal.client import heartbeat, keys, renewal, revocation
+from modelseal.client import heartbeat, releases, renewal, revocation
 from modelseal.client.clock import RunClock
 from modelseal.client.core import Core
 from modelseal.client.events import Event, EventName, Events
@@ -175,7 +175,7 @@ class Keeper:
     def _refresh_keys(self) -> None:
         """Keys of an online lease that was renewed are asked for anew, before a load needs them."""
         try:
-            if keys.refresh(self._core):
+            if releases.refresh(self._core):
                 self._core.journal.write("keys_released")
         except (Refused, AssuranceNotReached) as error:
             self.refused(error)

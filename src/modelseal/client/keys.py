@@ -7,39 +7,18 @@ lease runs.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable
 
-import msgspec
-
-from modelseal.client import answering, asking, bundles, trusting
-from modelseal.client.asking import Denied
+from modelseal.client import bundles, releases
 from modelseal.client.core import Core, Held
-from modelseal.client.identity import Identity
+from modelseal.client.opening import is_online, open_claims
 from modelseal.client.state import LEASE
 from modelseal.crypto.hpke import KemPrivateKey
-from modelseal.errors import (
-    AnswerInvalid,
-    DiskFull,
-    KeyNotInLease,
-    ModelsealError,
-    SealedKeyInvalid,
-    StateDamaged,
-    StateNotWritable,
-    StorageFailed,
-    Unavailable,
-)
-from modelseal.license import lease_keys
-from modelseal.license.claims import KeyWish, LeaseClaims, ReleaseClaims
-from modelseal.license.lease_keys import Binding, DataKeys
+from modelseal.errors import KeyNotInLease, StateDamaged
+from modelseal.license.lease_keys import DataKeys
 from modelseal.memory import SecretBytes
 from modelseal.strict_json import b64u
-from modelseal.types import Enforcement
 
-_LOCK_SECONDS = 10.0
-_RELEASE_SECONDS = 30.0
-_MAX_FILES = 64
 _READS = 3
 
 
@@ -55,65 +34,12 @@ def open_lease(core: Core, held: Held) -> DataKeys:
         me = core.unlock()
         secret = core.store.lease_keys(me).for_nonce(lease.request_nonce)
         if secret is not None:
-            keys = _open(lease, KemPrivateKey(secret.kem))
+            keys = open_claims(lease, KemPrivateKey(secret.kem))
             return keys | bundles.open_keys(core, lease, keys)
         held = core.held()
     raise StateDamaged(
         "the lease's keys were erased or belong to another lease", path=str(core.store.path / LEASE)
     )
-
-
-def release(core: Core, file_id: bytes) -> LeaseClaims:
-    """The keys of one file, and of what else may be opened, are kept for this run.
-
-    One round trip. Returns the lease they belong to. Raises the denial's error, ``KeyNotInLease``
-    without an online lease, ``Unavailable`` errors.
-    """
-    me = core.unlock()
-    with _alone(core):
-        held = core.held()
-        lease = held.lease
-        if lease is None or not is_online(lease):
-            raise KeyNotInLease("there is no lease whose keys come at each run")
-        files = _worth_asking(core, held, file_id)
-        held = _at_its_lease(held, lease)
-        kem = KemPrivateKey.generate()
-        asked = asking.claims(
-            core, me, held, op="release", nonce=asking.fresh_nonce(core), kem=kem.to_bytes(),
-            want=[KeyWish(file=b64u(item), sections=[]) for item in files],
-        )  # fmt: skip
-        path = f"/v1/devices/{held.device_id}/key-releases"
-        try:
-            found, asked = asking.show(
-                core, me, held, asked, "POST", path, seconds=_RELEASE_SECONDS
-            )
-        except Denied as denied:
-            raise _refused(core, me, denied) from None
-    claims = trusting.read_token(core, asking.text_of(found, "release"), ReleaseClaims)
-    asking.check(claims, asked, me)
-    if claims.lease != lease.jti:
-        raise AnswerInvalid("keys for another lease")
-    opened = _open(claims, kem)
-    keys = opened | bundles.open_keys(core, claims, opened, store=False)
-    core.run_keys.keep(lease.jti, {at: key for at, key in keys.items() if at[1] >= 0}, files)
-    return lease
-
-
-def refresh(core: Core) -> bool:
-    """Whether keys were asked for anew, because the run's keys are of a lease that is replaced.
-
-    Raises as ``release`` does; the old lease's keys are wiped either way.
-    """
-    run = core.run_keys
-    lease = core.held(tolerant=True).lease
-    if lease is None or not is_online(lease) or not run.files or run.lease == lease.jti:
-        return False
-    with run.asking:
-        if run.lease == lease.jti:
-            return False
-        run.wipe()
-        release(core, run.files[0])
-    return True
 
 
 def pick(core: Core, held: Held, file_id: bytes, sections: Iterable[int]) -> dict[int, SecretBytes]:
@@ -126,7 +52,7 @@ def pick(core: Core, held: Held, file_id: bytes, sections: Iterable[int]) -> dic
         raise KeyNotInLease("there is no lease")
     wanted = sorted(set(sections))
     if is_online(lease):
-        return _pick_released(core, lease, file_id, wanted)
+        return releases.pick(core, lease, file_id, wanted)
     found = open_lease(core, held)
     missing = [section for section in wanted if (file_id, section) not in found]
     if missing:
@@ -134,101 +60,8 @@ def pick(core: Core, held: Held, file_id: bytes, sections: Iterable[int]) -> dic
     return {section: SecretBytes(found[file_id, section]) for section in wanted}
 
 
-def _pick_released(
-    core: Core, lease: LeaseClaims, file_id: bytes, wanted: list[int]
-) -> dict[int, SecretBytes]:
-    """The keys as kept for this run; asked for once when they are not there yet."""
-    run = core.run_keys
-    found = run.pick(lease.jti, file_id, wanted)
-    if found is not None:
-        return found
-    with run.asking:  # many threads load at once: one question is enough
-        found = run.pick(lease.jti, file_id, wanted)
-        if found is None:
-            found = run.pick(release(core, file_id).jti, file_id, wanted)
-    if found is None:
-        raise KeyNotInLease("no key for a section", file=b64u(file_id), sections=wanted)
-    return found
-
-
-def _at_its_lease(held: Held, lease: LeaseClaims) -> Held:
-    """A release names the lease it is for, whatever number is noted beside it."""
-    if held.record is None:
-        return held
-    record = msgspec.structs.replace(held.record, seq=lease.seq, prev=lease.jti)
-    return replace(held, record=record)
-
-
-def _worth_asking(core: Core, held: Held, file_id: bytes) -> list[bytes]:
-    """This file, what was asked before, and what the catalog as last read grants; at most 64."""
-    files = [file_id, *core.run_keys.files]
-    catalog, license_ = core.stored_catalog(), held.license
-    if catalog is not None and license_ is not None:
-        names = frozenset(item.id for item in license_.ent)
-        files += [item.file_id for item in catalog.newest() if item.granted_by(names)]
-    return list(dict.fromkeys(files))[:_MAX_FILES]
-
-
-@contextlib.contextmanager
-def _alone(core: Core) -> Iterator[None]:
-    """No other process of this device renews meanwhile, which would make this question an old one.
-
-    In a folder that cannot be locked the question is asked all the same.
-    """
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(core.locked(_RELEASE_SECONDS))
-        except (StateNotWritable, StorageFailed, DiskFull) as error:
-            core.journal.write("not_locked", code=error.code)
-        yield
-
-
-def _refused(core: Core, me: Identity, denied: Denied) -> ModelsealError:
-    """A denial of a key release, carried out; where the folder cannot be written, at least told."""
-    core.run_keys.wipe()
-    try:
-        with core.locked(_LOCK_SECONDS):
-            keys = asking.stored_keys(core, me)
-            return answering.accept_denial(core, me, keys, denied, first=False)
-    except Unavailable as error:
-        core.journal.write("denial_not_stored", durable=True, code=error.code)
-        return asking.error_of(denied.claims)
-
-
-def is_online(lease: LeaseClaims) -> bool:
-    """Whether the keys come at each run instead of lying on the device."""
-    return Enforcement(lease.enforcement) is Enforcement.ONLINE
-
-
 def file_ids(core: Core, held: Held) -> frozenset[bytes] | None:
     """The files whose keys the lease carries; None where keys come at each run."""
     if held.lease is None or is_online(held.lease):
         return None
     return frozenset(file_id for file_id, section in open_lease(core, held) if section >= 0)
-
-
-def _open(claims: LeaseClaims | ReleaseClaims, kem: KemPrivateKey) -> DataKeys:
-    mine = [item for item in claims.keys if item.recipient == kem.kid]
-    if claims.keys and not mine:
-        raise SealedKeyInvalid("sealed to another KEM key")
-    found: DataKeys = {}
-    for item in mine:
-        found.update(lease_keys.open_keys(item, kem, _binding(claims, item.level)))
-    return found
-
-
-def _binding(claims: LeaseClaims | ReleaseClaims, level: int) -> Binding:
-    """What the keys in ``claims`` are sealed for: exactly this lease or release."""
-    released = isinstance(claims, ReleaseClaims)
-    return Binding(
-        label="release" if released else "lease",
-        product=claims.product,
-        license=claims.lic,
-        device=claims.sub,
-        lease=claims.lease if isinstance(claims, ReleaseClaims) else claims.jti,
-        seq=claims.seq,
-        exp=claims.exp,
-        level=level,
-        jkt=claims.cnf.jkt,
-        nonce=claims.request_nonce if released else None,
-    )
