@@ -62,7 +62,7 @@ def export(
             count += 1
     talk.answer(
         {"path": output, "lines": count},
-        lambda: talk.say(f"{count} lines are in {output}."),
+        lambda: talk.said("exported", count=count, path=output),
         as_json=json,
     )
 
@@ -99,6 +99,6 @@ def verify(
     proved = audit_check.verify(lines, trust_path, witness)
     talk.answer(
         proved,
-        lambda: talk.say(f"The log holds: {proved['size']} events, root {proved['root_hash']}."),
+        lambda: talk.said("log_holds", size=proved["size"], root_hash=proved["root_hash"]),
         as_json=json,
     )

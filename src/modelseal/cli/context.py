@@ -65,9 +65,17 @@ def admin(home: Path | None, server: str | None, ca: Path | None = None) -> Iter
     token = os.environ.get("MODELSEAL_TOKEN", "")
     if not token:
         raise Misuse("--server needs an access token in MODELSEAL_TOKEN")
-    trust = (home_of(home) / "trust.json").read_bytes() if home or ca is None else None
-    with RemoteAdmin(server, token, trust=trust, ca=ca) as remote:
+    with RemoteAdmin(server, token, trust=_pinned(home), ca=ca) as remote:
         yield remote
+
+
+def _pinned(home: Path | None) -> bytes | None:
+    """The trust.json of the named or present workspace; None leaves HTTPS to the system's store."""
+    from modelseal.cli import files
+
+    if home is None and not (Path.cwd() / "trust.json").is_file():
+        return None
+    return files.read(home_of(home) / "trust.json")
 
 
 def pages(

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelseal import texts
 from modelseal.cli import context, options, standing, tables, talk
 from modelseal.errors import Misuse
 
@@ -62,7 +61,7 @@ def _accepted(client: Client, key: str) -> str | None:
     terms = client.lookup(key).eula
     if terms is None:
         return None
-    talk.say(texts.said("accepted", digest=terms.digest, uri=terms.uri))
+    talk.said("accepted", digest=terms.digest, uri=terms.uri)
     return terms.digest
 
 
@@ -79,7 +78,7 @@ def deactivate(
         returned = client.deactivate()
     talk.answer(
         returned,
-        lambda: talk.say(texts.said("returned", seat_free_at=talk.plain(returned.seat_free_at))),
+        lambda: talk.said("returned", seat_free_at=talk.plain(returned.seat_free_at)),
         as_json=json,
     )
 
@@ -120,7 +119,7 @@ def pull(
             [(p.path, p.model, p.release, f"{p.size_bytes:,} B", p.outcome) for p in pulled.models],
         )
         if pulled.not_granted:
-            talk.say(texts.said("not_granted", names=pulled.not_granted))
+            talk.said("not_granted", names=pulled.not_granted)
 
     talk.answer(pulled, human, as_json=json)
 

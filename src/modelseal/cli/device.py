@@ -79,9 +79,8 @@ def revoke(
         record = api.revoke_device(device_id, reason)
     talk.answer(
         record,
-        lambda: talk.say(
-            f"Device {device_id} is revoked. Its seat is free when its last lease has ended"
-            f" ({tables.cell(record.lease_expires_at)})."
+        lambda: talk.said(
+            "device_revoked", device_id=device_id, ends=talk.plain(record.lease_expires_at)
         ),
         as_json=json,
     )

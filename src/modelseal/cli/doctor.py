@@ -193,4 +193,4 @@ def _tell(findings: list[Finding], bundle: Path | None) -> None:
         if finding.next_step:
             talk.write(f"      {finding.next_step}\n")
     if bundle is not None:
-        talk.say(f"The report for support is {bundle}.")
+        talk.said("bundled", path=bundle)

@@ -66,10 +66,7 @@ def backup(
         made = backups.backup(desk, path, _passphrase(home, passphrase)[0])
     talk.answer(
         made,
-        lambda: talk.say(
-            f"{made.keys} keys are in {path}. Keep it apart from the printed passphrase, and run:"
-            f" modelseal keys recovery-test {path}{context.home_option(home)}"
-        ),
+        lambda: talk.said("backed_up", keys=made.keys, path=path, where=context.home_option(home)),
         as_json=json,
     )
 
@@ -91,12 +88,9 @@ def recovery_test(
         proved = backups.recovery_test(path, text, workspace=desk, typed=not from_kit)
 
     def human() -> None:
-        talk.say(f"The backup is good: {proved.keys} keys open and match trust.json.")
+        talk.said("backup_good", keys=proved.keys)
         if from_kit:
-            talk.say(
-                "  The passphrase came from recovery-kit.txt. Print that page, delete the file,"
-            )
-            talk.say("  and run this again with the passphrase typed from the paper.")
+            talk.said("backup_by_kit")
 
     talk.answer(proved, human, as_json=json)
 
@@ -116,7 +110,7 @@ def restore(
     restored = backups.restore_backup(path, _passphrase(None, passphrase)[0], home)
     talk.answer(
         restored,
-        lambda: talk.say(f"{restored.keys} keys are back in {home}."),
+        lambda: talk.said("restored", keys=restored.keys, home=home),
         as_json=json,
     )
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from modelseal import texts
 from modelseal.cli import context, options, spans, tables, talk
 from modelseal.errors import Misuse
 
@@ -58,14 +59,8 @@ def issue(
 
     def human() -> None:
         talk.write(f"{issued.license_key}\n")
-        until_text = tables.cell(issued.expires_at) if issued.expires_at else "as the plan says"
-        talk.say(f"License {issued.license_id} for {issued.customer}, {issued.plan}.")
-        talk.say(f"  Seats {issued.seats}, ends {until_text}. The key is shown this once.")
-        talk.say(
-            f"  The customer runs: modelseal activate {issued.license_key} --server https://…"
-            " --trust trust.json"
-        )
-        talk.say("  (an app whose modelseal.toml names server and trust needs neither option).")
+        ends = texts.said("never") if until.never else talk.plain(issued.expires_at)
+        talk.said("issued", **{**talk.plain(issued), "ends": ends})
 
     talk.answer(issued, human, as_json=json)
 
@@ -223,7 +218,7 @@ def revoke(
 
     def human() -> None:
         _tell("revoked", record)
-        talk.say("  Online devices learn it within 5 minutes, offline ones by their lease's end.")
+        talk.said("revoked_next")
 
     talk.answer(record, human, as_json=json)
 
@@ -242,7 +237,7 @@ def rekey(
 
     def human() -> None:
         talk.write(f"{record.license_key}\n")
-        talk.say(f"License {license_id} has a new key; the old one opens nothing from now on.")
+        talk.said("rekeyed", license_id=license_id)
 
     talk.answer(record, human, as_json=json)
 
@@ -305,28 +300,25 @@ def erase(
     json: options.Json = False,
 ) -> None:
     """Erase a customer's personal data; the audit log stays verifiable."""
-    if not yes and not (context.stdin_is_terminal() and typer.confirm(_ERASE, err=True)):
+    if not yes and not (
+        context.stdin_is_terminal() and typer.confirm(texts.said("erase_question"), err=True)
+    ):
         raise Misuse("nothing was erased; answer the question or pass --yes")
     with context.admin(home, server, ca) as api:
         erased = api.erase_customer(customer)
     talk.answer(
         erased,
-        lambda: talk.say(f"Erased: {erased.licenses} license(s), {erased.devices} device(s)."),
+        lambda: talk.said("erased", licenses=erased.licenses, devices=erased.devices),
         as_json=json,
     )
 
 
-_ERASE = "This revokes the customer's licenses and cannot be undone. Erase?"
-
-
 def _tell(verb: str, record: LicenseRecord) -> None:
     talk.write(f"{record.license_id}\n")
-    talk.say(
-        f"License {verb}: plan {record.plan}, {record.state.value}, seats"
-        f" {record.seats_used}/{record.seats}, ends {tables.cell(record.expires_at)}."
-    )
+    shown = talk.plain(record)
+    talk.said(f"license_{verb}", told=texts.said("license_told", **shown, ends=shown["expires_at"]))
     if verb in {"changed", "renewed", "resumed"}:
-        talk.say("  Devices take it over at their next renewal (`modelseal lease renew`).")
+        talk.said("license_next")
 
 
 def _change(

@@ -42,9 +42,9 @@ def publish(
     def human() -> None:
         for item in published:
             talk.write(f"{item.record_id}\n")
-            word = "was published already" if item.already else "published"
-            talk.say(f"Model {item.model} release {item.release} {word}.")
-        talk.say("  Licensed devices get it by `modelseal pull`.")
+            name = "published_already" if item.already else "published"
+            talk.said(name, model=item.model, release=item.release)
+        talk.said("published_next")
 
     talk.answer({"published": published}, human, as_json=json)
 
@@ -113,7 +113,7 @@ def withdraw(
         record = publishing.withdraw(desk, api, model, release=release)
     talk.answer(
         record,
-        lambda: talk.say(f"Model {record.model} release {record.release} is withdrawn."),
+        lambda: talk.said("withdrawn", model=record.model, release=record.release),
         as_json=json,
     )
 
@@ -138,10 +138,7 @@ def reseal(
         sealed = resealing.reseal(desk, path, output, progress=bar)
     talk.answer(
         sealed,
-        lambda: talk.say(
-            f"Resealed {sealed.model} as release {sealed.release}: {sealed.path}. Publish it, then"
-            " withdraw the old release."
-        ),
+        lambda: talk.said("resealed", model=sealed.model, release=sealed.release, path=sealed.path),
         as_json=json,
     )
 

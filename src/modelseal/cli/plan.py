@@ -196,4 +196,4 @@ def _base(path: Path | None) -> dict[str, Any]:
 def _tell(verb: str, record: PlanRecord) -> None:
     talk.write(f"{record.name}\n")
     granted = ", ".join(e.id for e in record.terms.entitlements)
-    talk.say(f"Plan {record.name} {verb}, version {record.version}: {granted}.")
+    talk.said(f"plan_{verb}", name=record.name, version=record.version, granted=granted)

@@ -39,10 +39,10 @@ def run(
             listen=listen,
             public_url=public_url,
             behind_proxy=behind_proxy or [],
-            on_ready=lambda url: talk.say(f"modelseal server listens on {url} (Ctrl-C stops it)."),
+            on_ready=lambda url: talk.said("listening", url=url),
         )
     except (KeyboardInterrupt, Ended):
-        talk.say("modelseal server stopped; what was under way is answered.")
+        talk.said("stopped")
 
 
 @app.command()
@@ -51,7 +51,7 @@ def migrate(home: options.Home = None, json: options.Json = False) -> None:
     from modelseal.server.services import migrate as migrate_store
 
     version = migrate_store(context.home_of(home))
-    talk.answer({"schema": version}, lambda: talk.say(f"Schema {version}."), as_json=json)
+    talk.answer({"schema": version}, lambda: talk.said("schema", version=version), as_json=json)
 
 
 @token.command("create")
@@ -76,8 +76,8 @@ def token_create(
 
     def human() -> None:
         talk.write(f"{made.token}\n")
-        talk.say(f"Token {made.token_id}, role {role}, until {tables.cell(made.expires_at)}.")
-        talk.say("  Shown this once; use it as MODELSEAL_TOKEN.")
+        ends = talk.plain(made.expires_at)
+        talk.said("token_made", token_id=made.token_id, role=role, ends=ends)
 
     talk.answer(made, human, as_json=json)
 
@@ -115,4 +115,4 @@ def token_revoke(
     """The token opens nothing from now on."""
     with context.admin(home, server, ca) as api:
         record = api.revoke_token(token_id)
-    talk.answer(record, lambda: talk.say(f"Token {token_id} is revoked."), as_json=json)
+    talk.answer(record, lambda: talk.said("token_revoked", token_id=token_id), as_json=json)

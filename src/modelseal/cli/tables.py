@@ -20,7 +20,7 @@ _GAP = "  "
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """``rows`` under ``columns``; in a narrow terminal a block per row. No rows: said on stderr."""
     if not rows:
-        talk.say(f"{title}: none.")
+        talk.said("none", title=title)
         return
     texts = [[cell(value) for value in row] for row in rows]
     widths = [max(map(_width, column)) for column in zip(columns, *texts, strict=True)]

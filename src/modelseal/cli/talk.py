@@ -63,6 +63,12 @@ def say(text: str) -> None:
             silence("stderr")
 
 
+def said(name: str, /, **values: object) -> None:
+    """On stderr: what the catalogue says under ``name``, in the language of the door."""
+    shown = {key: _one_line(v) if isinstance(v, str) else v for key, v in values.items()}
+    say(texts.said(name, **shown))
+
+
 def write(text: str) -> None:
     """Data on stdout. Raises ``DiskFull`` or ``StorageFailed`` when it cannot be written."""
     _out(text.translate(_INERT))

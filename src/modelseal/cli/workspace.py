@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from modelseal import texts
 from modelseal.cli import context, options, tables, talk
 from modelseal.errors import Misuse, WorkspaceMissing
 
@@ -37,11 +38,14 @@ def init(
 
     def human() -> None:
         talk.write(f"{home}\n")
-        talk.say(f"Workspace for {product} made in {home}.")
-        talk.say(f"  Apps ship {home / 'trust.json'}; it holds public keys only.")
-        talk.say(f"  Print {home / 'recovery-kit.txt'} now, then remove it from this disk.")
-        where = context.home_option(home)
-        talk.say(f"  Next: modelseal seal MODEL -o MODEL.sealed --entitlement NAME{where}")
+        talk.said(
+            "initialised",
+            product=product,
+            home=home,
+            trust=shown["trust"],
+            kit=shown["recovery_kit"],
+            where=context.home_option(home),
+        )
 
     talk.answer(shown, human, as_json=json)
 
@@ -91,12 +95,11 @@ def seal(
     def human() -> None:
         for item in sealed:
             talk.write(f"{item.path}\n")
-            talk.say(
-                f"Sealed {item.model} release {item.release}, {item.size_bytes:,} bytes,"
-                f" opens with {' or '.join(item.entitlements)}."
-            )
+            opens = texts.said("or").join(item.entitlements)
+            told = {"model": item.model, "release": item.release, "size": f"{item.size_bytes:,}"}
+            talk.said("sealed", **told, entitlements=opens)
         files = " ".join(shlex.quote(str(item.path)) for item in sealed)
-        talk.say(f"  Next: modelseal model publish {files}{context.home_option(home)}")
+        talk.said("sealed_next", files=files, where=context.home_option(home))
 
     talk.answer({"sealed": sealed}, human, as_json=json)
 
@@ -132,7 +135,7 @@ def verify(
 
     def human() -> None:
         _tell_inspected(found)
-        talk.say(f"{path} is genuine.")
+        talk.said("genuine", path=path)
 
     talk.answer(found, human, as_json=json)
 

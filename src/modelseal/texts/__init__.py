@@ -38,7 +38,7 @@ def render(
     catalogue = _CATALOGUES.get(language or _language, en.TEXTS)
     what, why, next_step = catalogue.get(code) or en.TEXTS.get(code) or en.TEXTS["error"]
     values = {"detail": detail.rstrip(".。"), **params}
-    return Text(_fill(what, values), _fill(why, values), _fill(next_step, values))
+    return Text(*(_fill(part, values).strip() for part in (what, why, next_step)))
 
 
 def said(name: str, /, **values: object) -> str:
@@ -63,7 +63,7 @@ def _fill(template: str, values: Mapping[str, object]) -> str:
         if optional and any(_absent(values.get(name)) for name in names):
             continue
         parts.append(text.format_map({name: _show(values.get(name)) for name in names}))
-    return "".join(parts).strip()
+    return "".join(parts)
 
 
 def _absent(value: object) -> bool:

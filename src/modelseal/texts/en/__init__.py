@@ -1,10 +1,11 @@
 """English texts. A clause in [brackets] falls away when a parameter in it is absent."""
 
 from modelseal.texts.en import invalid_bytes, misuse, refused, said, unavailable
+from modelseal.texts.en.publisher import PUBLISHER
 from modelseal.texts.en.standing import STANDING
 
 REFERENCE_LINE = "Reference: {reference}"
-SAID: dict[str, str] = {**said.SAID, **STANDING}
+SAID: dict[str, str] = {**said.SAID, **STANDING, **PUBLISHER}
 TEXTS: dict[str, tuple[str, str, str]] = {
     **misuse.TEXTS,
     **refused.TEXTS,

@@ -1,0 +1,68 @@
+"""What a publisher's commands tell when all went well."""
+
+PUBLISHER: dict[str, str] = {
+    "initialised": (
+        "Workspace for {product} made in {home}.\n"
+        "  Apps ship {trust}; it holds public keys only.\n"
+        "  Print {kit} now, then remove it from this disk.\n"
+        "  Next: modelseal seal MODEL -o MODEL.sealed --entitlement NAME{where}"
+    ),
+    "sealed": "Sealed {model} release {release}, {size} bytes, opens with {entitlements}.",
+    "or": " or ",
+    "sealed_next": "  Next: modelseal model publish {files}{where}",
+    "genuine": "{path} is genuine.",
+    "published": "Model {model} release {release} published.",
+    "published_already": "Model {model} release {release} was published already.",
+    "published_next": "  Licensed devices get it by `modelseal pull`.",
+    "withdrawn": "Model {model} release {release} is withdrawn.",
+    "resealed": (
+        "Resealed {model} as release {release}: {path}. Publish it, then withdraw the old release."
+    ),
+    "plan_made": "Plan {name} made, version {version}: {granted}.",
+    "plan_updated": "Plan {name} updated, version {version}: {granted}.",
+    "issued": (
+        "License {license_id} for {customer}, {plan}.\n"
+        "  Seats {seats}[, ends {ends}]. The key is shown this once.\n"
+        "  The customer runs: modelseal activate {license_key} --server https://…"
+        " --trust trust.json\n"
+        "  (an app whose modelseal.toml names server and trust needs neither option)."
+    ),
+    "never": "never",
+    "license_changed": "License changed: {told}",
+    "license_renewed": "License renewed: {told}",
+    "license_suspended": "License suspended: {told}",
+    "license_resumed": "License resumed: {told}",
+    "license_revoked": "License revoked: {told}",
+    "license_told": "plan {plan}, {state}, seats {seats_used}/{seats}[, ends {ends}].",
+    "license_next": "  Devices take it over at their next renewal (`modelseal lease renew`).",
+    "revoked_next": "  Online devices learn it within 5 minutes, offline ones by their lease's"
+    " end.",
+    "rekeyed": "License {license_id} has a new key; the old one opens nothing from now on.",
+    "erase_question": "This revokes the customer's licenses and cannot be undone. Erase?",
+    "erased": "Erased: {licenses} license(s), {devices} device(s).",
+    "device_revoked": (
+        "Device {device_id} is revoked.[ Its seat is free when its last lease has ended ({ends}).]"
+    ),
+    "backed_up": (
+        "{keys} keys are in {path}. Keep it apart from the printed passphrase, and run:"
+        " modelseal keys recovery-test {path}{where}"
+    ),
+    "backup_good": "The backup is good: {keys} keys open and match trust.json.",
+    "backup_by_kit": (
+        "  The passphrase came from recovery-kit.txt. Print that page, delete the file,\n"
+        "  and run this again with the passphrase typed from the paper."
+    ),
+    "restored": "{keys} keys are back in {home}.",
+    "exported": "{count} lines are in {path}.",
+    "log_holds": "The log holds: {size} events, root {root_hash}.",
+    "listening": "modelseal server listens on {url} (Ctrl-C stops it).",
+    "stopped": "modelseal server stopped; what was under way is answered.",
+    "schema": "Schema {version}.",
+    "token_made": (
+        "Token {token_id}, role {role}, until {ends}.\n"
+        "  Shown this once; use it as MODELSEAL_TOKEN."
+    ),
+    "token_revoked": "Token {token_id} is revoked.",
+    "bundled": "The report for support is {path}.",
+    "none": "{title}: none.",
+}

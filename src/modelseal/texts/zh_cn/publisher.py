@@ -1,0 +1,62 @@
+"""What a publisher's commands tell when all went well, in Simplified Chinese."""
+
+PUBLISHER: dict[str, str] = {
+    "initialised": (
+        "已在 {home} 创建 {product} 的工作区。\n"
+        "  应用随附 {trust}；它只含公钥。\n"
+        "  请立即打印 {kit}，然后从磁盘删除。\n"
+        "  下一步：modelseal seal MODEL -o MODEL.sealed --entitlement NAME{where}"
+    ),
+    "sealed": "已密封 {model} 版本 {release}，{size} 字节，凭 {entitlements} 打开。",
+    "or": " 或 ",
+    "sealed_next": "  下一步：modelseal model publish {files}{where}",
+    "genuine": "{path} 是真实的。",
+    "published": "已发布模型 {model} 版本 {release}。",
+    "published_already": "模型 {model} 版本 {release} 先前已发布。",
+    "published_next": "  已授权的设备用 `modelseal pull` 获取。",
+    "withdrawn": "已撤回模型 {model} 版本 {release}。",
+    "resealed": "已将 {model} 重新密封为版本 {release}：{path}。请发布它，然后撤回旧版本。",
+    "plan_made": "已创建方案 {name}，版本 {version}：{granted}。",
+    "plan_updated": "已更新方案 {name}，版本 {version}：{granted}。",
+    "issued": (
+        "许可证 {license_id}，客户 {customer}，方案 {plan}。\n"
+        "  席位 {seats}[，结束于 {ends}]。密钥只显示这一次。\n"
+        "  客户运行：modelseal activate {license_key} --server https://… --trust trust.json\n"
+        "  （若应用的 modelseal.toml 已指定服务器与信任文件，则无需这些选项）。"
+    ),
+    "never": "永不",
+    "license_changed": "许可证已更改：{told}",
+    "license_renewed": "许可证已续期：{told}",
+    "license_suspended": "许可证已暂停：{told}",
+    "license_resumed": "许可证已恢复：{told}",
+    "license_revoked": "许可证已吊销：{told}",
+    "license_told": "方案 {plan}，{state}，席位 {seats_used}/{seats}[，结束于 {ends}]。",
+    "license_next": "  设备在下次续约时生效（`modelseal lease renew`）。",
+    "revoked_next": "  在线设备 5 分钟内得知，离线设备最迟在租约结束时得知。",
+    "rekeyed": "许可证 {license_id} 已有新密钥；旧密钥从现在起无效。",
+    "erase_question": "这将吊销该客户的许可证且无法撤销。确定删除？",
+    "erased": "已删除：{licenses} 个许可证，{devices} 台设备。",
+    "device_revoked": "设备 {device_id} 已吊销。[其最后一个租约结束后席位空出（{ends}）。]",
+    "backed_up": (
+        "{keys} 把密钥已存入 {path}。请与打印的口令分开保存，并运行："
+        "modelseal keys recovery-test {path}{where}"
+    ),
+    "backup_good": "备份完好：{keys} 把密钥可以打开，且与 trust.json 相符。",
+    "backup_by_kit": (
+        "  口令取自 recovery-kit.txt。请打印该页，删除该文件，\n"
+        "  然后照纸上的口令输入，再运行一次。"
+    ),
+    "restored": "{keys} 把密钥已恢复到 {home}。",
+    "exported": "{count} 行已写入 {path}。",
+    "log_holds": "日志成立：{size} 个事件，根 {root_hash}。",
+    "listening": "modelseal 服务器正在监听 {url}（按 Ctrl-C 停止）。",
+    "stopped": "modelseal 服务器已停止；进行中的请求已答复。",
+    "schema": "数据库版本 {version}。",
+    "token_made": (
+        "令牌 {token_id}，角色 {role}，有效至 {ends}。\n"
+        "  只显示这一次；请作为 MODELSEAL_TOKEN 使用。"
+    ),
+    "token_revoked": "令牌 {token_id} 已吊销。",
+    "bundled": "给技术支持的报告在 {path}。",
+    "none": "{title}：无。",
+}
