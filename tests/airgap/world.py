@@ -7,7 +7,7 @@ the very same services: from then on it may look for one, in vain.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from tests.server.world import Shop
 import modelseal
 from modelseal.client import Client, Ports
 from modelseal.client.airgap import Imported, RequestFile
+from modelseal.client.folder import Folder
 from modelseal.client.transport import Answer, Stream
 from modelseal.errors import ModelsealError, ServerUnreachable
 from modelseal.server.http import problems
@@ -105,6 +106,7 @@ class Gap:
         self.model = model
         self.cable: Cable | None = None
         self.strict = True
+        self.folder: Callable[[Path], Folder] = Folder
         self.ticks = 1000.0
         self._settings = {"trust": shop.trust.raw, **settings}
         self.client = self._open()
@@ -117,6 +119,7 @@ class Gap:
             traits=lambda: computer(self.state.name),
             transport=lambda _settings: self.cable or NoNetwork(strict=self.strict),
             environ={},
+            folder=lambda path: self.folder(path),
         )
         return Client(state=self.state, ports=ports, background=False, **self._settings)
 
