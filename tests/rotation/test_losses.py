@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.rotation.conftest import Drill
 
+from modelseal.admin import IssueLicense, PlanDraft
 from modelseal.desk import backup, certifying, kit, opening, publishing, recovery, rotating, sealing
 from modelseal.desk import workspace as workspaces
 from modelseal.errors import (
@@ -21,6 +22,7 @@ from modelseal.errors import (
     Unavailable,
 )
 from modelseal.keys.passphrase import Work
+from modelseal.license.plans import Plan, PlanEntitlement
 from modelseal.trust import Use
 
 LIGHT = Work(memory_kib=8 * 1024, iterations=1, lanes=1)
@@ -197,6 +199,31 @@ def test_a_desk_restored_after_a_rotation_rotates_and_publishes_on(drill: Drill)
     assert drill.opens(laptop)
     laptop.pull(drill.folder / "models")
     assert laptop.trust.root_version == 3
+
+
+def test_a_server_with_a_new_database_gets_the_roots_that_older_apps_need(drill: Drill) -> None:
+    """It knows only the root of its trust.json until the desk signs the catalog again."""
+    api = drill.another_process()
+    for _ in range(2):
+        rotating.rotate_root(drill.desk, api)
+    rotating.rotate(drill.desk, api)
+    drill.server.stop()
+    for path in drill.desk.server.glob("modelseal.db*"):
+        path.unlink()
+    drill.server.start()
+    admin = drill.server.admin
+    assert len(admin.trust_documents().roots) == 1
+    done = rotating.sign_catalog(drill.desk, admin)
+    assert done.signed == []
+    assert len(admin.trust_documents().roots) == 3
+    publishing.publish(drill.desk, admin, drill.sealed)
+    plan = Plan(entitlements=[PlanEntitlement(id="face.swap")])
+    admin.create_plan(PlanDraft(name="again", terms=plan))
+    wish = IssueLicense(plan="again", customer="li@example.com", expires_in_seconds=86400)
+    drill.license_key = admin.issue_license(wish).license_key
+    first = drill.activated("first-day app")
+    first.pull(drill.folder / "models")
+    assert first.trust.root_version == 3 and drill.opens(first)
 
 
 def test_the_last_key_of_a_use_cannot_be_retired(drill: Drill) -> None:

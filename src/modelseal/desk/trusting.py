@@ -74,7 +74,8 @@ def advance(workspace: Workspace, api: AdminApi, change: Change, at: datetime) -
     signing = _Signing(workspace, change, at, catalog.current(workspace, served.targets.data))
     documents, names = signing.documents()
     ours = (workspace.trust.root_version, workspace.trust.keys_version)
-    if not names and (served.root.version, served.keys.version) == ours:
+    missing = _roots_lacking(workspace, api.trust_documents().roots)
+    if not names and not missing and (served.root.version, served.keys.version) == ours:
         return []
     new = trusts.update(
         workspace.trust,
@@ -84,7 +85,6 @@ def advance(workspace: Workspace, api: AdminApi, change: Change, at: datetime) -
         key_list=documents.key_list,
         now=at,
     )
-    missing = roots_after(workspace, served.root.version)
     api.put_trust(
         PutTrust(
             roots=[*missing, *documents.roots],
@@ -97,11 +97,16 @@ def advance(workspace: Workspace, api: AdminApi, change: Change, at: datetime) -
     return names
 
 
-def roots_after(workspace: Workspace, version: int) -> list[bytes]:
-    """The roots that the desk keeps after root ``version`` up to the one in ``trust.json``."""
+def _roots_lacking(workspace: Workspace, served: Sequence[bytes]) -> list[bytes]:
+    """The desk's roots from the first that the server lacks, but for the newest it has."""
+    there = {metadata.read(root, "root").version for root in served}
+    numbers = range(1, workspace.trust.root_version + 1)
+    first = min((number for number in numbers if number not in there), default=None)
+    if first is None:
+        return []
     folder = workspace.desk / "tuf"
-    numbers = range(version + 1, workspace.trust.root_version + 1)
-    return [read_document(folder / f"{number}.root.json") for number in numbers]
+    wanted = [n for n in numbers if n >= first and n != max(there)]
+    return [read_document(folder / f"{number}.root.json") for number in wanted]
 
 
 class _Signing:

@@ -5,7 +5,7 @@
 """
 
 from modelseal.trust.keylist import KeyList, TrustedKey, Use
-from modelseal.trust.pinned import MAX_BYTES, TYP, Trust, compose, parse, update
+from modelseal.trust.pinned import MAX_BYTES, TYP, Trust, check_history, compose, parse, update
 
 __all__ = [
     "MAX_BYTES",
@@ -14,6 +14,7 @@ __all__ = [
     "Trust",
     "TrustedKey",
     "Use",
+    "check_history",
     "compose",
     "parse",
     "update",

@@ -21,6 +21,7 @@ from modelseal.errors import (
     TrustExpired,
     TrustMalformed,
     TrustRollback,
+    TrustSignature,
 )
 from modelseal.strict_json import JsonInvalid
 from modelseal.trust import keylist, metadata
@@ -205,6 +206,19 @@ def update(
     if (new.product, new.server_id) != (trust.product, trust.server_id):
         raise TrustMalformed("the new key list is of another product or server")
     return new
+
+
+def check_history(trust: Trust, roots: Sequence[bytes]) -> None:
+    """Returns when ``roots`` lead, each signed by the one before it, to the root of ``trust``.
+
+    For a server that lost what came before its root. Raises ``TrustRollback``, ``TrustSignature``.
+    """
+    if not roots:
+        return
+    first = metadata.read(roots[0], "root")
+    last = _walk(first, [*roots[1:], trust.root_bytes])
+    if last.signed_digest() != trust._chain.root.signed_digest():
+        raise TrustSignature("these roots lead to another one")
 
 
 def compose(

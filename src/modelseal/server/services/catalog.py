@@ -91,12 +91,20 @@ class Catalog:
     def put_trust(self, trust: PutTrust, record: Callable[[Connection, datetime], str]) -> str:
         """The new roles are in force; the id of the event that ``record`` wrote with them.
 
+        Roots before the one in force are taken in, too, where they lead to it: a store that was
+        made anew lacks them, and devices that missed a rotation need them.
+
         Raises the errors of ``trust.update``: ``TrustRollback``, ``TrustSignature`` and others.
         """
         context, now = self._context, self._context.now()
+        current = context.trust
+        known = current.root_version
+        numbers = [metadata.read(root, "root").version for root in trust.roots]
+        older = [r for n, r in zip(numbers, trust.roots, strict=True) if n < known]
+        trust_room.check_history(current, older)
         new = trust_room.update(
-            context.trust,
-            roots=trust.roots,
+            current,
+            roots=trust.roots[len(older) :],
             targets=trust.targets,
             keys_role=trust.keys_role,
             key_list=trust.key_list,
