@@ -34,11 +34,14 @@ def main() -> int:
     options = parser.parse_args()
     began = time.monotonic()
     OUT.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="modelseal-bench-") as scratch:
-        found = measure(Path(scratch), options)
-    found["took_seconds"] = round(time.monotonic() - began, 1)
-    name = "quick.json" if options.quick else "bench.json"
-    (OUT / name).write_text(json.dumps(found, indent=1) + "\n")
+    found: dict[str, Any] = {}
+    try:
+        with tempfile.TemporaryDirectory(prefix="modelseal-bench-") as scratch:
+            measure(Path(scratch), options, found)
+    finally:  # what was measured before an interruption is not lost
+        found["took_seconds"] = round(time.monotonic() - began, 1)
+        name = "quick.json" if options.quick else "bench.json"
+        (OUT / name).write_text(json.dumps(found, indent=1) + "\n")
     text = table.text(found)
     sys.stdout.write(text)
     if not options.quick:
@@ -46,8 +49,8 @@ def main() -> int:
     return 0
 
 
-def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Every case on models made in ``folder``."""
+def measure(folder: Path, options: argparse.Namespace, found: dict[str, Any]) -> None:
+    """Every case on models made in ``folder``, into ``found``."""
     quick, rounds = options.quick, options.rounds or (3 if options.quick else 7)
     files = [64] if quick else [512, 2048] if options.large else [512]
     models = [32] if quick else [60, 500]
@@ -57,7 +60,9 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     small = _small(folder)
     place = cases.Place(folder, shop.protect(folder, [*tensors, *graphs, *small]))
     time.sleep(2)  # younger files are not recorded as verified, which depth tag needs
-    found: dict[str, Any] = {"machine": _machine(), "rounds": rounds, "loads": {}}
+    found |= {"machine": _machine(), "rounds": rounds, "loads": {}}
+    found["small"] = place.small(small, 5 if quick else 2 * rounds + 1, 6 if quick else 30)
+    found["sealing"] = cases.sealing(tensors[0], rounds)
     for path in tensors:
         done = cases.safetensors(place, path, rounds, cold=not quick)
         found["loads"][f"safetensors to numpy, {_size(path)}"] = done
@@ -65,9 +70,6 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
         kind = path.name.partition("-")[0]
         done = cases.onnx(place, path, rounds)
         found["loads"][f"ONNX Runtime, {kind}, {_size(path)}"] = done
-    found["small"] = place.small(small, 5 if quick else 2 * rounds + 1, 6 if quick else 30)
-    found["sealing"] = cases.sealing(tensors[0], rounds)
-    return found
 
 
 def _small(folder: Path) -> list[Path]:
