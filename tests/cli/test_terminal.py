@@ -283,6 +283,17 @@ def test_an_interrupted_sealing_leaves_nothing(shop, shell, number, code):
     assert shell(*small).code == 0
 
 
+def test_a_file_nobody_could_discard_any_more_is_gone_at_the_end_of_the_process(shell):
+    """A signal may come between the moment it appears and the moment its owner guards it."""
+    code = (
+        "from pathlib import Path; from modelseal.desk.output import PendingFile\n"
+        "file = PendingFile(Path('out')); print(len(list(Path().iterdir()))); raise SystemExit(143)"
+    )
+    ran = shell(sys.executable, "-c", code, anything=True)
+    assert (ran.code, ran.out) == (143, "1\n")
+    assert list(shell.folder.iterdir()) == []
+
+
 def test_under_nohup_a_hangup_is_nothing(shell):
     code = (
         "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import secrets
@@ -21,6 +22,17 @@ _FLAGS = (
     | getattr(os, "O_NOFOLLOW", 0)
     | getattr(os, "O_BINARY", 0)
 )
+
+# A signal may end the program between the moment a file appears and the moment its owner would
+# remove it; what is still here at the end of the process goes then.
+_unfinished: set[Path] = set()
+
+
+@atexit.register
+def _remove_unfinished() -> None:
+    for path in tuple(_unfinished):
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 class PendingFile:
@@ -42,11 +54,13 @@ class PendingFile:
         self._size = 0
         self._committed = False
         self._replacing = replacing
+        _unfinished.add(self._temporary)
         try:
             self._descriptor = os.open(self._temporary, _FLAGS, 0o600 if replacing else MODE)
             if replacing:  # whatever the umask says
                 self._temporary.chmod(stat.S_IMODE(path.stat().st_mode))
         except OSError as error:
+            self._remove(self._temporary)
             raise files.not_written(error, path) from None
 
     @property
@@ -125,3 +139,4 @@ class PendingFile:
     def _remove(self, path: Path) -> None:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
+        _unfinished.discard(path)
