@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 
 import pytest
-from tests.server.world import DAY
+from tests.airgap.world import Gap
+from tests.server.world import DAY, START, Clock, Shop
 
 from modelseal import errors
-from modelseal.license import air_gap, license_key, tokens
+from modelseal.desk import workspace as workspaces
+from modelseal.license import air_gap, license_key, parts, tokens
 from modelseal.license.claims import Eula, LeaseClaims
+from modelseal.server.services import open_server
 from modelseal.types import to_numeric
 
 
@@ -276,3 +280,24 @@ def test_a_device_on_the_shelf_gets_the_newest_answer_late(gap, key, shop):
     assert device.client.status().state == "EXPIRED"
     device.round()
     assert device.client.status().lease.expires_at - shop.clock() == timedelta(days=7)
+
+
+@pytest.mark.parametrize("alg", ["hybrid", "RS256"])
+def test_tokens_of_every_kind_travel_by_file_code_and_paper(alg, tmp_path, made):
+    """Hybrid signatures make the files longer, and nothing else changes."""
+    home = tmp_path / "shop"
+    workspaces.init(home, "facefusion", token_alg=alg, now=START, random=os.urandom)
+    clock = Clock()
+    with open_server(home, now=clock) as server:
+        shop = Shop(home, clock, server)
+        shop.publish(tmp_path, "swap.onnx", "face.swap")
+        shop.plan()
+        device = Gap(shop, tmp_path / "laptop", tmp_path / "swap.onnx.sealed")
+        response = device.answer(device.ask(shop.license().license_key, next_count=1))
+        lines = parts.split(response)
+        assert len(lines) < 100
+        device.take(parts.join("\n".join(lines).encode(), max_bytes=air_gap.MAX_BYTES))
+        assert device.opens()
+        clock.pass_(days=8)
+        assert device.type(device.code()).seq == 2 and device.opens()
+        device.close()
