@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
 from typing import Any
 
-from . import tuf
+from . import names, tuf
 from .encoding import Refused, expect, strict_json, unb64u
 from .trust import Trust
 from .wire import Wire
 
 _BAD = "catalog_invalid"
 _MOST_ROOTS = 256
-_PATH = re.compile(r"models/([^/]+)/(\d+)/([^/]+)\.sealed")
-_MEMBERS = {
-    "product",
-    "model",
-    "model_version",
-    "release",
-    "min_release",
-    "file_id",
-    "name",
-    "entitlements",
-    "size",
+_MEMBERS = {"product", "model", "model_version", "release", "file_id", "name", "size"} | {
+    "entitlements"
 }
 
 
@@ -116,7 +106,8 @@ class Catalog:
     def targets(self) -> list[Target]:
         """Every published sealed model."""
         listed = self.trust.targets["signed"]["targets"]
-        return [_target(path, value, self.trust.keys.product) for path, value in listed.items()]
+        found = [_target(path, value, self.trust.keys.product) for path, value in listed.items()]
+        return [target for target in found if target is not None]
 
     def to_pull(self, granted: set[str], satisfied: Any) -> list[Target]:
         """Of each model the newest release, where a section besides the index may be opened."""
@@ -132,19 +123,16 @@ class Catalog:
         return found
 
 
-def _target(path: str, value: Any, product: str) -> Target:
-    match = _PATH.fullmatch(path)
-    expect(match, _BAD, f"no path of a sealed model: {path}")
+def _target(path: str, value: Any, product: str) -> Target | None:
     custom = value.get("custom", {}).get("modelseal")
-    expect(isinstance(custom, dict) and set(custom) >= _MEMBERS, _BAD, path)
-    model, release, _ = match.groups() if match else ("", "", "")
-    same = (custom["product"], custom["model"], str(custom["release"]))
-    expect(same == (product, model, release), _BAD, f"{path} says something else")
-    expect(
-        not {"/", "\\"} & set(custom["name"]) and custom["name"] not in ("", ".", ".."),
-        _BAD,
-        "a file name",
-    )
+    if not isinstance(custom, dict) or custom.get("product") != product:
+        return None
+    expect(set(custom) >= _MEMBERS and custom["size"] == value["length"], _BAD, path)
+    try:
+        names.name(custom["name"])
+    except Refused as error:
+        raise Refused(_BAD, f"{path}: {error}") from error
+    expect(not custom["name"].startswith("."), _BAD, "a hidden name")
     return Target(
         path=path,
         length=value["length"],
@@ -152,7 +140,7 @@ def _target(path: str, value: Any, product: str) -> Target:
         model=custom["model"],
         model_version=custom["model_version"],
         release=custom["release"],
-        min_release=custom["min_release"],
+        min_release=custom.get("min_release", 0),
         file_id=unb64u(custom["file_id"], _BAD),
         name=custom["name"],
         entitlements=tuple(tuple(texts) for texts in custom["entitlements"]),

@@ -49,4 +49,4 @@ class Folder:
     def held(self, name: str, keys: KeyList) -> Claims | None:
         """The claims of the token held under this name, verified again."""
         token = self.state.get(name)
-        return tokens.read(token, f"{name}+jwt", keys) if token else None
+        return tokens.read(token, f"{name}+jwt", keys, held=True) if token else None

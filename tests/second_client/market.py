@@ -152,7 +152,7 @@ def pull(device: Device, folder: Path) -> dict[Target, Path]:
     folder.mkdir(exist_ok=True)
     catalog = Catalog(device.wire, device.trust)
     catalog.refresh(device.clock())
-    pinned, product = device.keys.publishers(device.clock()), device.keys.product
+    pinned, product = device.keys.publishers(), device.keys.product
     return {
         target: Download(target, folder, pinned, product).run(
             device.wire.http, f"/v1/blobs/{target.sha256}"

@@ -14,7 +14,7 @@ def open_all(device: Device, pulled: dict[Target, Path]) -> dict[str, bytes]:
     """Every file of every pulled sealed model whose sections are granted now."""
     granted = device.granted()
     keys, variants = device.data_keys()
-    publishers = device.keys.publishers(device.clock())
+    publishers = device.keys.publishers()
     openers: dict[Target, tuple[Opener, Index]] = {}
     secrets: Secrets = {}
     for target, path in pulled.items():

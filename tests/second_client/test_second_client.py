@@ -13,7 +13,7 @@ import pytest
 
 from modelseal.admin import LicenseChange
 
-from . import log, opened
+from . import log, opened, tokens
 from .catalog import Catalog
 from .device import Device
 from .download import Download
@@ -163,6 +163,19 @@ def test_two_copies_of_one_activation_are_found(
         assert device.granted() == {"face.swap"} and thief.denial
 
 
+def test_a_lease_held_when_its_keys_are_ended_is_over_then_and_is_no_answer_any_more(
+    market: Market, device: Device
+) -> None:
+    answer = device.activate(market.issue("trial")[0])
+    now, keys = device.clock(), device.keys
+    keys.keys = [
+        replace(key, not_after=now + 60) if key.use == "lease" else key for key in keys.keys
+    ]
+    assert device.lease and device.lease["exp"] == now + 60
+    again = refusal(lambda: tokens.read(answer["lease"], "lease+jwt", keys, now))
+    assert again.code == "token_key_unknown"
+
+
 def test_an_answer_to_another_question_changes_nothing(market: Market, device: Device) -> None:
     device.activate(market.issue("trial")[0])
 
@@ -203,7 +216,7 @@ def test_a_download_goes_on_where_it_was_cut_and_takes_no_altered_byte(
 
         return httpx.Client(base_url="https://mirror", transport=httpx.MockTransport(answer))
 
-    pinned = device.keys.publishers(device.clock())
+    pinned = device.keys.publishers()
     download = Download(target, tmp_path, pinned, device.keys.product)
     with mirror(data[:400_000]) as cut:
         assert refusal(lambda: download.run(cut, url)).code == "unavailable"

@@ -71,10 +71,13 @@ def _signed(parts: list[_Part], keys: list[Key]) -> None:
         expect(good, _BAD, "a signature does not hold")
 
 
-def read(token: str, kind: str, trust: KeyList, received: int | None = None) -> dict[str, Any]:
+def read(
+    token: str, kind: str, trust: KeyList, received: int | None = None, *, held: bool = False
+) -> dict[str, Any]:
     """The claims of a token of the server.
 
-    `received` is the time of arrival, for what was just received: its keys have not ended.
+    `received` is the time of arrival, for what was just received: its keys have not ended. A lease
+    that is `held` already is over at the end of its keys.
     """
     expect(len(token) <= CAPS[kind], "token_too_large", "too long")
     expect(token.isascii(), _FORM, "not ASCII")
@@ -92,10 +95,14 @@ def read(token: str, kind: str, trust: KeyList, received: int | None = None) -> 
     _signed(parts, keys)
     claims = schemas.check(kind, claims)
     ends = [key.not_after for key in keys if key.not_after is not None]
-    if kind in ("lease+jwt", "release+jwt", "statuslist+jwt"):
+    if held and kind == "lease+jwt":
+        claims["exp"] = min([claims["exp"], *ends])
+        claims["renew_after_at"] = min(claims["renew_after_at"], claims["exp"])
+    elif kind in ("lease+jwt", "release+jwt", "statuslist+jwt"):
         last = claims["exp"] - 1
         expect(all(last < end for end in ends), "token_key_unknown", "outlives its key")
     if received is not None:
+        received = max(received, int(str(issued)))
         expect(all(received < end for end in ends), "token_key_unknown", "its key has ended")
     expect(claims["iss"] == trust.server_id, "token_issuer", "another server")
     for name in ("aud", "product"):

@@ -58,7 +58,8 @@ def _key(value: Any) -> Key:
     expect(key.use in _USES and _text(key.set, 64), _BAD, "use or set")
     sealing = key.use == "sealing"
     expect(sealing == (key.alg == hpke.SUITE), _BAD, "a use and an algorithm that do not fit")
-    expect(sealing or key.alg in signing.TYPES, _BAD, "algorithm")
+    known = ("Ed25519", "ML-DSA-65") if key.use == "publisher" else tuple(signing.TYPES)
+    expect(sealing or key.alg in known, _BAD, "algorithm")
     kind = "AKP" if sealing else signing.TYPES[key.alg]
     expect(signing.well_formed(key.jwk) and key.jwk["kty"] == kind, _BAD, "jwk")
     expect(kind != "AKP" or key.jwk["alg"] == key.alg, _BAD, "jwk of another algorithm")
@@ -106,9 +107,9 @@ class KeyList:
         expect(good, "token_key_unknown", "no sealing key is valid")
         return max(good, key=lambda key: key.not_before)
 
-    def publishers(self, at: int) -> list[Key]:
-        """The keys that sign sealed models."""
-        return self.of("publisher", at)
+    def publishers(self) -> list[Key]:
+        """The keys that sign sealed models: as long as they are listed."""
+        return [key for key in self.keys if key.use == "publisher"]
 
 
 class Trust:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import sqlite3
@@ -32,7 +33,7 @@ from modelseal.server.services.actors import Actor
 from modelseal.server.services.admin import LocalAdmin
 from modelseal.server.services.granting import sections_granted
 from modelseal.strict_json import b64u, unb64u
-from modelseal.trust import metadata
+from modelseal.trust import metadata, writing
 
 
 @pytest.fixture
@@ -183,6 +184,28 @@ def test_targets_that_do_not_name_the_blob_are_refused(shop: Shop, sealed: Path)
                 blob_digest=w.blob_digest, sealed_keys=w.sealed_keys, targets=forged
             ),
         )
+
+
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [("entitlements", [[], ["face.restore"]]), ("size", 1), ("release", 7), ("name", "../x")],
+)
+def test_targets_that_say_something_else_than_the_header_are_refused(
+    shop: Shop, sealed: Path, member: str, value: object
+) -> None:
+    def told(wish: admin.PublishModel) -> admin.PublishModel:
+        signed = json.loads(wish.targets)["signed"]
+        for entry in signed["targets"].values():
+            entry["custom"]["modelseal"][member] = value
+        with workspaces.open(shop.home) as desk:
+            targets = writing.sign(signed, desk.desk_signers("targets", shop.clock()))
+        return admin.PublishModel(
+            blob_digest=wish.blob_digest, sealed_keys=wish.sealed_keys, targets=targets
+        )
+
+    with pytest.raises(CatalogInvalid):
+        publish_altered(shop, sealed, told)
+    assert shop.admin.list_models().items == [] and stored_keys(shop) == 0
 
 
 def test_a_blob_of_another_publisher_is_refused(shop: Shop, sealed: Path, tmp_path: Path) -> None:

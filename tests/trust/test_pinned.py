@@ -393,3 +393,13 @@ def test_a_naive_now_is_misuse(product: Any) -> None:
             now=datetime(2026, 3, 1),
         )
     assert product.now.tzinfo is UTC
+
+
+def test_a_publisher_key_of_an_algorithm_that_signs_no_sealed_model_is_no_trust(
+    product: Any,
+) -> None:
+    other = SigningKey.generate("ES256").verify_key()
+    keys = [*product.listed(), keylist.trusted(Use.PUBLISHER, other, "p2", not_before=product.now)]
+    documents = product.documents(content=product.key_list(keys=keys))
+    with pytest.raises(TrustMalformed):
+        trusts.compose(root=product.root(), **documents, tls_ca=None)

@@ -11,12 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from blake3 import blake3
-
 from modelseal import cbor
 from modelseal.container import _limits as limits
 from modelseal.container._fields import Fields
-from modelseal.container._keys import same
 from modelseal.container._names import is_kind, label_problem, name_problem, names_problem
 from modelseal.container._sections import SectionInfo
 from modelseal.container._source import Buffer
@@ -41,13 +38,6 @@ class Extent:
     size_bytes: int
     file_offset: int
     digest: bytes
-
-    def check(self, data: Buffer) -> None:
-        """Returns when ``data`` are the bytes that were sealed; else ``ContainerDamaged``."""
-        if memoryview(data).nbytes != self.size_bytes or not same(
-            blake3(data).digest(), self.digest
-        ):
-            raise ContainerDamaged("not the bytes that were sealed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ TYP = "modelseal-keys"
 MAX_KEYS = 256
 MAX_LIST_BYTES = 1024 * 1024
 SALT_BYTES = 32
+PUBLISHER_ALGORITHMS = ("Ed25519", "ML-DSA-65")
 
 
 class Use(StrEnum):
@@ -173,6 +174,8 @@ def _trusted(entry: _Entry) -> TrustedKey:
         raise TrustMalformed("only sealing keys are KEM keys")
     if entry.alg not in (*ALGORITHMS, hpke.SUITE):
         raise TrustMalformed("an unknown algorithm")
+    if use is Use.PUBLISHER and entry.alg not in PUBLISHER_ALGORITHMS:
+        raise TrustMalformed("a sealed model is signed with Ed25519 or ML-DSA-65")
     if entry.kid != jwks.thumbprint(jwk):
         raise TrustMalformed("a key id is no thumbprint")
     if not 0 < len(entry.set) <= 64:

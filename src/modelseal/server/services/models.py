@@ -267,6 +267,11 @@ def _check_listed(model: VerifiedModel, digest: str, entries: dict[str, dict[str
         "model_version": model.model_version,
         "release": model.release,
         "file_id": b64u(model.file_id),
+        "entitlements": [
+            [] if section.entitlement is None else section.entitlement.texts()
+            for section in model.sections
+        ],
+        "size": model.file_bytes,
     }
     for name, value in expected.items():
         if told.get(name) != value:
