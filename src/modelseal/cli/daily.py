@@ -31,6 +31,10 @@ def activate(
         str | None,
         typer.Option("--eula", help="Accept the agreement: `accept`, or the digest you have read."),
     ] = None,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Only show what would be sent about this computer."),
+    ] = False,
     app: options.App = None,
     server: options.DeviceServer = None,
     trust: options.Trust = None,
@@ -39,6 +43,11 @@ def activate(
     json: options.Json = False,
 ) -> None:
     """Enter a license key once. From then on the app works, offline too."""
+    if explain:
+        with context.client(state, app, server, trust, ca) as client:
+            shown = client.traits()
+        talk.answer({"traits": shown}, lambda: standing.tell_traits(shown), as_json=json)
+        return
     text = talk.ask_secret("License key") if key in (None, "-") else key
     if not text:
         raise Misuse("no license key was given")

@@ -143,5 +143,31 @@ def reseal(
     )
 
 
+@app.command()
+def restore(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The sealed model.", readable=False)],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="Write here instead of replacing the file.", readable=False
+        ),
+    ] = None,
+    home: options.Home = None,
+    json: options.Json = False,
+) -> None:
+    """Get the plain files back, with the desk's keys. Undoes `seal --in-place`."""
+    from modelseal.desk import inplace
+
+    with files.about(path), context.workspace(home) as desk:
+        restored = inplace.restore(desk, path, output)
+
+    def human() -> None:
+        for item in restored:
+            talk.write(f"{item.path}\n")
+            talk.said("model_restored", model=item.model, release=item.release, path=item.path)
+
+    talk.answer({"restored": restored}, human, as_json=json)
+
+
 def _named(bar: talk.Progress, name: str) -> Callable[[int, int], None]:
     return lambda done, total: bar(done, total, name)

@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from modelseal.errors import Misuse
+from modelseal.types import Level, MemoryProtection
+
 Home = Annotated[
     Path | None,
     typer.Option(
@@ -48,3 +51,18 @@ EntitlementList = Annotated[
     ),
 ]
 Everything = Annotated[bool, typer.Option("--all", help="Every page, not only the first.")]
+
+
+def level(text: str) -> Level:
+    """The assurance level ``L0`` to ``L5`` (or 0 to 5); ``Misuse``."""
+    number = text.upper().removeprefix("L")
+    if number not in ("0", "1", "2", "3", "4", "5"):
+        raise Misuse("an assurance level is one of L0 to L5")
+    return Level(int(number))
+
+
+def protection(text: str) -> MemoryProtection:
+    """The memory protection that a model demands; ``Misuse``."""
+    if text not in ("locked", "secret"):
+        raise Misuse("--memory is locked or secret")
+    return MemoryProtection(text)

@@ -8,7 +8,10 @@ from modelseal import texts
 from modelseal.cli import tables, talk
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from modelseal.client import Status
+    from modelseal.client.explaining import TraitShown
 
 
 def tell(found: Status) -> None:
@@ -33,6 +36,23 @@ def tell(found: Status) -> None:
     lines += [("limits", texts.said(name)) for name in _limits(found)]
     talk.write(texts.said(f"state_{found.state.value}") + "\n")
     tables.pairs([(texts.said(f"label_{name}"), value) for name, value in lines if value])
+
+
+def tell_traits(shown: Sequence[TraitShown]) -> None:
+    """What an activation would send, a line per trait, and what becomes of it."""
+    rows = [
+        (
+            each.kind,
+            each.weight,
+            each.sent or texts.said("trait_missing", why=each.missing),
+            each.confidence,
+            each.privileged,
+        )
+        for each in shown
+    ]
+    columns = ("trait", "weight", "sent", "confidence", "administrator")
+    tables.table(texts.said("traits_title"), columns, rows)
+    talk.said("traits_told")
 
 
 def _license(found: Status) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -74,23 +74,46 @@ def seal(
             "--together-with", help="Opens only where this sealed model does, too.", readable=False
         ),
     ] = None,
+    min_level: Annotated[
+        str, typer.Option("--min-level", help="The assurance level it needs: L0 to L5.")
+    ] = "L0",
+    memory: Annotated[
+        str, typer.Option("--memory", help="The memory it needs: locked, or secret.")
+    ] = "locked",
+    in_place: Annotated[
+        bool,
+        typer.Option(
+            "--in-place",
+            help="Replace each file by its sealed one, CRC-32 kept; `model restore` undoes it.",
+        ),
+    ] = False,
     home: options.Home = None,
     json: options.Json = False,
 ) -> None:
     """Seal models. Encrypted once, signed, the same bytes for every customer."""
-    from modelseal.desk import sealing
+    from modelseal.desk import inplace, sealing
 
+    terms: dict[str, Any] = {
+        "entitlements": entitlement or [],
+        "min_level": options.level(min_level),
+        "memory": options.protection(memory),
+    }
+    if in_place and (output or model or model_version or together_with):
+        raise Misuse("--in-place keeps file and name and takes no -o, --model or --together-with")
     with context.workspace(home) as desk, talk.progress("sealing", quiet=json) as bar:
-        sealed = sealing.seal_paths(
-            desk,
-            inputs,
-            output,
-            entitlements=entitlement or [],
-            model=model,
-            model_version=model_version,
-            together_with=together_with or [],
-            progress=bar,
-        )
+        if in_place:
+            sealed = inplace.seal_in_place(desk, inputs, progress=bar, **terms)
+        else:
+            sealed = sealing.seal_paths(
+                desk,
+                inputs,
+                output,
+                model=model,
+                model_version=model_version,
+                together_with=together_with or [],
+                progress=bar,
+                **terms,
+            )
 
     def human() -> None:
         for item in sealed:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NoReturn
 from modelseal import ids
 from modelseal.client import (
     activation,
+    explaining,
     keys,
     renewal,
     settings,
@@ -37,6 +38,7 @@ from modelseal.client.background import Keeper, on_record
 from modelseal.client.clock import RunClock
 from modelseal.client.core import Core
 from modelseal.client.events import Callback, Events
+from modelseal.client.explaining import TraitShown
 from modelseal.client.heartbeat import Heartbeat
 from modelseal.client.journal import Journal
 from modelseal.client.ports import Ports
@@ -179,6 +181,11 @@ class Client:
         if not self._core.has_trust:
             return status.of_nothing(self._core, self._clock.now())
         return status.of(standing.take(self._core, self._clock.now()))
+
+    def traits(self) -> list[TraitShown]:
+        """What an activation would send about this computer; nothing is sent, nothing stored."""
+        with self._told():
+            return explaining.traits(self._core)
 
     def renew(self) -> Status:
         """The next lease, with what the license grants by now; the old lease's keys are erased.

@@ -18,6 +18,7 @@ PUBLISHER: dict[str, str] = {
     "resealed": (
         "Resealed {model} as release {release}: {path}. Publish it, then withdraw the old release."
     ),
+    "model_restored": "{path} is plain again: {model} release {release}, byte for byte.",
     "plan_made": "Plan {name} made, version {version}: {granted}.",
     "plan_updated": "Plan {name} updated, version {version}: {granted}.",
     "issued": (

@@ -41,5 +41,11 @@ STANDING: dict[str, str] = {
     " {seat_free_at}.]",
     "not_granted": "Not in this license: {names}.",
     "accepted": "Accepted: the license agreement {digest}[ ({uri})].",
+    "traits_title": "Hardware traits",
+    "trait_missing": "nothing ({why})",
+    "traits_told": (
+        "Sent is 32 bits of a hash per value, under a salt of this product's own; the values stay"
+        " here. Nothing has been sent yet."
+    ),
     "interrupted": "modelseal: interrupted.",
 }

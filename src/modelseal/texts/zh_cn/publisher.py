@@ -16,6 +16,7 @@ PUBLISHER: dict[str, str] = {
     "published_next": "  已授权的设备用 `modelseal pull` 获取。",
     "withdrawn": "已撤回模型 {model} 版本 {release}。",
     "resealed": "已将 {model} 重新密封为版本 {release}：{path}。请发布它，然后撤回旧版本。",
+    "model_restored": "{path} 已恢复为明文：{model} 版本 {release}，逐字节一致。",
     "plan_made": "已创建方案 {name}，版本 {version}：{granted}。",
     "plan_updated": "已更新方案 {name}，版本 {version}：{granted}。",
     "issued": (

@@ -39,5 +39,10 @@ STANDING: dict[str, str] = {
     "returned": "本设备已归还席位；密钥和租约已删除。[席位于 {seat_free_at} 空出。]",
     "not_granted": "不在此许可证中：{names}。",
     "accepted": "已接受许可协议 {digest}[（{uri}）]。",
+    "traits_title": "硬件特征",
+    "trait_missing": "无（{why}）",
+    "traits_told": (
+        "每个值只发送哈希的 32 位，所用盐值为本产品专有；原值留在本机。目前尚未发送任何内容。"
+    ),
     "interrupted": "modelseal：已中断。",
 }
