@@ -14,7 +14,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from modelseal import texts
 from modelseal.cli import files, talk
 from modelseal.errors import ExtraMissing, InputMissing, Misuse, OutputExists
 from modelseal.license import parts
@@ -68,7 +67,7 @@ class Outputs:
         lines = parts.split(data)
         if self.images is not None:
             _draw(lines, self.images, name, svg=self._svg)
-            talk.say(texts.said("qr_written", count=len(lines), path=self.images))
+            talk.said("qr_written", count=len(lines), path=self.images)
         if self._shown and not quiet:
             for line in lines:
                 talk.write(f"{parts.label(line)}\n{_as_text(line)}\n")

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from modelseal import texts
 from modelseal.cli import carry, context, files, options, standing, tables, talk
 from modelseal.errors import Misuse
 
@@ -116,9 +115,9 @@ def request(
     lines = outputs.write(made.token, "request", quiet=json)
 
     def human() -> None:
-        talk.say(texts.said("request_written", path=output, op=made.op))
+        talk.said("request_written", path=output, op=made.op)
         if made.again:
-            talk.say(texts.said("request_again"))
+            talk.said("request_again")
 
     talk.answer(_written(made, output, qr_out, lines), human, as_json=json)
 
@@ -142,7 +141,7 @@ def return_(
     lines = outputs.write(made.token, "return", quiet=json)
     talk.answer(
         _written(made, output, qr_out, lines),
-        lambda: talk.say(texts.said("return_written", path=output)),
+        lambda: talk.said("return_written", path=output),
         as_json=json,
     )
 
@@ -185,7 +184,7 @@ def respond(
         name = "responded_returned"
     talk.answer(
         {**shown, "path": output, "size_bytes": len(made.response), "parts": lines},
-        lambda: talk.say(texts.said(name, **told)),
+        lambda: talk.said(name, **told),
         as_json=json,
     )
 
@@ -226,7 +225,7 @@ def import_(
             )
     name = "imported_return" if found.op == "return" else "imported"
     told = {**talk.plain(found), "next_count": found.next_count or None}
-    talk.answer(found, lambda: talk.say(texts.said(name, **told)), as_json=json)
+    talk.answer(found, lambda: talk.said(name, **told), as_json=json)
 
 
 @app.command()
@@ -248,9 +247,9 @@ def code(
     def human() -> None:
         talk.write(found.code + "\n")
         told = talk.plain(found)
-        talk.say(texts.said("code_given", **told))
+        talk.said("code_given", **told)
         if found.again:
-            talk.say(texts.said("code_again", **told))
+            talk.said("code_again", **told)
 
     talk.answer(found, human, as_json=json)
 
