@@ -220,3 +220,14 @@ def test_the_start_of_the_world_is_not_the_files(world, key):
     with world.client() as client:
         assert _opens(client)
         assert client.status().clock.floor == START
+
+
+def test_a_file_in_place_of_the_state_folder_is_told_and_stays(world, tmp_path):
+    place = tmp_path / "state"
+    place.write_bytes(b"mine")
+    with world.client(state=place) as client:
+        for ask in (client.status, client.renew, lambda: client.activate("MS-" + "0" * 20)):
+            with pytest.raises(ModelsealError) as raised:
+                ask()
+            assert raised.value.exit_code in (2, 5)
+    assert place.read_bytes() == b"mine"

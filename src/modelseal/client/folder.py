@@ -14,6 +14,7 @@ import stat
 from pathlib import Path
 
 from modelseal.errors import (
+    ConfigInvalid,
     DiskFull,
     ModelsealError,
     StateDamaged,
@@ -76,13 +77,18 @@ class Folder:
             raise translate(error, self.path, writing=True) from None
 
     def exists(self) -> bool:
-        """Whether there is such a folder at all; ``StateNotReadable`` where one may not look."""
+        """Whether there is such a folder at all.
+
+        ``StateNotReadable`` where one may not look, ``ConfigInvalid`` for what is no folder.
+        """
         try:
-            self.path.stat()
+            found = self.path.stat()
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError as error:
             raise translate(error, self.path, writing=False) from None
+        if not stat.S_ISDIR(found.st_mode):
+            raise ConfigInvalid(f"{self.path.name} is a file, not a state folder")
         return True
 
     def read(self, name: str, max_bytes: int) -> bytes | None:
