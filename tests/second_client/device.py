@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from . import datakeys, questions, tokens
+from .catalog import Catalog
 from .datakeys import DataKeys, Variants
 from .encoding import Clock, Refused, b64u, expect, refuse, unb64u
 from .folder import Claims, Folder
@@ -19,14 +20,30 @@ class Device:
     """A client with a folder of its own."""
 
     def __init__(self, folder: Path, trust: Trust, wire: Wire, clock: Clock) -> None:
-        self.folder, self.trust, self.wire, self.clock = Folder(folder), trust, wire, clock
+        self.folder, self.wire, self.clock = Folder(folder), wire, clock
+        self.catalog = Catalog(wire, self.folder.trust(trust))
         self.state, self.key = self.folder.state, self.folder.key
         self.released: DataKeys = {}
 
     @property
     def keys(self) -> KeyList:
         """The key list in force."""
-        return self.trust.keys
+        return self.catalog.trust.keys
+
+    def refresh(self) -> None:
+        """The catalog as it is now; the trust moved forward and kept."""
+        self.catalog.refresh(self.clock())
+        self.folder.keep_trust(self.catalog.trust)
+
+    def _read(self, text: str, kind: str) -> Claims:
+        """A token that just came; for a key the trust does not list the catalog is asked once."""
+        try:
+            return tokens.read(text, kind, self.keys, self.clock())
+        except Refused as refusal:
+            if refusal.code != "token_key_unknown":
+                raise
+        self.refresh()
+        return tokens.read(text, kind, self.keys, self.clock())
 
     @property
     def license(self) -> Claims | None:
@@ -118,12 +135,15 @@ class Device:
         wishes = [{"file": b64u(file), "sections": parts} for file, parts in want]
         claims = self._claims(question, **self._place(), want=wishes or None, **more)
         answer = self._ask("POST", f"/v1/devices/{self._address()}/key-releases", claims)
-        token = tokens.read(answer["release"], "release+jwt", self.keys, self.clock())
+        token = self._read(answer["release"], "release+jwt")
         self._mine(token, question, self._address())
         same = (token["seq"], token["lease"]) == (lease["seq"], lease["jti"])
         expect(same, _BAD, "a release under another lease")
         kem = questions.kem_of(question)
         self.released = datakeys.opened(token, kem, question["nonce"])
+        if token.get("bundle"):
+            data = self.wire.bundle(token["bundle"]["digest"])
+            datakeys.bundle(data, token["bundle"]["digest"], self.released, token)
         return token
 
     def give_back(self) -> Claims:
@@ -152,7 +172,7 @@ class Device:
     def _denied(self, text: str, claims: Claims) -> None:
         """A verified denial is stored and carried out, and is what is raised."""
         try:
-            denial = tokens.read(text, "denial+jwt", self.keys, self.clock())
+            denial = self._read(text, "denial+jwt")
         except Refused as error:
             raise Refused("answer_unsigned", f"not signed: {error}") from error
         if claims["op"] in ("activate", "trial", "lookup"):
@@ -173,12 +193,11 @@ class Device:
 
     def _accept(self, answer: Claims, question: Claims, device: str | None) -> None:
         """Every check first; then license, lease and key, and the question is forgotten."""
-        now = self.clock()
-        lease = tokens.read(answer["lease"], "lease+jwt", self.keys, now)
+        lease = self._read(answer["lease"], "lease+jwt")
         self._mine(lease, question, device)
         expect(lease["seq"] > question["seq"], _BAD, "seq")
         text = answer.get("license")
-        license_ = tokens.read(text, "license+jwt", self.keys, now) if text else self.license
+        license_ = self._read(text, "license+jwt") if text else self.license
         expect((license_ or {}).get("sub") == lease["lic"], _BAD, "license and lease differ")
         expect((license_ or {})["cnf"]["jkt"] == self.key.kid, _BAD, "another's license")
         self.folder.forget("bundle", "denial", "pending", "place")
@@ -213,7 +232,7 @@ class Device:
         """What the status list says about the license."""
         status = (self.lease or refuse("not_activated", "no lease"))["status"]
         token = self.wire.status_list(status["uri"])
-        claims = tokens.read(token, "statuslist+jwt", self.keys, self.clock())
+        claims = self._read(token, "statuslist+jwt")
         expect(claims["sub"] == status["uri"], "token_claims", "another list")
         expect(claims["number"] >= self.state.get("number", 0), "token_claims", "an older list")
         expect(self.clock() < claims["exp"], "token_claims", "the list has ended")

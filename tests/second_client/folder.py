@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from . import tokens
 from .signing import DeviceKey
-from .trust import KeyList
+from .trust import KeyList, Trust
 
 Claims = dict[str, Any]
 
@@ -36,6 +36,15 @@ class Folder:
             file.flush()
             os.fsync(file.fileno())
         new.replace(self.path / name)
+
+    def trust(self, pinned: Trust) -> Trust:
+        """The trust carried forward the last time, else the pinned one."""
+        kept = self.path / "trust.json"
+        return Trust(kept.read_bytes()) if kept.exists() else pinned
+
+    def keep_trust(self, trust: Trust) -> None:
+        """Start from `trust` the next time."""
+        self._write("trust.json", trust.canonical())
 
     def save(self) -> None:
         """Write the state."""

@@ -19,7 +19,7 @@ from modelseal.license.plans import Plan, PlanEntitlement
 from modelseal.testing.server import RunningServer
 
 from . import datakeys
-from .catalog import Catalog, Target
+from .catalog import Target
 from .device import Device
 from .download import Download
 from .encoding import Refused
@@ -31,6 +31,7 @@ RIGHTS = {
     "restore.onnx": ["face.restore+face.swap"],
     "either.bin": ["face.restore", "face.swap"],
 }
+PACKS = 25  # with the index more keys than a token with two signatures carries
 TOGETHER = {"restore.onnx": "swap.onnx"}
 DUO = """\
 [[file]]
@@ -83,8 +84,8 @@ class Market:
 
 
 @contextmanager
-def market(folder: Path) -> Iterator[Market]:
-    """A publisher whose tokens bear two signatures each (`hybrid`)."""
+def market(folder: Path, token_alg: str = "hybrid") -> Iterator[Market]:
+    """A publisher; by default with tokens that bear two signatures each."""
     plain = {
         "swap.onnx": _bytes("swap", 700_001),
         "restore.onnx": _bytes("restore", 524_288),
@@ -95,15 +96,25 @@ def market(folder: Path) -> Iterator[Market]:
     for name, data in plain.items():
         (folder / name).write_bytes(data)
     (folder / "seal.toml").write_text(DUO)
+    (folder / "packs").mkdir()
+    packs = [f"pack{number:02d}" for number in range(PACKS)]
+    for name in packs:
+        plain[name] = _bytes(name, 100)
+        (folder / "packs" / name).write_bytes(plain[name])
+    entries = [f'[[file]]\npath = "{n}"\nentitlement = "{n}"\nmodel = "packs"' for n in packs]
+    (folder / "packs" / "seal.toml").write_text("\n".join(entries))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it says that it is a server for tests
-        server = RunningServer(folder, token_alg="hybrid")
+        server = RunningServer(folder, token_alg=token_alg)
     with server:
+        every = [PlanEntitlement(id=name) for name in packs]
         swap, restore = PlanEntitlement(id="face.swap"), PlanEntitlement(id="face.restore")
         for name, terms in (
             ("trial", Plan(entitlements=[swap])),
             ("pro", Plan(entitlements=[swap, restore], seats=2)),
             ("online", Plan(entitlements=[swap, restore], enforcement="online")),
+            ("packs", Plan(entitlements=every)),
+            ("packs-online", Plan(entitlements=every, enforcement="online")),
         ):
             server.admin.create_plan(PlanDraft(name=name, terms=terms))
         with workspace.open(server.home) as desk:
@@ -117,8 +128,9 @@ def market(folder: Path) -> Iterator[Market]:
                     together_with=[folder / f"{beside}.sealed"] if beside else [],
                 )
                 publishing.publish(desk, server.admin, folder / f"{name}.sealed")
-            sealing.seal_paths(desk, [folder / "seal.toml"], folder / "duo.sealed")
-            publishing.publish(desk, server.admin, folder / "duo.sealed")
+            for toml, name in (("seal.toml", "duo"), ("packs/seal.toml", "packs")):
+                sealing.seal_paths(desk, [folder / toml], folder / f"{name}.sealed")
+                publishing.publish(desk, server.admin, folder / f"{name}.sealed")
         yield Market(server, plain)
 
 
@@ -150,12 +162,11 @@ def lose_reply(device: Device, act: Callable[[], Any]) -> None:
 def pull(device: Device, folder: Path) -> dict[Target, Path]:
     """Every granted sealed model of the catalog, downloaded."""
     folder.mkdir(exist_ok=True)
-    catalog = Catalog(device.wire, device.trust)
-    catalog.refresh(device.clock())
+    device.refresh()
     pinned, product = device.keys.publishers(), device.keys.product
     return {
         target: Download(target, folder, pinned, product).run(
             device.wire.http, f"/v1/blobs/{target.sha256}"
         )
-        for target in catalog.to_pull(device.granted(), datakeys.satisfied)
+        for target in device.catalog.to_pull(device.granted(), datakeys.satisfied)
     }
