@@ -79,8 +79,8 @@ def test_the_full_stop_of_a_detail_is_not_doubled():
 
 
 def test_zero_is_a_value_that_keeps_its_clause():
-    why = texts.render("audit_broken", {"fault": "edited", "first": 0, "last": 0}).why
-    assert why.startswith("The fault is edited, in events 0 to 0.")
+    told = texts.render("rebinds_used_up", {"limit": 0})
+    assert told.what == "The seat cannot be moved again now; 0 moves in 90 days are used."
 
 
 def test_an_unknown_code_still_gives_a_helpful_text():

@@ -159,7 +159,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     ),
     "audit_broken": (
         "The audit log does not hold[: {detail}].",
-        "[The fault is {fault}, in events {first} to {last}. ]The log no longer matches"
+        "[The kind of fault: {fault}. ]The log no longer matches"
         " its signed checkpoint.",
         "Keep the export, and compare it with an older checkpoint or backup.",
     ),

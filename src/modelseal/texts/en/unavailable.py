@@ -41,6 +41,13 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "The server was probably restored from a backup; nobody is refused for that.",
         "Try again later; the lease goes on meanwhile.",
     ),
+    "request_replayed": (
+        "The server has answered this very request before; nothing was changed.",
+        "It came a second time, after newer ones: something on the way repeated it, or an old"
+        " request file was used.",
+        "Try again, which makes a new request (`modelseal lease request` makes a new file); if it"
+        " says so again, check the clock of this computer.",
+    ),
     "disk_full": (
         "The disk is full[: {path}].",
         "There was no room to finish; what was there before is unchanged.",

@@ -159,7 +159,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     ),
     "audit_broken": (
         "审计日志不成立[：{detail}]。",
-        "[故障类型 {fault}，位于事件 {first} 至 {last}。]日志与签名的检查点不再一致。",
+        "[故障类型：{fault}。]日志与签名的检查点不再一致。",
         "请保留导出文件，并与较早的检查点或备份比较。",
     ),
     "state_damaged": (
