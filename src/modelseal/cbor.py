@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import cbor2
@@ -19,7 +20,8 @@ class CborInvalid(InvalidBytes):
 
 def encode(value: object) -> bytes:
     """The one deterministic encoding of ``value`` (map keys in bytewise order)."""
-    return cbor2.dumps(value, canonical=True)
+    # cbor2's own canonical form sorts keys by length first, as RFC 7049 did
+    return cbor2.dumps(_ordered(value))
 
 
 def decode(data: bytes, *, max_bytes: int) -> Any:
@@ -45,8 +47,17 @@ def decode(data: bytes, *, max_bytes: int) -> Any:
     return value
 
 
+def _ordered(value: object) -> object:
+    """The same value with every map's keys in the order of their encoding."""
+    if isinstance(value, Mapping):
+        return {key: _ordered(value[key]) for key in sorted(value, key=cbor2.dumps)}
+    return [_ordered(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
 def _is_plain(value: object) -> bool:
-    if value is None or isinstance(value, (bool, int, bytes, str)):
+    if isinstance(value, int):
+        return -(2**64) <= value < 2**64  # beyond it is a tag
+    if value is None or isinstance(value, (bytes, str)):
         return True
     if isinstance(value, list):
         return all(_is_plain(item) for item in value)
