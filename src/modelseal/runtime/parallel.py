@@ -12,4 +12,3 @@ MAX_THREADS = 8
 def threads_for(size_bytes: int) -> int:
     """At most one per processor this process may use, and 1 for small sizes."""
     return max(1, min(MAX_THREADS, processors.count(), size_bytes // BYTES_PER_THREAD))
-
