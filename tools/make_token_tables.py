@@ -88,16 +88,23 @@ def _default(field: inspect.Field) -> str:
     return f"`{shown}`"
 
 
+def _inner(kind: Any) -> str:
+    """A type inside another one: alternatives stand in parentheses."""
+    shown = _type(kind)
+    several = isinstance(kind, inspect.UnionType) and " or " in shown
+    return f"({shown})" if several else shown
+
+
 def _type(kind: Any) -> str:
     if isinstance(kind, inspect.StructType):
         return kind.cls.__name__
     if isinstance(kind, inspect.UnionType):
         return " or ".join(_type(part) for part in kind.types if not _is_none(part))
     if isinstance(kind, inspect.ListType):
-        return f"list of {_type(kind.item_type)}{_span(kind.min_length, kind.max_length)}"
+        return f"list of {_inner(kind.item_type)}{_span(kind.min_length, kind.max_length)}"
     if isinstance(kind, inspect.DictType):
         spans = _span(kind.min_length, kind.max_length)
-        return f"object of {_type(kind.key_type)} to {_type(kind.value_type)}{spans}"
+        return f"object of {_type(kind.key_type)} to {_inner(kind.value_type)}{spans}"
     if isinstance(kind, inspect.LiteralType):
         return " / ".join(f"`{value}`" for value in kind.values)
     if isinstance(kind, inspect.BoolType):

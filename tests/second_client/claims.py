@@ -11,7 +11,7 @@ from .encoding import expect
 _BAD = "token_claims"
 _DATE, _COUNT = 253402300799, 2**53 - 1
 Check = Callable[[Any], bool]
-Schema = dict[str, tuple[Check, bool]]
+Schema = dict[str, tuple[Check, str]]
 
 
 def text(least: int, most: int) -> Check:
@@ -35,17 +35,19 @@ def listing(inner: Check) -> Check:
 
 
 def schema(members: Schema) -> Check:
-    """A closed object: required members there, no other than these, null for absent."""
+    """A closed object: what must be there is, and nothing else; null where absence has no value."""
 
     def check(value: Any) -> bool:
         if not isinstance(value, dict) or not set(value) <= set(members):
             return False
-        for name, (inner, required) in members.items():
-            member = value.get(name)
-            if member is None:
-                if required:
+        for name, (inner, absent) in members.items():
+            if name not in value:
+                if absent == "refused":
                     return False
-            elif not inner(member):
+            elif value[name] is None:
+                if absent != "none":
+                    return False
+            elif not inner(value[name]):
                 return False
         return True
 
@@ -53,10 +55,8 @@ def schema(members: Schema) -> Check:
 
 
 def thumb(value: Any) -> bool:
-    """Forty-three characters base64url, as 32 bytes have them."""
-    return isinstance(value, str) and bool(
-        re.fullmatch(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]", value)
-    )
+    """Forty-three characters base64url."""
+    return isinstance(value, str) and bool(re.fullmatch(r"[A-Za-z0-9_-]{43}", value))
 
 
 def _flag(value: Any) -> bool:
@@ -67,13 +67,13 @@ def _params(value: Any) -> bool:
     def scalar(member: Any) -> bool:
         return isinstance(member, str) or type(member) is int
 
+    def named(part: Any) -> bool:
+        return isinstance(part, dict) and all(scalar(inner) for inner in part.values())
+
     def member(part: Any) -> bool:
         if isinstance(part, list):
-            return all(
-                isinstance(p, str) or (isinstance(p, dict) and all(scalar(v) for v in p.values()))
-                for p in part
-            )
-        return scalar(part) or (isinstance(part, dict) and all(scalar(v) for v in part.values()))
+            return all(isinstance(inner, str) or named(inner) for inner in part)
+        return scalar(part)
 
     return (
         isinstance(value, dict)
@@ -87,15 +87,19 @@ _name, _id, _path = text(1, 64), text(1, 128), text(0, 512)
 
 
 def _must(**members: Check) -> Schema:
-    return {name: (check, True) for name, check in members.items()}
+    return {name: (check, "refused") for name, check in members.items()}
 
 
 def _may(**members: Check) -> Schema:
-    return {name: (check, False) for name, check in members.items()}
+    return {name: (check, "none") for name, check in members.items()}
+
+
+def _defaults(**members: Check) -> Schema:
+    return {name: (check, "default") for name, check in members.items()}
 
 
 _cnf = schema(_must(jkt=thumb))
-_ent = listing(schema(_must(id=_name) | _may(min_level=level, exp=date)))
+_ent = listing(schema(_must(id=_name) | _may(exp=date) | _defaults(min_level=level)))
 _status = schema(_must(idx=count, uri=_path))
 _any: Check = text(0, 1 << 20)
 _keys = listing(schema(_must(recipient=thumb, suite=_name, level=level, ct=_any)))
@@ -115,13 +119,15 @@ KINDS: dict[str, Check] = {
         | _must(iat=date, nbf=date, exp=date, renew_after_at=date, seq=count)
         | _must(request_nonce=thumb, cnf=_cnf, ent=_ent, keys=_keys, level=level)
         | _must(enforcement=one_of("hardware", "online", "software"), status=_status)
-        | _may(prev=_id, bundle=_bundle, bound=_flag)
+        | _may(prev=_id, bundle=_bundle)
+        | _defaults(bound=_flag)
     ),
     "denial+jwt": schema(
         _must(iss=_id, aud=_name, sub=_id, product=_name, jti=_id, iat=date, seq=count)
         | _must(request_nonce=thumb, cnf=_cnf, code=_name, state=_name, erase=_flag)
         | _must(reference=text(8, 8))
-        | _may(lic=_id, prev=_id, params=_params)
+        | _may(lic=_id, prev=_id)
+        | _defaults(params=_params)
     ),
     "release+jwt": schema(
         _must(iss=_id, aud=_name, sub=_id, lic=_id, product=_name, jti=_id, iat=date)
@@ -141,8 +147,7 @@ def check(kind: str, claims: dict[str, Any]) -> dict[str, Any]:
     """The claims without nulls, after schema and rules of their kind (`token_claims`)."""
     expect(KINDS[kind](claims), _BAD, f"not the claims of a {kind}")
     kept = {name: value for name, value in claims.items() if value is not None}
-    if kind == "license+jwt":
-        expect(kept["iat"] < kept["exp"], _BAD, "ends before it begins")
+    expect(kept["iat"] < kept.get("exp", _DATE + 1), _BAD, "ends before it begins")
     if kind == "lease+jwt":
         issued, end = kept["iat"], kept["exp"]
         expect(issued < end <= issued + _YEAR, _BAD, "a lease's life")

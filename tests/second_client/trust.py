@@ -54,6 +54,8 @@ def _date(value: object) -> bool:
 
 def _key(value: Any) -> Key:
     expect(isinstance(value, dict) and set(value) == _KEY, _BAD, "members of a listed key")
+    texts = all(isinstance(value[name], str) for name in ("use", "alg", "kid", "set"))
+    expect(texts, _BAD, "a member of a listed key")
     key = Key(**value)
     expect(key.use in _USES and _text(key.set, 64), _BAD, "use or set")
     sealing = key.use == "sealing"
@@ -76,6 +78,8 @@ class KeyList:
         expect(isinstance(value, dict) and set(value) == _LIST, _BAD, "members of the key list")
         expect(value["typ"] == "modelseal-keys", _BAD, "no key list")
         expect(_text(value["product"], 64) and _text(value["server_id"], 128), _BAD, "names")
+        number = value["version"]
+        expect(type(number) is int and 1 <= number < 2**53, _BAD, "version")
         expect(isinstance(value["keys"], list) and len(value["keys"]) <= 256, _BAD, "keys")
         self.value = value
         self.version: int = value["version"]
@@ -87,7 +91,6 @@ class KeyList:
         expect(len({k.kid for k in self.keys}) == len(self.keys), _BAD, "a key stands twice")
         sets = [(k.use, k.set, k.alg) for k in self.keys]
         expect(len(set(sets)) == len(sets), _BAD, "one algorithm twice in a set")
-        expect(any(k.use == "publisher" for k in self.keys), _BAD, "no publisher key")
 
     def of(self, use: str, at: int) -> list[Key]:
         """The keys of a use that are valid with their whole set."""
@@ -123,7 +126,8 @@ class Trust:
             _BAD,
             "members of trust.json",
         )
-        expect(value["typ"] == "modelseal-trust" and value["version"] == 1, _BAD, "no trust")
+        first = type(value["version"]) is int and value["version"] == 1
+        expect(value["typ"] == "modelseal-trust" and first, _BAD, "no trust")
         ca, parts = value["tls_ca"], value["keys"]
         expect(ca is None or (isinstance(ca, str) and len(ca) <= _CA_CAP), _BAD, "tls_ca")
         expect(isinstance(parts, dict) and set(parts) == {"targets", "role", "list"}, _BAD, "keys")
@@ -137,12 +141,12 @@ class Trust:
             expect(len(canonical_json(part)) <= _DOCUMENT_CAP, _BAD, "a document is too large")
         signed = self.root.verify(targets, "targets")
         keys_role = tuf.delegated(signed, role)
-        data = canonical_json(listed)
+        keys, data = KeyList(listed), canonical_json(listed)
         expect(len(data) <= _LIST_CAP, _BAD, "the key list is too large")
         named = tuf.matches(data, keys_role["targets"]["keys"])
         expect(named, "trust_signature", "not the key list that was signed")
-        keys = KeyList(listed)
         expect(keys.version == keys_role["version"], _BAD, "list and role differ")
+        expect(keys.publishers(), _BAD, "no publisher key")
         self.targets, self.role, self.keys = targets, role, keys
 
     def canonical(self) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from .encoding import expect, olpc, refuse
+from .encoding import Refused, expect, olpc, refuse
 
 TOP = {"root", "targets", "snapshot", "timestamp"}
 _BAD = "trust_malformed"
@@ -28,7 +28,7 @@ def hexadecimal(text: object, size: int) -> bytes:
 
 
 def _whole(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+    return type(value) is int and least <= value < 2**53
 
 
 def document(value: Any, kind: str) -> dict[str, Any]:
@@ -37,6 +37,11 @@ def document(value: Any, kind: str) -> dict[str, Any]:
     signed, signatures = value["signed"], value["signatures"]
     expect(isinstance(signed, dict) and signed.get("_type") == kind, _BAD, f"no {kind}")
     expect(isinstance(signatures, list) and len(signatures) <= _MOST, _BAD, "signatures")
+    for entry in signatures:
+        texts = isinstance(entry, dict) and isinstance(entry.get("keyid"), str)
+        expect(texts and isinstance(entry.get("sig"), str), _BAD, "a signature")
+    names = [entry["keyid"] for entry in signatures]
+    expect(len(set(names)) == len(names), _BAD, "a key id stands twice")
     version = str(signed.get("spec_version", ""))
     expect(version.startswith("1."), _BAD, "another TUF version")
     expect(_whole(signed.get("version"), 1), _BAD, "version")
@@ -62,31 +67,38 @@ def keys_of(holder: dict[str, Any]) -> dict[str, bytes]:
         form = {"keytype", "scheme", "keyval"}
         expect(isinstance(key, dict) and set(key) == form, _BAD, "members of a key")
         expect(key["keytype"] == key["scheme"] == "ed25519", _BAD, "not Ed25519")
-        expect(set(key["keyval"]) == {"public"}, _BAD, "members of a key's value")
+        value = key["keyval"]
+        expect(
+            isinstance(value, dict) and set(value) == {"public"}, _BAD, "members of a key's value"
+        )
         expect(name == hashlib.sha256(olpc(key)).hexdigest(), _BAD, "not the id of its key")
         found[name] = hexadecimal(key["keyval"]["public"], 32)
     return found
 
 
+def _role(role: Any, keys: dict[str, bytes]) -> tuple[list[str], int]:
+    """Key ids and threshold of a role, in their form."""
+    expect(isinstance(role, dict), _BAD, "a role")
+    ids, threshold = role.get("keyids"), role.get("threshold")
+    texts = isinstance(ids, list) and all(isinstance(name, str) for name in ids)
+    expect(texts and len(set(ids)) == len(ids), _BAD, "key ids of a role")
+    expect(set(ids) <= set(keys), _BAD, "a role's key is missing")
+    expect(_whole(threshold, 1) and threshold <= len(ids), _BAD, "threshold")
+    return ids, threshold
+
+
 def verify(value: dict[str, Any], role: dict[str, Any], keys: dict[str, bytes]) -> None:
     """`value` is signed by the threshold of a role."""
-    ids, threshold = role.get("keyids"), role.get("threshold") or 0
-    expect(isinstance(ids, list) and len(set(ids)) == len(ids), _BAD, "key ids of a role")
-    expect(set(ids or ()) <= set(keys), _BAD, "a role's key is missing")
-    expect(_whole(threshold, 1) and threshold <= len(ids or ()), _BAD, "threshold")
-    message, seen, good = olpc(value["signed"]), set(), 0
+    ids, threshold = _role(role, keys)
+    message, good = olpc(value["signed"]), 0
     for entry in value["signatures"]:
-        expect(set(entry) == {"keyid", "sig"}, _BAD, "a signature's members")
         name = entry["keyid"]
-        expect(name not in seen, _BAD, "a key signs twice")
-        seen.add(name)
-        if name not in (ids or ()):
+        if name not in ids:
             continue
         try:
-            Ed25519PublicKey.from_public_bytes(keys[name]).verify(
-                hexadecimal(entry["sig"], 64), message
-            )
-        except InvalidSignature:
+            signature = hexadecimal(entry["sig"], 64)
+            Ed25519PublicKey.from_public_bytes(keys[name]).verify(signature, message)
+        except (InvalidSignature, Refused):
             continue
         good += 1
     expect(good >= threshold, "trust_signature", "below the threshold")
@@ -103,6 +115,8 @@ class Root:
         roles = self.signed.get("roles")
         expect(isinstance(roles, dict) and set(roles or ()) == TOP, _BAD, "roles of the root")
         self.roles: dict[str, dict[str, Any]] = roles or {}
+        for role in self.roles.values():
+            _role(role, self.keys)
 
     def verify(self, value: Any, role: str) -> dict[str, Any]:
         """The signed part of a top-level document."""
