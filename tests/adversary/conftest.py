@@ -1,5 +1,5 @@
 """The shop of the server's tests, for the adversary too."""
 
-from tests.server.conftest import shop, template
+from tests.server.conftest import copied, shop, store, template
 
-__all__ = ["shop", "template"]
+__all__ = ["copied", "shop", "store", "template"]

@@ -1,4 +1,4 @@
-"""Several processes over one SQLite file, threads at once, and servers that are killed."""
+"""Several processes over one store, threads at once, and servers that are killed."""
 
 from __future__ import annotations
 
@@ -35,10 +35,9 @@ def clock() -> datetime:
 
 
 @pytest.fixture
-def here(tmp_path: Path) -> Iterator[Shop]:
+def here(tmp_path: Path, copied: Callable[[Path], Path]) -> Iterator[Shop]:
     """A shop opened in this process, by the real clock."""
-    home = tmp_path / "shop"
-    workspaces.init(home, "facefusion")
+    home = copied(tmp_path / "shop")
     with open_server(home) as server:
         shop = Shop(home, clock, server)  # type: ignore[arg-type]
         shop.plan("basic", "face.swap")

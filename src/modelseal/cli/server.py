@@ -12,6 +12,13 @@ from modelseal.errors import Misuse
 app = typer.Typer(no_args_is_help=True, help="Run the license server and look after it.")
 token = typer.Typer(no_args_is_help=True, help="Access tokens for people and programs.")
 app.add_typer(token, name="token")
+Database = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        help="sqlite:///FILE or postgresql://USER@HOST/NAME, instead of the one configured.",
+    ),
+]
 
 
 @app.command()
@@ -26,6 +33,7 @@ def run(
         list[str] | None,
         typer.Option("--behind-proxy", help="CIDR of the ingress; permits plain HTTP from it."),
     ] = None,
+    database: Database = None,
     home: options.Home = None,
 ) -> None:
     """Serve until stopped (Ctrl-C or SIGTERM)."""
@@ -39,6 +47,7 @@ def run(
             listen=listen,
             public_url=public_url,
             behind_proxy=behind_proxy or [],
+            database=database,
             on_ready=lambda url: talk.said("listening", url=url),
         )
     except (KeyboardInterrupt, Ended):
@@ -46,11 +55,13 @@ def run(
 
 
 @app.command()
-def migrate(home: options.Home = None, json: options.Json = False) -> None:
+def migrate(
+    database: Database = None, home: options.Home = None, json: options.Json = False
+) -> None:
     """Bring the database to this release's schema."""
     from modelseal.server.services import migrate as migrate_store
 
-    version = migrate_store(context.home_of(home))
+    version = migrate_store(context.home_of(home), database)
     talk.answer({"schema": version}, lambda: talk.said("schema", version=version), as_json=json)
 
 

@@ -100,6 +100,7 @@ def serve(
     listen: str | None = None,
     public_url: str | None = None,
     behind_proxy: Sequence[str] = (),
+    database: str | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ask: Ask | None = None,
     on_ready: Callable[[str], None] | None = None,
@@ -110,8 +111,8 @@ def serve(
     ``CertificateInvalid``, ``ConfigInvalid`` and the errors of ``open_server``.
     """
     running = Running(
-        Path(home), listen=listen, public_url=public_url, behind_proxy=behind_proxy, now=now,
-        ask=ask, on_ready=on_ready,
+        Path(home), listen=listen, public_url=public_url, behind_proxy=behind_proxy,
+        database=database, now=now, ask=ask, on_ready=on_ready,
     )  # fmt: skip
     try:
         running.run()
@@ -129,6 +130,7 @@ class Running:
         listen: str | None = None,
         public_url: str | None = None,
         behind_proxy: Sequence[str] = (),
+        database: str | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         random: Callable[[int], bytes] = os.urandom,
         ask: Ask | None = None,
@@ -143,7 +145,9 @@ class Running:
         tls = None if plain else _tls_files(folder)
         self._socket = _bind(self.settings)
         try:
-            self.server: Server = open_server(home, now=now, random=random, ask=ask)
+            self.server: Server = open_server(
+                home, now=now, random=random, ask=ask, database=database
+            )
         except BaseException:
             self._socket.close()
             raise

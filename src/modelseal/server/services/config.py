@@ -20,12 +20,13 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The keys of ``server.toml``; flags and ``MODELSEAL_*`` variables stand above it.
 
     ``kek`` is the key URI of the key-encryption key; those in ``kek_old`` still open while it takes
-    over from them.
+    over from them. ``database`` holds no password: ``database_password_file`` names where it is.
     """
 
     kek: str = "file:kek.key"
     kek_old: list[str] = []
     database: str = "sqlite:///modelseal.db"
+    database_password_file: str | None = None
     public_url: str | None = None
     listen: str = "127.0.0.1:8443"
     behind_proxy: list[str] = []

@@ -109,10 +109,10 @@ class Context:
     def wrap(self, tx: Connection, plaintext: bytes, context: Mapping[str, Any]) -> bytes:
         """``plaintext`` wrapped by the key-encryption key that is in force within ``tx``.
 
-        A rotation moves a counter; whoever sees it moved reads the key URIs anew, so that nothing
-        is wrapped by a key that is about to be erased.
+        A rotation moves a counter, after whoever wraps just then; whoever sees it moved reads the
+        key URIs anew, so that nothing is wrapped by a key that is about to be erased.
         """
-        number = token_store.counter(tx, KEK_COUNTER)
+        number = token_store.held_counter(tx, KEK_COUNTER)
         if number != self._kek_number:
             self.provider.reload(anew=True)
             self._kek_number = number

@@ -14,6 +14,7 @@ from modelseal import structs
 from modelseal.audit import EventKind
 from modelseal.keys import Ask, KeyRing, OnlineKeys
 from modelseal.server.services import config as configs
+from modelseal.server.services import database as databases
 from modelseal.server.services import granting, licensing, recorder, tokens, trials, trusted
 from modelseal.server.services.about import About
 from modelseal.server.services.airgap import AirGap
@@ -102,9 +103,12 @@ def open_server(
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     random: Callable[[int], bytes] = os.urandom,
     ask: Ask | None = None,
+    database: str | None = None,
     migrate_store: bool = True,
 ) -> Server:
     """The services of the workspace at ``home``; its desk may be absent.
+
+    ``database`` is a URL in place of the configured one.
 
     A store of an older schema is migrated forward unless ``migrate_store`` is False. Raises
     ``WorkspaceMissing``, ``ConfigInvalid``, ``KeyStoreUnavailable``, ``StorageFailed``.
@@ -114,11 +118,15 @@ def open_server(
     pinned = trusted.read_pinned(home)
     config = configs.load(folder)
     provider = KeyRing(lambda: configs.kek_uris(folder), ask=ask, base=folder)
-    store = Store(config.database, folder)
-    if migrate_store:
-        schema.migrate(store)
-    else:
-        schema.check(store)
+    store = Store(databases.address(config, folder, database), folder)
+    try:
+        if migrate_store:
+            schema.migrate(store)
+        else:
+            schema.check(store)
+    except BaseException:
+        store.close()
+        raise
     context = Context(
         home=home,
         folder=folder,
@@ -182,10 +190,10 @@ def _assemble(context: Context) -> Server:
     )
 
 
-def migrate(home: Path | str) -> str:
+def migrate(home: Path | str, database: str | None = None) -> str:
     """The workspace's database has this release's schema; its version."""
     folder = Path(home) / FOLDER
-    store = Store(configs.load(folder).database, folder)
+    store = Store(databases.address(configs.load(folder), folder, database), folder)
     try:
         return schema.migrate(store)
     finally:

@@ -73,6 +73,7 @@ class Trials:
         plan = None if plan_row is None else terms_of(plan_row.terms)
         if plan_row is None or plan is None or not plan.trial_once_per_device:
             raise NotFound("no trial of this plan is offered", name=claims.plan)
+        plan_store.lock(tx, plan_row.plan_id)
         used = self._used(tx, plan_row, plan, claims)
         ends = ends_of(plan, now, expires_at=None, expires_in_seconds=None, never=False)
         facts = Facts(

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, case, func, select, update
 
 from modelseal.server.store import tables as t
-from modelseal.server.store.dialect import insert
+from modelseal.server.store.dialect import held, insert
 from modelseal.server.store.rows import DeviceRow, many, one
 
 ACTIVE = "active"
@@ -32,6 +32,16 @@ def get(tx: Connection, device_id: str, license_id: str | None = None) -> Device
     if license_id is not None:
         query = query.where(t.devices.c.license_id == license_id)
     return one(DeviceRow, tx.execute(query).first())
+
+
+def hold(tx: Connection, row: DeviceRow) -> None:
+    """Nobody changes ``row`` before this transaction is over.
+
+    What is answered without writing the row is so answered before a revocation, or not at all.
+    """
+    c = t.devices.c
+    mine = (c.license_id == row.license_id) & (c.device_id == row.device_id)
+    tx.execute(held(tx, select(c.seq).where(mine)))
 
 
 def by_key(tx: Connection, license_id: str, jkt: str) -> DeviceRow | None:

@@ -11,35 +11,46 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from modelseal.errors import ConfigInvalid, DiskFull, StorageFailed
+from modelseal.errors import ConfigInvalid, DiskFull, Misuse, StorageFailed
+from modelseal.server.store import postgres
 
 if TYPE_CHECKING:
+    from sqlalchemy import Select
     from sqlalchemy.dialects import postgresql
 
 BUSY_TIMEOUT_MS = 15_000
 _WRITE = "modelseal_write"
 # How many rows a conditional INSERT wrote is what decides; SQLAlchemy keeps it only when told.
 _COUNTED = {"preserve_rowcount": True}
+_MANY = 1 << 30
+AGAIN = {"40001": _MANY, "40P01": _MANY, "23505": 4, "broken": 1}
+"""How often a transaction is run anew, by what ended it: an order that did not serialize, a
+deadlock, a row that somebody wrote first, a connection that was gone before the commit.
+"""
+_FULL = frozenset({"53100"})
+_UNFIT = "22"
+"""SQLSTATE class "data exception": a value of the caller's that no column takes."""
 
 
-def open_engine(url: str, base: Path) -> Engine:
-    """An engine for ``sqlite:///file`` (relative to ``base``) or ``postgresql+driver://``."""
+def parse(url: str) -> URL:
+    """The database that ``url`` names; ``ConfigInvalid`` never repeats it, for it may hold a
+    password.
+    """
     try:
         parsed = make_url(url)
-    except ArgumentError:
+        backend = parsed.get_backend_name()
+    except (ArgumentError, ValueError):
         raise ConfigInvalid("the database is no URL", setting="database") from None
-    if parsed.get_backend_name() == "sqlite":
-        return _sqlite(parsed, base)
-    if parsed.get_backend_name() == "postgresql":
-        return create_engine(
-            parsed,
-            pool_pre_ping=True,
-            pool_size=16,
-            max_overflow=32,
-            hide_parameters=True,
-            execution_options=_COUNTED,
-        )
-    raise ConfigInvalid("the database is sqlite or postgresql", setting="database")
+    if backend not in ("sqlite", "postgresql"):
+        raise ConfigInvalid("the database is sqlite or postgresql", setting="database")
+    return parsed
+
+
+def open_engine(url: URL, base: Path) -> Engine:
+    """An engine for ``sqlite:///file`` (relative to ``base``) or ``postgresql://``."""
+    if url.get_backend_name() == "sqlite":
+        return _sqlite(url, base)
+    return postgres.open_engine(url, _COUNTED)
 
 
 def _sqlite(url: URL, base: Path) -> Engine:
@@ -91,16 +102,38 @@ def insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.I
     return postgresql.insert(table)
 
 
-def is_serialization_failure(error: DBAPIError) -> bool:
-    """True when the whole transaction should be tried again."""
-    state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
-    return state in ("40001", "40P01")
+def held(connection: Connection, query: Select[Any]) -> Select[Any]:
+    """``query`` whose rows nobody changes before this transaction is over.
+
+    Where only one writes at a time that is so anyway. Rows changed since the transaction began
+    make it run anew.
+    """
+    return query if connection.dialect.name == "sqlite" else query.with_for_update(read=True)
 
 
-def translate(error: DBAPIError) -> StorageFailed | DiskFull:
+def is_broken_connection(error: DBAPIError) -> bool:
+    """True when the connection ended, as all of a server's do when it restarts or fails over."""
+    return error.connection_invalidated
+
+
+def why_again(error: DBAPIError, *, acted: bool) -> str:
+    """The key of ``AGAIN`` that ``error`` falls under. ``acted``: the commit was begun."""
+    if is_broken_connection(error):
+        return "unknown" if acted else "broken"
+    return _state(error)
+
+
+def translate(error: DBAPIError) -> StorageFailed | DiskFull | Misuse:
     """Our error for a database that did not do as told; names no value of any row."""
-    text = str(error.orig)
-    if "disk is full" in text or "No space left" in text:
+    text, state = str(error.orig), _state(error)
+    if "disk is full" in text or "No space left" in text or state in _FULL:
         return DiskFull("the database has no room left")
     kind = re.sub(r"[^A-Za-z]", "", type(error.orig).__name__)
+    # psycopg itself refuses NUL in a text, before the server could give a state.
+    if state.startswith(_UNFIT) or (not state and kind == "DataError"):
+        return Misuse("a value is too long or of a form that is stored nowhere")
     return StorageFailed(f"the database failed: {kind}")
+
+
+def _state(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", None) or "")

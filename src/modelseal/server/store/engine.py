@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import random
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, select
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from modelseal.errors import StorageFailed
-from modelseal.server.store import dialect, tables
+from modelseal.server.store import dialect, postgres, tables
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_ATTEMPTS = 8
+_LONGEST_SECONDS = postgres.TIMEOUT_SECONDS
+_STEP_SECONDS, _MAX_STEP_SECONDS = 0.001, 0.05
+
+
+def _delay(attempt: int) -> float:
+    """Seconds before the next attempt: drawn, so that those who met once do not meet again."""
+    longest = min(_STEP_SECONDS * (1 << min(attempt, 10)), _MAX_STEP_SECONDS)
+    return longest * random.random()  # noqa: S311 - an order, no secret
 
 
 class Again(Exception):
@@ -35,51 +47,67 @@ class Store:
     must touch nothing but its connection until it returned.
     """
 
-    def __init__(self, url: str, base: Path) -> None:
-        self.engine = dialect.open_engine(url, base)
+    def __init__(
+        self, url: str | URL, base: Path, *, pause: Callable[[float], object] = time.sleep
+    ) -> None:
+        parsed = dialect.parse(url) if isinstance(url, str) else url
+        self.engine = dialect.open_engine(parsed, base)
+        self._pause = pause
         # One writer at a time in this process keeps SQLite's busy polling out of the way.
-        self._turn = threading.Lock() if self.engine.dialect.name == "sqlite" else None
+        single = self.engine.dialect.name == "sqlite"
+        self._turn: AbstractContextManager[object] = threading.Lock() if single else nullcontext()
 
     def write(
         self, act: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """What ``act`` returns, after its changes are durable; all or nothing."""
-        for attempt in range(_ATTEMPTS):
+        """What ``act`` returns, after its changes are durable; all or nothing.
+
+        Raises ``StorageFailed`` for a commit whose outcome is not known: whoever asks again with
+        the same nonce or idempotency key gets the answer that stands.
+        """
+        began, failed = time.monotonic(), Counter[str]()
+        while True:
+            acted = False
             try:
-                return self._write_once(act, *args, **kwargs)
+                with self._turn, self.engine.connect() as connection:
+                    with dialect.writing(connection).begin():
+                        answer = act(connection, *args, **kwargs)
+                        acted = True
+                    return answer
             except Again:
-                continue
+                why = ""
             except DBAPIError as error:
-                if not dialect.is_serialization_failure(error) or attempt == _ATTEMPTS - 1:
+                why = dialect.why_again(error, acted=acted)
+                if failed[why] >= dialect.AGAIN.get(why, 0):
                     raise dialect.translate(error) from None
             except SQLAlchemyError as error:
                 raise StorageFailed(f"the database failed: {type(error).__name__}") from None
-        raise StorageFailed("the database found no order for this write")
-
-    def _write_once(
-        self, act: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        if self._turn is None:
-            with self.engine.connect() as connection, dialect.writing(connection).begin():
-                return act(connection, *args, **kwargs)
-        with (
-            self._turn,
-            self.engine.connect() as connection,
-            dialect.writing(connection).begin(),
-        ):
-            return act(connection, *args, **kwargs)
+            if time.monotonic() - began > _LONGEST_SECONDS:
+                raise StorageFailed("the database found no order for this write")
+            self._pause(_delay(failed.total()))
+            failed[why] += 1
 
     def read(
         self, look: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
         """What ``look`` returns, seen in one transaction that changes nothing."""
         try:
-            with self.engine.connect() as connection, connection.begin():
-                return look(connection, *args, **kwargs)
+            try:
+                return self._look(look, *args, **kwargs)
+            except DBAPIError as error:
+                if not dialect.is_broken_connection(error):
+                    raise
+                return self._look(look, *args, **kwargs)
         except DBAPIError as error:
             raise dialect.translate(error) from None
         except SQLAlchemyError as error:
             raise StorageFailed(f"the database failed: {type(error).__name__}") from None
+
+    def _look(
+        self, look: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        with self.engine.connect() as connection, connection.begin():
+            return look(connection, *args, **kwargs)
 
     def ping(self) -> None:
         """Returns when the database answers; ``StorageFailed`` otherwise."""

@@ -91,6 +91,12 @@ def terms(tx: Connection, plan_id: str, version: int) -> tuple[str, dict[str, An
     return None if row is None else (row.name, row.terms)
 
 
+def lock(tx: Connection, plan_id: str) -> None:
+    """From here to the end of the transaction nobody else starts a trial of this plan."""
+    c = t.plans.c
+    tx.execute(update(t.plans).where(c.plan_id == plan_id).values(version=c.version))
+
+
 def page(tx: Connection, after: str, limit: int) -> list[PlanRow]:
     """Plans in the order of their ids, after one id."""
     query = _newest().where(t.plans.c.plan_id > after).order_by(t.plans.c.plan_id).limit(limit)

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, func, select, update
 
 from modelseal.server.store import tables as t
-from modelseal.server.store.dialect import insert
+from modelseal.server.store.dialect import held, insert
 from modelseal.server.store.rows import TokenRow, many, one
 
 _COLUMNS = [column for column in t.tokens.c if column.name != "token_hash"]
@@ -99,6 +99,20 @@ def counter(tx: Connection, name: str) -> int:
     """The counter's value; 0 when it never moved."""
     found = tx.execute(select(t.counters.c.value).where(t.counters.c.name == name)).scalar()
     return 0 if found is None else int(found)
+
+
+def held_counter(tx: Connection, name: str) -> int:
+    """The value of a counter that does not move before this transaction is over."""
+    query = held(tx, select(t.counters.c.value).where(t.counters.c.name == name))
+    found = tx.execute(query).scalar()
+    if found is not None:
+        return int(found)
+    tx.execute(
+        insert(tx, t.counters)
+        .values(name=name, value=0)
+        .on_conflict_do_nothing(index_elements=["name"])
+    )
+    return 0
 
 
 def bump(tx: Connection, name: str) -> int:
