@@ -95,3 +95,16 @@ def test_every_verb_that_answers_can_answer_a_program(shop):
     verbs = {" ".join(path) for path, _ in _parameters(typer.main.get_command(app)) if path}
     nouns = {verb for verb in verbs if any(other.startswith(f"{verb} ") for other in verbs)}
     assert verbs - nouns - answering == {"run", "server run"}
+
+
+WITHOUT = (
+    "import sys; sys.modules.update(dict.fromkeys(['litestar', 'sqlalchemy', 'uvicorn']));"
+    "from modelseal.cli import main; sys.exit(main(sys.argv[1:]))"
+)
+
+
+def test_a_publishers_command_without_the_extra_names_what_to_install(shop, shell):
+    for words in ("server run", "server migrate", "license list"):
+        words = (*words.split(), "--home", "shop")
+        told = shell(sys.executable, "-c", WITHOUT, *words, anything=True).told(2)
+        assert "`pip install 'modelseal[server]'`" in told[-1]

@@ -55,7 +55,7 @@ def workspace(home: Path | None) -> Iterator[Workspace]:
 def admin(home: Path | None, server: str | None, ca: Path | None = None) -> Iterator[AdminApi]:
     """The server half of the workspace in this process, or the server at ``server``."""
     if server is None:
-        from modelseal.server.services import LocalAdmin, open_server
+        from modelseal.server import LocalAdmin, open_server
 
         with open_server(home_of(home), ask=ask_passphrase) as local:
             yield LocalAdmin(local)

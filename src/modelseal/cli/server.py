@@ -38,7 +38,7 @@ def run(
 ) -> None:
     """Serve until stopped (Ctrl-C or SIGTERM)."""
     from modelseal.cli import Ended
-    from modelseal.server.run import serve
+    from modelseal.server import serve
 
     place = context.home_of(home)
     try:
@@ -59,7 +59,7 @@ def migrate(
     database: Database = None, home: options.Home = None, json: options.Json = False
 ) -> None:
     """Bring the database to this release's schema."""
-    from modelseal.server.services import migrate as migrate_store
+    from modelseal.server import migrate as migrate_store
 
     version = migrate_store(context.home_of(home), database)
     talk.answer({"schema": version}, lambda: talk.said("schema", version=version), as_json=json)

@@ -54,11 +54,15 @@ def reference_line(reference: str) -> str:
 
 
 def _fill(template: str, values: Mapping[str, object]) -> str:
-    """``template`` with every ``{name}`` replaced; a clause ``[...]`` falls away with its name."""
+    """``template`` with every ``{name}`` replaced; a clause ``[...]`` falls away with its name.
+
+    ``[[`` and ``]]`` stand for the brackets themselves.
+    """
     parts: list[str] = []
+    template = template.replace("[[", "\x01").replace("]]", "\x02")
     for clause in template.replace("[", "\x00[").replace("]", "\x00").split("\x00"):
         optional = clause.startswith("[")
-        text = clause[1:] if optional else clause
+        text = (clause[1:] if optional else clause).replace("\x01", "[").replace("\x02", "]")
         names = [name for _, name, _, _ in Formatter().parse(text) if name]
         if optional and any(_absent(values.get(name)) for name in names):
             continue

@@ -59,7 +59,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     "extra_missing": (
         "A part of modelseal is not installed[: {extra}].",
         "This function needs a package that is an optional extra.",
-        "Run `pip install 'modelseal[{extra}]'`.",
+        "Run `pip install 'modelseal[[{extra}]]'`.",
     ),
     "input_missing": (
         "The input cannot be read[: {path}].",

@@ -58,7 +58,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     "extra_missing": (
         "modelseal 的一个组件未安装[：{extra}]。",
         "此功能需要一个可选的软件包。",
-        "请运行 `pip install 'modelseal[{extra}]'`。",
+        "请运行 `pip install 'modelseal[[{extra}]]'`。",
     ),
     "input_missing": (
         "无法读取输入[：{path}]。",
