@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 from tests.server.world import DAY, Computer, Shop, hardware
+from tests.store.snapshots import forget, keep
 
 from modelseal.admin import LicenseChange, PlanDraft, PutTrust, Role
 from modelseal.audit import EventKind
@@ -121,17 +122,14 @@ class Acts:
         """A device whose newest lease the store has forgotten, and that lease."""
         device = self._device()
         self.shop.clock.pass_(days=1)
-        database = self.shop.home / "server/modelseal.db"
         self.shop.server.close()
-        shutil.copy(database, self.folder / "old.db")
+        put_back = keep(self.shop.home)
         with open_server(self.shop.home, now=self.shop.clock) as server:
             kem = KemPrivateKey.generate()
             asked = device.sign(device.request("renew", kem=device.kem(kem)))
             answer = server.devices.renew(device.device_id or "", asked)
             device._accept(answer.lease, answer.license, kem)
-        for path in database.parent.glob("modelseal.db*"):
-            path.unlink()
-        shutil.copy(self.folder / "old.db", database)
+        put_back()
         self.shop.clock.pass_(days=1)
         return device, answer.lease
 
@@ -275,8 +273,7 @@ class Acts:
 
     def server_initialised(self) -> Act:
         self.shop.server.close()
-        for path in (self.shop.home / "server").glob("modelseal.db*"):
-            path.unlink()
+        forget(self.shop.home)
         open_server(self.shop.home, now=self.shop.clock).close()
         with self.shop.server.context.store.engine.begin() as tx:
             for table in ("tuf_metadata", "tuf_files", "events", "events_pending", "secrets"):
@@ -332,7 +329,7 @@ def rows(shop: Shop) -> dict[str, list[str]]:
     """Every row of the store but those of offices and of what is remade at will."""
     skipped = {"elections", "alembic_version", "secrets", "idempotency", "counters"}
     with shop.server.context.store.engine.begin() as tx:
-        names = tx.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'")).scalars()
+        names = inspect(tx).get_table_names()
         return {
             name: sorted(repr(tuple(row)) for row in tx.execute(text(f"SELECT * FROM {name}")))
             for name in set(names) - skipped
@@ -341,6 +338,12 @@ def rows(shop: Shop) -> dict[str, list[str]]:
 
 def refuse_events(shop: Shop, kind: EventKind) -> None:
     with shop.server.context.store.engine.begin() as tx:
+        if tx.dialect.name == "postgresql":
+            tx.exec_driver_sql(
+                f"ALTER TABLE events ADD CONSTRAINT no_event CHECK (kind <> '{kind.value}')"
+                " NOT VALID"
+            )
+            return
         tx.exec_driver_sql(
             f"CREATE TRIGGER no_event BEFORE INSERT ON events WHEN NEW.kind = '{kind.value}'"
             " BEGIN SELECT RAISE(ABORT, 'no'); END"
@@ -349,7 +352,10 @@ def refuse_events(shop: Shop, kind: EventKind) -> None:
 
 def allow_events(shop: Shop) -> None:
     with shop.server.context.store.engine.begin() as tx:
-        tx.exec_driver_sql("DROP TRIGGER no_event")
+        postgres = tx.dialect.name == "postgresql"
+        tx.exec_driver_sql(
+            "ALTER TABLE events DROP CONSTRAINT no_event" if postgres else "DROP TRIGGER no_event"
+        )
 
 
 def test_a_license_that_a_fork_suspends_has_its_own_event(shop: Shop) -> None:

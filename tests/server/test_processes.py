@@ -16,12 +16,12 @@ import pytest
 from tests.server.careful import Careful
 from tests.server.processes import Far, Nursery, Process
 from tests.server.world import Computer, Shop
+from tests.store.snapshots import forget
 
 from modelseal import audit
 from modelseal.admin import IssueLicense, Role
 from modelseal.crypto.hpke import KemPrivateKey
 from modelseal.crypto.signing import VerifyKey
-from modelseal.desk import workspace as workspaces
 from modelseal.desk.remote import RemoteAdmin
 from modelseal.errors import Forked, IdempotencyMismatch, ModelsealError, NoFreeSeat
 from modelseal.license import tokens
@@ -295,14 +295,14 @@ def test_a_server_killed_a_thousand_times_loses_nothing(here: Shop, nursery: Nur
     kill_again_and_again(here, nursery, 1000)
 
 
-def test_servers_that_begin_an_empty_store_at_once_begin_it_once(tmp_path: Path) -> None:
-    home = tmp_path / "shop"
-    workspaces.init(home, "facefusion")
+def test_servers_that_begin_an_empty_store_at_once_begin_it_once(
+    tmp_path: Path, copied: Callable[[Path], Path]
+) -> None:
+    home = copied(tmp_path / "shop")
     nurseries = [Nursery(home) for _ in range(3)]
     try:
         for _ in range(2):
-            for path in (home / "server").glob("modelseal.db*"):
-                path.unlink()
+            forget(home)
             started = at_once([nursery.start for nursery in nurseries])
             for process in started:
                 process.kill()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import msgspec
 import pytest
 from tests.server.world import DAY, START, Computer, Shop, denied, hardware
+from tests.store.snapshots import keep
 
 from modelseal import admin
 from modelseal.admin import LicenseState
@@ -316,13 +316,12 @@ def test_a_device_nobody_knows_is_asked_for_its_lease_before_it_is_not_found(
 
 
 def test_a_restored_store_adopts_what_it_gave_out_since_and_nothing_else(
-    shop: Shop, active: Computer, tmp_path: Path
+    shop: Shop, active: Computer
 ) -> None:
     from modelseal.license import tokens as license_tokens
 
     shop.server.close()
-    copy = tmp_path / "snapshot.db"
-    shutil.copy(shop.home / "server/modelseal.db", copy)
+    put_back = keep(shop.home)
     snapshot_at = shop.clock()
     later = shop.reopen()
     active.shop = later
@@ -333,9 +332,7 @@ def test_a_restored_store_adopts_what_it_gave_out_since_and_nothing_else(
     lease = license_tokens.read(answer.lease, type(active.lease), shop.trust)  # type: ignore[type-var]
     active.seq, active.prev = lease.seq, lease.jti  # type: ignore[union-attr]
     later.server.close()
-    for suffix in ("", "-wal", "-shm"):
-        (shop.home / f"server/modelseal.db{suffix}").unlink(missing_ok=True)
-    shutil.copy(copy, shop.home / "server/modelseal.db")
+    put_back()
     restored = shop.reopen()
     active.shop = restored
     with pytest.raises(StoreBehind):
@@ -390,20 +387,17 @@ def test_a_key_release_ends_with_its_lease(shop: Shop, computer: Computer) -> No
     computer.release()
 
 
-def forgetful(shop: Shop, device: Computer, folder: Path) -> tuple[Shop, str]:
+def forgetful(shop: Shop, device: Computer) -> tuple[Shop, str]:
     """The shop as it was before the device's newest lease, and that lease."""
     shop.server.close()
-    database = shop.home / "server/modelseal.db"
-    shutil.copy(database, folder / "snapshot.db")
+    put_back = keep(shop.home)
     later = shop.reopen()
     kem = KemPrivateKey.generate()
     token = device.sign(device.request("renew", kem=device.kem(kem)))
     answer = later.server.devices.renew(device.device_id or "", token)
     device._accept(answer.lease, answer.license, kem)
     later.server.close()
-    for path in database.parent.glob("modelseal.db*"):
-        path.unlink()
-    shutil.copy(folder / "snapshot.db", database)
+    put_back()
     device.shop = shop.reopen()
     return device.shop, answer.lease
 
@@ -412,7 +406,7 @@ def forgetful(shop: Shop, device: Computer, folder: Path) -> tuple[Shop, str]:
 def test_a_store_that_is_behind_denies_nothing_and_raises_an_alarm(
     shop: Shop, active: Computer, tmp_path: Path, op: str
 ) -> None:
-    restored, lease = forgetful(shop, active, tmp_path)
+    restored, lease = forgetful(shop, active)
     with restored.server:
         before = restored.admin.show_device(active.device_id or "")
         for shown in ({}, {"lease_token": lease}):

@@ -21,6 +21,7 @@ from modelseal.server.store import dialect, postgres, tables
 P = ParamSpec("P")
 T = TypeVar("T")
 _LONGEST_SECONDS = postgres.TIMEOUT_SECONDS
+_MOVED_ON = 8
 _STEP_SECONDS, _MAX_STEP_SECONDS = 0.001, 0.05
 
 
@@ -76,6 +77,8 @@ class Store:
                     return answer
             except Again:
                 why = ""
+                if failed[why] >= _MOVED_ON:
+                    raise StorageFailed("the database found no order for this write") from None
             except DBAPIError as error:
                 why = dialect.why_again(error, acted=acted)
                 if failed[why] >= dialect.AGAIN.get(why, 0):
