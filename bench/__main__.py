@@ -62,6 +62,7 @@ def measure(folder: Path, options: argparse.Namespace, found: dict[str, Any]) ->
     time.sleep(2)  # younger files are not recorded as verified, which depth tag needs
     found |= {"machine": _machine(), "rounds": rounds, "loads": {}}
     found["small"] = place.small(small, 5 if quick else 2 * rounds + 1, 6 if quick else 30)
+    found["law"] = place.law(50 if quick else 300)
     found["sealing"] = cases.sealing(tensors[0], rounds)
     for path in tensors:
         done = cases.safetensors(place, path, rounds, cold=not quick)

@@ -46,6 +46,10 @@ class Place:
         job = {"folder": str(self.folder), "models": models, "rounds": rounds, "pairs": pairs}
         return dict(_child("bench.small", job))
 
+    def law(self, rounds: int) -> dict[str, Any]:
+        """Verifying and deciding in a client; see ``bench.law``."""
+        return dict(_child("bench.law", {"folder": str(self.folder), "rounds": rounds}))
+
 
 def safetensors(place: Place, plain: Path, rounds: int, *, cold: bool) -> Found:
     """One file into numpy, warm (and cold): plain readers, naive encryption, both depths."""

@@ -12,7 +12,12 @@ END = "<!-- measured: end -->"
 
 def text(found: Mapping[str, Any]) -> str:
     """Everything that was found, as Markdown."""
-    return "\n".join([*_machine(found), *_loads(found), *_small(found), *_sealing(found)]) + "\n"
+    return (
+        "\n".join(
+            [*_machine(found), *_loads(found), *_small(found), *_law(found), *_sealing(found)]
+        )
+        + "\n"
+    )
 
 
 def write(page: Path, measured: str) -> None:
@@ -71,6 +76,18 @@ def _small(found: Mapping[str, Any]) -> Iterator[str]:
             f"| {sealed['seconds_ratio']:.2f} | {sealed['cpu_seconds_ratio']:.2f} | {inference} "
             f"| {same} |"
         )
+    yield ""
+
+
+def _law(found: Mapping[str, Any]) -> Iterator[str]:
+    yield "### The license law"
+    yield ""
+    yield "| | ms (median) |"
+    yield "|---|--:|"
+    for name, took in found.get("law", {}).items():
+        heavy = took.get("heavy_modules")
+        told = f", with {', '.join(heavy)}" if heavy else ""
+        yield f"| {name}{told} | {took['seconds'] * 1e3:.2f} |"
     yield ""
 
 

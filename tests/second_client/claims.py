@@ -65,7 +65,7 @@ def _flag(value: Any) -> bool:
 
 def _params(value: Any) -> bool:
     def scalar(member: Any) -> bool:
-        return isinstance(member, str) or type(member) is int
+        return isinstance(member, str) or count(member)
 
     def named(part: Any) -> bool:
         return isinstance(part, dict) and all(scalar(inner) for inner in part.values())

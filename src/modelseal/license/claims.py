@@ -149,7 +149,7 @@ class DenialClaims(_Closed, frozen=True):
     lic: Id | None = None
     prev: Id | None = None
     params: Annotated[
-        dict[Name, str | int | list[str | dict[str, str | int]]], Meta(max_length=32)
+        dict[Name, str | Count | list[str | dict[str, str | Count]]], Meta(max_length=32)
     ] = {}
 
 
