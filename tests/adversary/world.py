@@ -30,7 +30,8 @@ class Network:
 
     ``down`` is how many exchanges from now on reach nobody. ``lost`` loses the next request
     (``request``) or the next answer (``answer``); ``replayed`` is what is given instead of the
-    next answer, which the server has made all the same.
+    next answer, which the server has made all the same. ``recorded`` are the requests that
+    reached the server and ``seen`` its answers; ``send_again`` delivers one of them anew.
     """
 
     def __init__(self, shop: Shop) -> None:
@@ -41,6 +42,7 @@ class Network:
         self.lost: str | None = None
         self.replayed: Answer | None = None
         self.seen: list[Answer] = []
+        self.recorded: list[tuple[str, str, bytes, dict[str, str]]] = []
 
     def exchange(
         self,
@@ -61,11 +63,18 @@ class Network:
         answer = Answer(found.status_code, dict(found.headers), found.content)
         if method != "GET":
             self.seen.append(answer)
+            self.recorded.append((method, path, body or b"", dict(headers or {})))
         if lost == "answer":
             raise ServerUnreachable("the answer was lost")
         if self.replayed is not None and method != "GET":
             answer, self.replayed = self.replayed, None
         return answer
+
+    def send_again(self, number: int) -> str | None:
+        """The very bytes of a recorded request once more; the code of the problem, if one."""
+        method, path, body, headers = self.recorded[number]
+        found = self._http.request(method, path, content=body, headers=headers)
+        return None if found.is_success else found.json()["code"]
 
     @contextlib.contextmanager
     def stream(self, url: str, *, headers: Mapping[str, str] | None = None) -> Iterator[Stream]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from datetime import timedelta
 
 import pytest
@@ -109,12 +110,27 @@ def test_answer_by_cable_and_answer_by_file_are_one_answer(gap, key, shop):
     assert shop.events("fork_found") == []
 
 
-def test_a_request_older_than_the_chain_is_a_fork_as_online(gap, key, shop):
-    """A file from before the last renewal is what a copy would send."""
+def test_a_request_file_that_was_answered_and_left_behind_harms_nobody(gap, key, shop):
+    """Who hands it in again is told to make a new one; the device goes on as before."""
     device = gap()
     device.round(key)
     old = device.ask()
     device.take(device.answer(old))
+    shop.clock.pass_(days=3)
+    device.round()
+    with pytest.raises(errors.RequestReplayed):
+        shop.admin.respond(old.token)
+    assert not shop.events("fork_found")
+    device.round()
+
+
+def test_a_request_file_older_than_the_chain_that_was_never_answered_is_a_fork(gap, key, shop):
+    """It is what a copy would send."""
+    device = gap()
+    device.round(key)
+    shutil.copytree(device.state, device.state.with_name("copied") / "laptop")
+    old = gap("copied/laptop").ask()
+    device.round()
     shop.clock.pass_(days=3)
     device.round()
     made = shop.admin.respond(old.token)

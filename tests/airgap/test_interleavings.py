@@ -23,6 +23,7 @@ from modelseal.errors import (
     ModelsealError,
     NoNextLease,
     Refused,
+    RequestReplayed,
     ServerUnreachable,
 )
 from modelseal.license import tokens
@@ -51,6 +52,7 @@ class Interleavings(RuleBasedStateMachine):
         issued = self.shop.license()
         self.key, self.license = issued.license_key, issued.license_id
         stick = self.made[1] / "swap.onnx.sealed"
+        self.refused: set[bytes] = set()
         self.devices = [Gap(self.shop, folder / name, stick) for name in ("one", "two")]
         self.requests: list[list[tuple[bytes, str]]] = [[], []]
         self.responses: list[list[bytes]] = [[], []]
@@ -82,12 +84,20 @@ class Interleavings(RuleBasedStateMachine):
     @precondition(lambda self: any(self.requests))
     @rule(which=WHICH)
     def answer_the_newest_request(self, which: int) -> None:
-        """The one that the device still waits for, or that was answered last."""
+        """The one that the device still waits for, or that was answered last; once refused it is
+        not answered again."""
         if not self.requests[which]:
             return
         token, nonce = self.requests[which][-1]
         if nonce in (self._waiting(which), self._answered(which)):
-            self.responses[which].append(self.shop.admin.respond(token).response)
+            try:
+                made = self.shop.admin.respond(token)
+            except RequestReplayed:
+                assert token in self.refused
+                return
+            if made.code is not None:
+                self.refused.add(token)
+            self.responses[which].append(made.response)
 
     @rule(which=WHICH, ahead=st.integers(0, 3), enter=st.booleans())
     def a_whole_round(self, which: int, ahead: int, enter: bool) -> None:

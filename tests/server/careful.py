@@ -32,12 +32,13 @@ class Pending:
 class Careful(Computer):
     """A device that keeps asking the same question until it is answered.
 
-    ``heard`` are the events of every answer that arrived. A failure that is no error of ours (a
-    broken connection) leaves the question pending.
+    ``sent`` is every request that reached the server; ``heard`` are the events of every answer that
+    arrived. A failure that is no error of ours (a broken connection) leaves the question pending.
     """
 
     pending: Pending | None = None
     returned: bool = False
+    sent: list[tuple[str, bytes]] = field(default_factory=list)
     heard: list[str] = field(default_factory=list)
 
     def ask(self, op: str, lost: str, *wish: str, key: str = "") -> str:
@@ -70,12 +71,20 @@ class Careful(Computer):
         return known
 
     def _send(self, op: str, question: Pending, wish: tuple[str, ...], key: str) -> Any:
-        calls, nonce = self.shop.server.devices, question.nonce
+        nonce = question.nonce
         if op == "activate":
             label = wish[0] if wish else None
-            return calls.activate(self.activation(key, question.kem, nonce, label=label))
-        kem = self.kem(question.kem)
-        token = self.sign(self.request(op, nonce=nonce, kem=kem))
+            token = self.activation(key, question.kem, nonce, label=label)
+        else:
+            token = self.sign(self.request(op, nonce=nonce, kem=self.kem(question.kem)))
+        self.sent.append((op, token))
+        return self.deliver(op, token)
+
+    def deliver(self, op: str, token: bytes) -> Any:
+        """What the server says to these bytes, whoever sends them."""
+        calls = self.shop.server.devices
+        if op == "activate":
+            return calls.activate(token)
         call = getattr(calls, "give_back" if op == "return" else op)
         return call(self.device_id or "", token)
 

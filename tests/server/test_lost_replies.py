@@ -13,12 +13,14 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from tests.server.careful import Careful
-from tests.server.world import Clock, Computer, Shop, run_machine
+from tests.server.world import Clock, Computer, Shop, denied, run_machine
 
 from modelseal import admin
 from modelseal.crypto.hpke import KemPrivateKey
+from modelseal.errors import ModelsealError, RequestReplayed
 from modelseal.license import license_key
 from modelseal.license.plans import Binding, LeaseTerms
+from modelseal.server.services.denials import refusal_of
 from modelseal.strict_json import b64u
 
 UNKNOWN = license_key.format_key(bytes(10))
@@ -71,6 +73,21 @@ class Losing(RuleBasedStateMachine):
     @rule(lost=LOST, op=st.sampled_from(["renew", "renew", "renew", "release", "return"]))
     def ask(self, lost: str, op: str) -> None:
         self._ask(op, lost)
+
+    @precondition(lambda self: self.device.sent)
+    @rule(number=st.integers(0, 60))
+    def somebody_sends_an_old_request_again(self, number: int) -> None:
+        """It is refused, or answered as before: the device does not notice."""
+        op, token = self.device.sent[-1 - number % len(self.device.sent)]
+        before = self.shop.admin.list_devices(license_id=self.license_id).items
+        try:
+            self.device.deliver(op, token)
+        except ModelsealError as error:
+            assert error.code != "forked", "a replay was called a copy"
+        after = self.shop.admin.list_devices(license_id=self.license_id).items
+        assert [(d.state, d.lease_expires_at) for d in before] == [
+            (d.state, d.lease_expires_at) for d in after
+        ]
 
     @rule(act=st.sampled_from(["suspend", "resume", "renew", "expire", "pro", "basic"]))
     def publisher_acts(self, act: str) -> None:
@@ -221,3 +238,90 @@ def test_a_device_that_lost_its_license_token_gets_one_with_the_answer_it_missed
     assert first is not None
     device.ask("renew", "nothing")
     assert device.license is first
+
+
+def test_a_recorded_renewal_sent_again_after_two_more_harms_nobody(
+    shop: Shop, device: Careful
+) -> None:
+    """Nothing is denied, nothing is held, nothing is written; the device renews as if nothing
+    had come."""
+    for _ in range(3):
+        device.ask("renew", "nothing")
+    known, events = shop.admin.show_device(device.device_id or ""), len(shop.events())
+    for op, token in device.sent[:-1]:
+        with pytest.raises(RequestReplayed) as found:
+            device.deliver(op, token)
+        assert refusal_of(found.value) is None
+    assert shop.admin.show_device(device.device_id or "") == known
+    assert len(shop.events()) == events
+    assert device.ask("renew", "nothing") == "allowed" and device.seq == 5
+
+
+def test_the_newest_request_sent_again_is_answered_as_before(shop: Shop, device: Careful) -> None:
+    device.ask("renew", "nothing")
+    first = device.deliver(*device.sent[-1])
+    assert device.deliver(*device.sent[-1]).event_id == first.event_id
+    assert device.ask("renew", "nothing") == "allowed" and device.seq == 3
+
+
+def test_a_denied_renewal_sent_again_once_the_license_is_resumed_takes_no_lease(
+    shop: Shop, device: Careful
+) -> None:
+    shop.admin.suspend_license(device.license_id or "")
+    device.ask("renew", "nothing")
+    shop.admin.resume_license(device.license_id or "")
+    with pytest.raises(RequestReplayed):
+        device.deliver(*device.sent[-1])
+    assert device.ask("renew", "nothing") == "allowed"
+
+
+def test_a_recorded_return_does_not_take_the_seat_of_who_came_back(shop: Shop) -> None:
+    shop.plan("basic", "face.swap")
+    key = shop.license(seats=1).license_key
+    device = Careful(shop)
+    device.ask("activate", "nothing", key=key)
+    device.ask("return", "nothing")
+    device.ask("activate", "nothing", key=key)
+    with pytest.raises(RequestReplayed):
+        device.deliver(*device.sent[1])
+    assert shop.admin.show_device(device.device_id or "").state == "active"
+
+
+def test_a_refused_activation_sent_again_when_a_seat_is_free_takes_it_for_nobody(
+    shop: Shop,
+) -> None:
+    shop.plan("basic", "face.swap")
+    key = shop.license(seats=1).license_key
+    first, second, third = (Careful(shop, seed) for seed in "abc")
+    first.ask("activate", "nothing", key=key)
+    assert second.ask("activate", "nothing", key=key) == "no_free_seat"
+    first.ask("return", "nothing")
+    with pytest.raises(RequestReplayed):
+        second.deliver(*second.sent[-1])
+    assert third.ask("activate", "nothing", key=key) == "allowed"
+
+
+def test_a_request_that_was_overtaken_on_its_way_is_no_copy(shop: Shop, device: Careful) -> None:
+    """It never arrived, was asked again, answered, and comes when the chain has gone on."""
+    question = device._question("renew", ())
+    late = device.sign(device.request("renew", nonce=question.nonce, kem=device.kem(question.kem)))
+    for _ in range(2):
+        shop.clock.pass_(minutes=1)
+        device.ask("renew", "nothing")
+    with pytest.raises(RequestReplayed):
+        device.deliver("renew", late)
+    assert device.ask("renew", "nothing") == "allowed" and device.seq == 4
+
+
+def test_a_copy_made_while_a_question_was_pending_is_found_all_the_same(
+    shop: Shop, device: Careful
+) -> None:
+    """It asks the same question, but in a request of its own."""
+    question = device._question("renew", ())
+    copy = device.copy()
+    for _ in range(2):
+        shop.clock.pass_(minutes=1)
+        device.ask("renew", "nothing")
+    shop.clock.pass_(minutes=1)
+    error, _ = denied(lambda: copy.renew(nonce=question.nonce, kem=question.kem), shop)
+    assert error.code == "forked"

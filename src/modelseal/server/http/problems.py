@@ -27,6 +27,7 @@ STATUS: dict[type[errors.ModelsealError], int] = {
     errors.TokenTooLarge: 413,
     errors.Unavailable: 503,
     errors.RateLimited: 429,
+    errors.RequestReplayed: 409,
     errors.AssuranceNotReached: 403,
 }
 """The whole table: the nearest class above an error decides."""

@@ -14,7 +14,7 @@ from modelseal.errors import InternalError, NotFound
 from modelseal.license.claims import RequestClaims
 from modelseal.license.decide import Decision, decide
 from modelseal.license.facts import Action, DeviceFacts, Facts
-from modelseal.server.services import denials, intake, recorder
+from modelseal.server.services import denials, duplicates, intake, recorder
 from modelseal.server.services.context import Context
 from modelseal.server.services.denials import Refusal
 from modelseal.server.services.issuing import Answer, Issuing, Terms
@@ -25,6 +25,9 @@ from modelseal.server.store import licenses as license_store
 from modelseal.server.store import plans as plan_store
 from modelseal.server.store.engine import Again
 from modelseal.server.store.rows import DeviceRow, LicenseRow
+
+_REPEATABLE = frozenset({Action.RELEASE, Action.LOOKUP})
+"""Allowed once or often, these change nothing."""
 
 
 def terms(tx: Connection, row: LicenseRow) -> Terms:
@@ -47,7 +50,12 @@ def record(
     device_id: str | None,
     more: Mapping[str, Any] | None = None,
 ) -> None:
-    """The decision stands in the log with its facts, so that it can be replayed."""
+    """The decision stands in the log with its facts, so that it can be replayed.
+
+    The request counts as answered: it proves nothing when it comes again.
+    """
+    if facts.action not in _REPEATABLE or not decision.allowed:
+        duplicates.remember(tx, claims)
     recorder.record(
         tx,
         known,
@@ -119,6 +127,7 @@ def again(
 ) -> Answer:
     """The answer to a question whose reply was lost; with a license token where one is needed."""
     answer = issuing.again(tx, terms, device, intake.kem_key(claims), now, with_license=license_too)
+    duplicates.remember_repetition(tx, claims)
     known = device.answer or {}
     if known.get("license") is None and answer.license is not None:
         values = {"license_rev": terms.license.rev, "license_iat": now}

@@ -12,7 +12,16 @@ from modelseal.errors import Unavailable
 from modelseal.license.claims import RequestClaims
 from modelseal.license.decide import Decision, decide
 from modelseal.license.facts import Action, Chain, Facts, SeatFacts
-from modelseal.server.services import acting, forks, intake, judging, recorder, seating, statuses
+from modelseal.server.services import (
+    acting,
+    duplicates,
+    forks,
+    intake,
+    judging,
+    recorder,
+    seating,
+    statuses,
+)
 from modelseal.server.services.context import Context
 from modelseal.server.services.denials import Refusal
 from modelseal.server.services.issuing import Answer, Issuing, Terms
@@ -98,6 +107,7 @@ class Activation:
             return self._again(
                 tx, claims, terms, device, acting.replaced(facts, chain=Chain.REPEAT)
             )
+        duplicates.refuse(tx, claims, device)
         if not decide(facts).allowed:
             return self._refuse(tx, claims, terms, device, facts)
         device_id = device.device_id if device else context.new_id("dev", now)

@@ -57,6 +57,7 @@ class AirGap:
     def respond(self, actor: Actor, request: bytes) -> Responded:
         """The response to a request file; the same file again gets the same answer.
 
+        Once another answer followed, or after a refusal, it is ``RequestReplayed``.
         A refusal is an answer too: the response then holds the signed denial. Raises as the
         online call does for a request that does not verify, ``StoreBehind``, ``Misuse`` for an
         operation that needs a network.

@@ -15,7 +15,7 @@ from modelseal.audit import EventKind
 from modelseal.license.claims import RequestClaims
 from modelseal.license.facts import Chain
 from modelseal.license.status import Status
-from modelseal.server.services import judging, recorder, seating, statuses
+from modelseal.server.services import duplicates, judging, recorder, seating, statuses
 from modelseal.server.services.context import Context
 from modelseal.server.services.issuing import Terms
 from modelseal.server.store import devices as device_store
@@ -41,11 +41,15 @@ def place(
     ``lease_seq`` is the newest lease's number; denials after it leave the chain as it is. Of a
     fork whose branches differ in what they run on, the one that matches the enrolment goes on
     (``heal``, a rebind) or has gone on already; where both match or neither, nobody does.
+    Raises ``RequestReplayed`` for a request that was answered before the newest lease.
     """
     if is_repeat(device, claims):
         return Place(Chain.REPEAT)
     lease_seq = device.lease_seq or 0
-    if lease_seq <= claims.seq <= device.seq and not _other_lease(device, claims, lease_seq):
+    is_next = lease_seq <= claims.seq <= device.seq and not _other_lease(device, claims, lease_seq)
+    if not is_next or claims.seq < device.seq:  # from the newest answer nothing was asked yet
+        duplicates.refuse(tx, claims, device)
+    if is_next:
         return Place(Chain.NEXT)
     return _fork(tx, terms, device, claims, now)
 

@@ -21,7 +21,7 @@ from modelseal.license.facts import (
     LeaseFacts,
     entitlement_facts,
 )
-from modelseal.server.services import acting, intake, judging, recorder
+from modelseal.server.services import acting, duplicates, intake, judging, recorder
 from modelseal.server.services.adoption import adopt, knows
 from modelseal.server.services.context import Context
 from modelseal.server.services.denials import Refusal
@@ -83,6 +83,7 @@ class Releasing:
         )
         decision = decide(facts)
         if not decision.allowed:
+            duplicates.refuse(tx, claims, device)
             return acting.refuse(
                 self._context, tx, facts, claims=claims, license_row=terms.license,
                 device=device, kind=EventKind.LEASE_DENIED,

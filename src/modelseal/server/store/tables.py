@@ -277,6 +277,14 @@ prepared_leases = Table(
     Column("given_at", Instant),
 )
 
+answered_requests = Table(
+    "answered_requests",
+    metadata,
+    Column("question", LargeBinary(16), primary_key=True),
+    Column("request", LargeBinary(16), primary_key=True),
+    Column("signed_at", BigInteger, nullable=False),
+)
+
 tuf_metadata = Table(
     "tuf_metadata",
     metadata,

@@ -44,7 +44,8 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     "request_replayed": (
         "服务器此前已答复过这份请求；没有任何改变。",
         "它在更新的请求之后再次到达：途中有设备重复发送，或使用了旧的请求文件。",
-        "请重试，重试会产生新的请求（`modelseal lease request` 会生成新文件）；如果仍然如此，请检查本机时钟。",
+        "请重试，重试会产生新的请求（`modelseal lease request` 会生成新文件）；"
+        "如果仍然如此，请检查本机时钟。",
     ),
     "disk_full": (
         "磁盘已满[：{path}]。",

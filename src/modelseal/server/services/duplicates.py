@@ -1,0 +1,58 @@
+"""A signed request that arrives twice: it was signed once, so the second time proves nothing.
+
+Every answered sending is remembered by two hashes. A question is who asks and under which nonce;
+a sending of it has a ``jti`` of its own, so that a copy that asks a pending question is no
+duplicate.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from sqlalchemy import Connection
+
+from modelseal.errors import RequestReplayed
+from modelseal.license.claims import RequestClaims
+from modelseal.server.store import requests as store
+from modelseal.server.store.rows import DeviceRow
+
+_BYTES = 16
+_MAX_SENDINGS = 64
+
+
+def refuse(tx: Connection, claims: RequestClaims, device: DeviceRow | None) -> None:
+    """Returns unless this sending was answered before; ``RequestReplayed`` then.
+
+    From a place that a lease has left behind a sending that was overtaken counts too: its question
+    was answered, and it was signed before a sending that was. Ask only where a request is not the
+    one the newest lease answered.
+    """
+    known = store.answered(tx, _question(claims), _request(claims))
+    left = device is not None and claims.seq < (device.lease_seq or 0)
+    overtaken = left and claims.iat < (known.newest_signed_at or 0)
+    if known.this or overtaken:
+        device_id = None if device is None else device.device_id
+        raise RequestReplayed("answered before", device=device_id)
+
+
+def remember(tx: Connection, claims: RequestClaims) -> None:
+    """This sending is answered in this transaction."""
+    store.add(tx, _question(claims), _request(claims), claims.iat)
+
+
+def remember_repetition(tx: Connection, claims: RequestClaims) -> None:
+    """The same, for one more sending of a question. No event bounds these, so a number does."""
+    if store.answered(tx, _question(claims), _request(claims)).sendings < _MAX_SENDINGS:
+        remember(tx, claims)
+
+
+def _question(claims: RequestClaims) -> bytes:
+    return _short(f"{claims.iss}|{claims.nonce}")
+
+
+def _request(claims: RequestClaims) -> bytes:
+    return _short(f"{claims.jti}|{claims.op}|{claims.iat}")
+
+
+def _short(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()[:_BYTES]
