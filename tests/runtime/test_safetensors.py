@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import gc
 import itertools
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -119,6 +121,23 @@ def test_a_framework_that_is_missing_is_named_with_its_extra(
         with pytest.raises(ExtraMissing) as raised:
             load()
         assert raised.value.params["extra"] == extra
+
+
+def test_the_hook_opens_a_file_inside_a_sealed_folder(shop: Shop, licensee: ShopLicensee) -> None:
+    files = {"a/m.safetensors": safetensors.numpy.save({"w": np.ones(3)}), "config.json": b"{}"}
+    path, _ = shop.seal("hf.sealed", files)
+    code = (
+        "import sys, modelseal; modelseal.install()\n"
+        "from tests.runtime.shop import use_from_environment; use_from_environment()\n"
+        "import numpy, pytest\n"
+        "from safetensors.numpy import load_file\n"
+        "assert numpy.array_equal(load_file(sys.argv[1] + '/a/m.safetensors')['w'], [1, 1, 1])\n"
+        "with pytest.raises(FileNotFoundError): load_file(sys.argv[1] + '.none/a/m.safetensors')\n"
+    )
+    env = {**os.environ, "SHOP": str(shop.folder)}
+    root = Path(__file__).resolve().parent.parent.parent
+    command = [sys.executable, "-c", code, str(path)]
+    subprocess.run(command, env=env, cwd=root, check=True, timeout=120)
 
 
 def test_a_plain_file_is_refused_unless_allowed(shop: Shop, licensee: ShopLicensee) -> None:

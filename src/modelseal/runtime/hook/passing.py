@@ -10,11 +10,11 @@ import sys
 from typing import Any
 
 from modelseal.runtime.hook import RUN_APP
-from modelseal.runtime.sniff import is_sealed_bytes, is_sealed_file
+from modelseal.runtime.sniff import find, is_sealed_bytes, is_sealed_file
 
 
 def is_ours(given: object) -> bool:
-    """True for sealed bytes and the path of a sealed file, False for what passes untouched.
+    """True for sealed bytes and the path of a sealed file or of an entry inside, else False.
 
     A plain file where ``modelseal.toml`` wants a sealed one raises ``NotSealed``, told before.
     """
@@ -23,7 +23,7 @@ def is_ours(given: object) -> bool:
     if not isinstance(given, (str, os.PathLike)):
         return False
     path = os.fsdecode(os.fspath(given))
-    sealed = is_sealed_file(path)
+    sealed = is_sealed_file(find(path)[0])
     if sealed is False and _may_be_demanded():
         from modelseal.errors import NotSealed
         from modelseal.runtime import default, report
