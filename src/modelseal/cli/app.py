@@ -13,6 +13,7 @@ from modelseal.cli import (
     daily,
     device,
     doctor,
+    hook,
     keys,
     lease,
     license,
@@ -73,5 +74,6 @@ for _name, _noun in (
     ("catalog", catalog.app),
     ("audit", audit.app),
     ("server", server.app),
+    ("hook", hook.app),
 ):
     app.add_typer(_noun, name=_name)

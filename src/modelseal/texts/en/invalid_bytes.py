@@ -159,8 +159,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     ),
     "audit_broken": (
         "The audit log does not hold[: {detail}].",
-        "[The kind of fault: {fault}. ]The log no longer matches"
-        " its signed checkpoint.",
+        "[The kind of fault: {fault}. ]The log no longer matches its signed checkpoint.",
         "Keep the export, and compare it with an older checkpoint or backup.",
     ),
     "state_damaged": (

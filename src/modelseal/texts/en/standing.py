@@ -47,5 +47,9 @@ STANDING: dict[str, str] = {
         "Sent is 32 bits of a hash per value, under a salt of this product's own; the values stay"
         " here. Nothing has been sent yet."
     ),
+    "hook_installed": "Programs of this environment open sealed models from now on ({path}).",
+    "hook_there": "The hook is there already ({path}).",
+    "hook_removed": "The hook is out; `modelseal run` still works.",
+    "hook_not_there": "There is no hook in this environment.",
     "interrupted": "modelseal: interrupted.",
 }

@@ -44,5 +44,9 @@ STANDING: dict[str, str] = {
     "traits_told": (
         "每个值只发送哈希的 32 位，所用盐值为本产品专有；原值留在本机。目前尚未发送任何内容。"
     ),
+    "hook_installed": "此环境中的程序从现在起可打开密封的模型（{path}）。",
+    "hook_there": "钩子已经存在（{path}）。",
+    "hook_removed": "钩子已移除；`modelseal run` 仍可使用。",
+    "hook_not_there": "此环境中没有钩子。",
     "interrupted": "modelseal：已中断。",
 }
