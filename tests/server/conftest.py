@@ -19,16 +19,19 @@ from modelseal.desk import workspace as workspaces
 from modelseal.server.services import open_server
 
 CONTRACT = frozenset({
-    "test_activation", "test_admin", "test_contract", "test_events", "test_lost_replies",
-    "test_processes", "test_renewal", "test_seats",
+    "test_activation", "test_admin", "test_events", "test_lost_replies", "test_processes",
+    "test_renewal", "test_seats",
 })  # fmt: skip
 """The suite that both stores pass."""
+RARELY = frozenset({"test_admin", "test_events"})
+"""What depends least on the store: over the second one only in long runs."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    inside = metafunc.module.__name__.rpartition(".")[2] in CONTRACT
-    if inside and "store" in metafunc.fixturenames:
-        metafunc.parametrize("store", ["sqlite", "postgresql"])
+    module = metafunc.module.__name__.rpartition(".")[2]
+    if module in CONTRACT and "store" in metafunc.fixturenames:
+        marks = [pytest.mark.soak] if module in RARELY else []
+        metafunc.parametrize("store", ["sqlite", pytest.param("postgresql", marks=marks)])
 
 
 @pytest.fixture

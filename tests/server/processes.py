@@ -28,6 +28,7 @@ from modelseal.server.services.returning import Returned
 _PROGRAM = """
 import os, signal, sys
 from pathlib import Path
+import psycopg
 from modelseal.server.run import serve
 
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)

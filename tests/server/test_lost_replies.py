@@ -13,7 +13,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from tests.server.careful import Careful
-from tests.server.world import Clock, Computer, Shop, denied, run_machine
+from tests.server.world import Clock, Computer, Shop, denied, run_machine, scaled
 
 from modelseal import admin
 from modelseal.crypto.hpke import KemPrivateKey
@@ -130,8 +130,10 @@ class Losing(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("enforcement", ["software", "online"])
-def test_no_sequence_of_lost_replies_is_called_a_copy(shop: Shop, enforcement: str) -> None:
-    run_machine(Losing, shop, examples=25, steps=30, ENFORCEMENT=enforcement)
+def test_no_sequence_of_lost_replies_is_called_a_copy(
+    shop: Shop, store: str, enforcement: str
+) -> None:
+    run_machine(Losing, shop, examples=scaled(store, 25), steps=30, ENFORCEMENT=enforcement)
 
 
 @pytest.mark.soak

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from tests.server.careful import Careful
 from tests.server.processes import Far, Nursery, Process
-from tests.server.world import Computer, Shop
+from tests.server.world import Computer, Shop, scaled
 from tests.store.snapshots import forget
 
 from modelseal import audit
@@ -285,9 +285,9 @@ def judge(here: Shop, license_id: str, devices: list[Careful]) -> None:
 
 
 def test_a_killed_server_loses_nothing_and_leaves_nothing_half_done(
-    here: Shop, nursery: Nursery
+    here: Shop, store: str, nursery: Nursery
 ) -> None:
-    kill_again_and_again(here, nursery, 24)
+    kill_again_and_again(here, nursery, scaled(store, 24))
 
 
 @pytest.mark.soak

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 from sqlalchemy import Connection
-from tests.server.world import START, Clock, Computer, Shop, denied, hardware, run_machine
+from tests.server.world import START, Clock, Computer, Shop, denied, hardware, run_machine, scaled
 
 from modelseal import admin
 from modelseal.errors import ModelsealError, NotFound, Refused, StorageFailed
@@ -352,9 +352,9 @@ class Farming(RuleBasedStateMachine):
 
 @pytest.mark.parametrize("floating", [False, True])
 def test_under_return_farming_live_leases_never_exceed_seats_plus_overlap(
-    shop: Shop, floating: bool
+    shop: Shop, store: str, floating: bool
 ) -> None:
-    run_machine(Farming, shop, examples=15, steps=40, FLOATING=floating)
+    run_machine(Farming, shop, examples=scaled(store, 15), steps=40, FLOATING=floating)
 
 
 @pytest.mark.soak

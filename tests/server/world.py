@@ -270,6 +270,11 @@ def denied(act: Callable[[], object], shop: Shop) -> tuple[ModelsealError, Denia
     raise AssertionError("nothing was refused")
 
 
+def scaled(store: str, number: int) -> int:
+    """How often over this kind of store: the second one repeats the suite, in short."""
+    return number if store == "sqlite" else -(-number // 5)
+
+
 def run_machine(
     machine: type[RuleBasedStateMachine], shop: Shop, *, examples: int, steps: int, **names: Any
 ) -> None:
