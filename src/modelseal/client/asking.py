@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from modelseal import device
-from modelseal.client import answers, trusting
+from modelseal.client import answers, operator, trusting
 from modelseal.client.answers import SignedRefusal
 from modelseal.client.core import Core, Held
 from modelseal.client.identity import Identity
@@ -41,6 +41,7 @@ from modelseal.license.claims import (
     LeaseClaims,
     ReleaseClaims,
     RequestClaims,
+    TraitDigest,
 )
 from modelseal.strict_json import b64u
 from modelseal.types import to_numeric
@@ -131,6 +132,7 @@ def claims(
     """The request's claims with all that every request says."""
     now = core.ports.now()
     enrolment = device.enrol(core.traits(), core.trust.trait_salt)
+    around = core.surroundings()
     return RequestClaims(
         iss=identity.kid,
         aud=core.trust.server_id,
@@ -150,12 +152,20 @@ def claims(
         seq=held.seq,
         prev=held.prev,
         kem=[] if kem is None else [kem_key(kem)],
-        traits=list(enrolment.digests),
+        traits=[*enrolment.digests, *operator_digest(core)],
         missing=list(enrolment.missing),
         memory=_memory(held),
         enforcement=["online", "software"],
+        vm=around.vm,
+        container=around.container,
         **more,
     )
+
+
+def operator_digest(core: Core) -> list[TraitDigest]:
+    """The identity that an operator gave this device, as the server may know it."""
+    named = operator.given(core.ports.environ)
+    return [] if named is None else [device.operator_digest(named, core.trust.trait_salt)]
 
 
 def claims_of(core: Core, question: Question, *, op: str, **more: Any) -> RequestClaims:

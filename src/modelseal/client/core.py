@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from modelseal import ids, strict_json
 from modelseal import trust as trusts
@@ -36,6 +36,9 @@ from modelseal.license import tokens
 from modelseal.license.claims import DenialClaims, LeaseClaims, LicenseClaims
 from modelseal.strict_json import JsonInvalid
 from modelseal.trust import Trust
+
+if TYPE_CHECKING:
+    from modelseal.collect import Surroundings
 
 T = TypeVar("T")
 _QUICK_SECONDS = 5.0
@@ -104,6 +107,7 @@ class Core:
         self._holding = threading.local()
         self._transport: Transport | None = None
         self._traits: Traits | None = None
+        self._surroundings: Surroundings | None = None
         self.run_keys = RunKeys()
         self.contacts = 0
 
@@ -260,6 +264,13 @@ class Core:
             if self._traits is None:
                 self._traits = self.ports.traits()
             return self._traits
+
+    def surroundings(self) -> Surroundings:
+        """Whether this computer is virtual or a container, asked once per run."""
+        with self._guard:
+            if self._surroundings is None:
+                self._surroundings = self.ports.surroundings()
+            return self._surroundings
 
     def unlock(self, *, asking: bool = False) -> Identity:
         """The device's identity, unlocked with this computer's traits, once per run and file.

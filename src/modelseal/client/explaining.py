@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from modelseal import device
+from modelseal.client import asking
 from modelseal.client.core import Core
-from modelseal.device import WEIGHTS, TraitKind
+from modelseal.device import OPERATOR, WEIGHTS, TraitKind
 
 
 class TraitShown(msgspec.Struct, frozen=True):
@@ -32,7 +33,7 @@ def traits(core: Core) -> list[TraitShown]:
         each.kind: TraitShown(each.kind, _weight(each.kind), [], each.why, None, False)
         for each in enrolment.missing
     }
-    for found in enrolment.digests:
+    for found in (*enrolment.digests, *asking.operator_digest(core)):
         before = shown[found.kind].sent if found.kind in shown else []
         sent = [*before, f"{found.digest:08x}"]
         shown[found.kind] = TraitShown(
@@ -42,4 +43,4 @@ def traits(core: Core) -> list[TraitShown]:
 
 
 def _weight(kind: str) -> int:
-    return WEIGHTS[TraitKind(kind)]
+    return 0 if kind == OPERATOR else WEIGHTS[TraitKind(kind)]

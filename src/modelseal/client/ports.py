@@ -18,6 +18,7 @@ from modelseal.client.folder import Folder
 
 if TYPE_CHECKING:
     from modelseal.client.transport import Transport, TransportSettings
+    from modelseal.collect import Surroundings
     from modelseal.device import Traits
 
 
@@ -31,6 +32,12 @@ def _read_traits() -> Traits:
     return collect.read()
 
 
+def _read_surroundings() -> Surroundings:
+    from modelseal import collect
+
+    return collect.surroundings()
+
+
 def _open_transport(settings: TransportSettings) -> Transport:
     from modelseal.client.transport import HttpTransport
 
@@ -42,7 +49,8 @@ class Ports:
     """The client's surroundings; the defaults are the real ones.
 
     ``now`` is aware UTC, ``monotonic`` seconds that never go back (since boot where the system
-    tells), ``random(n)`` n secret bytes, ``traits`` reads the computer, ``folder`` opens a state
+    tells), ``random(n)`` n secret bytes, ``traits`` reads the computer, ``surroundings`` tells
+    whether it is virtual or a container, ``folder`` opens a state
     folder, ``wait(event, seconds)`` sleeps until the event is set or the time is over.
     """
 
@@ -50,6 +58,7 @@ class Ports:
     monotonic: Callable[[], float] = time.monotonic
     random: Callable[[int], bytes] = os.urandom
     traits: Callable[[], Traits] = _read_traits
+    surroundings: Callable[[], Surroundings] = _read_surroundings
     transport: Callable[[TransportSettings], Transport] = _open_transport
     folder: Callable[[Path], Folder] = Folder
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from modelseal.collect._collector import Collector, Run
 from modelseal.collect._files import Root
+from modelseal.collect.surroundings import Surroundings, of_linux, of_macos, of_windows
 from modelseal.device import Traits, gather
 
-__all__ = ["Collector", "collectors", "read"]
+__all__ = ["Collector", "Surroundings", "collectors", "read", "surroundings"]
 
 _TIMEOUT_SECONDS = 5
 _SYSTEM = Path("/")
@@ -48,6 +49,17 @@ def read(root: Path = _SYSTEM, *, run: Run | None = None, platform: str = sys.pl
     """
     chosen = collectors(root, run=run, platform=platform)
     return gather(finding for collector in chosen for finding in collector.findings())
+
+
+def surroundings(
+    root: Path = _SYSTEM, *, run: Run | None = None, platform: str = sys.platform
+) -> Surroundings:
+    """Whether this computer, or the Linux system below ``root``, is virtual or a container."""
+    if platform == "win32":
+        return of_windows()
+    if platform == "darwin":
+        return of_macos(run or _run)
+    return of_linux(Root(root)) if platform.startswith("linux") else Surroundings()
 
 
 def _run(command: Sequence[str]) -> str:

@@ -43,7 +43,7 @@ class LocalRegistry:
                 value, _kind = winreg.QueryValueEx(opened, name)
         except FileNotFoundError:
             return None
-        return value if isinstance(value, (str, bytes)) else None
+        return value if isinstance(value, (str, bytes)) else str(value)
 
 
 def collectors(registry: Registry | None = None, node: Node | None = None) -> tuple[Collector, ...]:

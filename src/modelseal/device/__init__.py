@@ -3,7 +3,15 @@ that opens only where enough of them are. Pure; the traits are read by ``modelse
 """
 
 from modelseal.device import drift, tolerance, wrapping
-from modelseal.device.fingerprint import Enrolment, digest_for_server, enrol
+from modelseal.device.fingerprint import (
+    OPERATOR,
+    Enrolment,
+    digest_for_server,
+    enrol,
+    is_operator,
+    operator_digest,
+    operator_moved,
+)
 from modelseal.device.tolerance import Match, check_bound, match
 from modelseal.device.traits import (
     ENTROPY_BITS,
@@ -24,6 +32,7 @@ from modelseal.device.wrapping import Unwrapped, WrappedSecret, rewrap, unwrap, 
 __all__ = [
     "ENTROPY_BITS",
     "MIN_LIVE_TRAITS",
+    "OPERATOR",
     "WEIGHTS",
     "Confidence",
     "Enrolment",
@@ -41,8 +50,11 @@ __all__ = [
     "drift",
     "enrol",
     "gather",
+    "is_operator",
     "live_kinds",
     "match",
+    "operator_digest",
+    "operator_moved",
     "rewrap",
     "tolerance",
     "unwrap",

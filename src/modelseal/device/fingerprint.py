@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from modelseal.device.traits import MIN_LIVE_TRAITS, TraitKind, TraitReading, Traits, live_kinds
+from modelseal.device.traits import MIN_LIVE_TRAITS, TraitReading, Traits, live_kinds
 from modelseal.errors import Misuse
 from modelseal.license import claims
 
 SALT_BYTES = 32
+OPERATOR = "operator"
+"""The kind of an operator-given identity. Matching leaves it out, as all that are no trait."""
 _LABEL = b"modelseal trait digest v1"
 
 
@@ -56,12 +59,36 @@ def enrol(traits: Traits, salt: bytes) -> Enrolment:
     )
 
 
+def operator_digest(named: bytes, salt: bytes) -> claims.TraitDigest:
+    """The digest of the identity that an operator gave, beside the traits and none of them."""
+    return claims.TraitDigest(
+        kind=OPERATOR, digest=_digest(_key(salt), OPERATOR, named), confidence="low"
+    )
+
+
+def is_operator(digests: Iterable[claims.TraitDigest]) -> bool:
+    """Whether an operator named this device."""
+    return bool(_operators(digests))
+
+
+def operator_moved(
+    enrolled: Iterable[claims.TraitDigest], now: Iterable[claims.TraitDigest]
+) -> bool:
+    """Whether two instances that an operator named apart have the same enrolment."""
+    before, after = _operators(enrolled), _operators(now)
+    return bool(before and after) and not before & after
+
+
+def _operators(digests: Iterable[claims.TraitDigest]) -> set[int]:
+    return {each.digest for each in digests if each.kind == OPERATOR}
+
+
 def _key(salt: bytes) -> bytes:
     if len(salt) != SALT_BYTES:
         raise Misuse("a trait salt has 32 bytes")
     return HKDF(hashes.SHA256(), 32, salt=None, info=_LABEL).derive(salt)
 
 
-def _digest(key: bytes, kind: TraitKind, value: bytes) -> int:
-    message = kind.value.encode("ascii") + b"\x00" + value
+def _digest(key: bytes, kind: str, value: bytes) -> int:
+    message = str(kind).encode("ascii") + b"\x00" + value
     return int.from_bytes(hmac.new(key, message, hashlib.sha256).digest()[:4], "big")

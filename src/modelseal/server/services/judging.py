@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from modelseal.device import tolerance
+from modelseal.device import OPERATOR, is_operator, operator_moved, tolerance
 from modelseal.device.tolerance import Match
 from modelseal.license.claims import RequestClaims, TraitDigest
 from modelseal.license.facts import (
@@ -119,7 +119,11 @@ def device_facts(
         jkt=claims.iss if row is None else row.jkt,
         proved_jkt=claims.iss,
         unbound=found.unbound,
-        moved=tuple(str(kind) for kind in found.moved),
+        operator_identity=is_operator(claims.traits),
+        moved=(
+            *map(str, found.moved),
+            *([OPERATOR] if operator_moved(known, claims.traits) else []),
+        ),
         missing=tuple(f"{item.kind}: {item.why}" for item in claims.missing),
         match=MatchFacts(
             score=round(found.score, 4),
@@ -131,6 +135,6 @@ def device_facts(
         memory=claims.memory,
         enforcement=tuple(kind for kind in offered if kind != "hardware"),
         eula_digest=claims.eula,
-        vm=getattr(claims, "vm", None),
-        container=getattr(claims, "container", None),
+        vm=claims.vm,
+        container=claims.container,
     )
