@@ -350,6 +350,21 @@ def test_a_restored_store_adopts_what_it_gave_out_since_and_nothing_else(
     restored.server.close()
 
 
+def test_no_device_chooses_its_number_when_it_is_adopted(shop: Shop, active: Computer) -> None:
+    """A number that no answer can have had is not taken over, restore or not."""
+    snapshot_at = shop.clock()
+    shop.clock.pass_(days=1)
+    restored, lease = forgetful(shop, active)
+    with restored.server:
+        restored.server.context.store.write(
+            token_store.add_restore, "evt_restore", snapshot_at, shop.clock()
+        )
+        for seq in (2**53 - 1, active.seq + 100_001):
+            with pytest.raises(StoreBehind):
+                active.renew(lease_token=lease, seq=seq)
+        assert active.renew(lease_token=lease, seq=active.seq + 100_000).seq == 100_003
+
+
 def test_an_online_lease_carries_no_key_and_each_run_fetches_them(
     shop: Shop, computer: Computer, tmp_path: Path
 ) -> None:

@@ -25,6 +25,9 @@ from modelseal.server.store.engine import settle
 from modelseal.server.store.rows import DeviceRow
 from modelseal.types import from_numeric
 
+MAX_AHEAD = 100_000
+"""How many denials may have followed the lease that is shown: years of them, asked for in vain."""
+
 
 def knows(tx: Connection, claims: RequestClaims, device_id: str) -> bool:
     """True when the store knows the device and has seen its newest number."""
@@ -44,6 +47,8 @@ def adopt(context: Context, claims: RequestClaims, device_id: str, now: datetime
         lease = tokens.read(claims.lease_token, LeaseClaims, context.trust)
     except InvalidBytes:
         raise NotFound("no such device", device=device_id) from None
+    if claims.seq > lease.seq + MAX_AHEAD:
+        raise StoreBehind("no answer has the number that the device names", device=device_id)
     mine = (lease.sub, lease.cnf.jkt) == (device_id, claims.iss)
     if not mine or lease.seq > claims.seq or lease.exp <= now.timestamp():
         raise NotFound("no such device", device=device_id)

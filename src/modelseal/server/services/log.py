@@ -32,6 +32,7 @@ from modelseal.server.services.paging import page_of
 from modelseal.server.services.replay import unfloat
 from modelseal.server.store import events as store
 from modelseal.server.store import log as log_store
+from modelseal.server.store import tokens as token_store
 from modelseal.server.store.engine import Again
 from modelseal.server.store.rows import EventRow, HeadRow
 from modelseal.strict_json import b64u, unb64u
@@ -86,6 +87,7 @@ class Log:
         head = log_store.head(tx)
         if head is not None and not waiting:
             return 0
+        token_store.bump(tx, _OFFICE)  # two sequencers meet here, not in the middle of the tree
         size = 0 if head is None else head.size
         leaves = [leaf_hash(body) for _event_id, body in waiting]
         grown = grow(size, leaves, lambda path: _read_tile(tx, path))
@@ -146,7 +148,8 @@ class Log:
         )
 
     def events(self, cursor: str | None, subject: str | None) -> Page[EventRecord]:
-        """Events, oldest first, of one subject where asked."""
+        """Events in the order of the log, the ones without a place last; of one subject where
+        asked."""
         rows = page_of(self._context, cursor, store.page, lambda row: row.event_id, subject=subject)
         return Page(items=[shown_event(row) for row in rows.items], next_cursor=rows.next_cursor)
 
