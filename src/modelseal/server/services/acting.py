@@ -126,6 +126,7 @@ def again(
     license_too: bool,
 ) -> Answer:
     """The answer to a question whose reply was lost; with a license token where one is needed."""
+    device_store.hold(tx, device)
     answer = issuing.again(tx, terms, device, intake.kem_key(claims), now, with_license=license_too)
     duplicates.remember_repetition(tx, claims)
     known = device.answer or {}

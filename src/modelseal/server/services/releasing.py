@@ -27,6 +27,7 @@ from modelseal.server.services.context import Context
 from modelseal.server.services.denials import Refusal
 from modelseal.server.services.granting import Grants
 from modelseal.server.services.issuing import Terms
+from modelseal.server.store import devices as device_store
 from modelseal.server.store.rows import DeviceRow
 from modelseal.strict_json import JsonInvalid, unb64u
 from modelseal.types import to_numeric
@@ -103,6 +104,7 @@ class Releasing:
         context, now = self._context, facts.now
         if facts.lease is None:
             raise InternalError("a release without a lease")
+        device_store.hold(tx, device)
         known = recorder.fresh(context, now)
         signers = context.signers("lease", now, tx)
         ends_at = facts.lease.expires_at

@@ -102,13 +102,17 @@ def insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.I
     return postgresql.insert(table)
 
 
+def writes_alone(connection: Connection) -> bool:
+    """True when no other transaction writes before this one is over."""
+    return connection.dialect.name == "sqlite"
+
+
 def held(connection: Connection, query: Select[Any]) -> Select[Any]:
     """``query`` whose rows nobody changes before this transaction is over.
 
-    Where only one writes at a time that is so anyway. Rows changed since the transaction began
-    make it run anew.
+    Rows changed since the transaction began make it run anew.
     """
-    return query if connection.dialect.name == "sqlite" else query.with_for_update(read=True)
+    return query if writes_alone(connection) else query.with_for_update(read=True)
 
 
 def is_broken_connection(error: DBAPIError) -> bool:
