@@ -286,10 +286,16 @@ def test_a_customer_is_exported_and_erased_and_the_log_still_verifies(both: Both
     )
     device = Computer(both.shop, "a")
     device.activate(issued.license_key, label="her laptop")
+    copy = device.copy()
+    device.renew()
+    denied(copy.renew, both.shop)
+    both.api.revoke_device(device.device_id or "", "a copy, says tel-0199-distinctive")
     told = both.api.export_customer(reference)
     assert [r.license_id for r in told.licenses] == [issued.license_id]
     assert [d.label for d in told.devices] == ["her laptop"]
-    assert {"license_issued", "device_activated"} <= {e.kind for e in told.events}
+    kinds = [e.kind for e in told.events]
+    assert kinds[0] == "license_issued" and len(kinds) == len({e.event_id for e in told.events})
+    assert {"device_activated", "lease_renewed", "fork_found", "device_revoked"} <= set(kinds)
     erased = both.api.erase_customer(reference)
     assert (erased.licenses, erased.devices) == (1, 1)
     record = both.api.show_license(issued.license_id)

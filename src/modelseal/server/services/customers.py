@@ -41,7 +41,8 @@ class Customers:
             customer = _find(tx, which)
             rows = _licenses(tx, customer, now)
             devices = [d for row in rows for d in device_store.of_license(tx, row.license_id)]
-            events = event_store.of_customer(tx, customer.customer_id)
+            named = [row.license_id for row in rows]
+            events = event_store.of_customer(tx, customer.customer_id, named)
             recorder.record(
                 tx, known, EventKind.CUSTOMER_EXPORTED, at=now, actor=actor.name,
                 subjects={"customer": customer.customer_id}, params={},

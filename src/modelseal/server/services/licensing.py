@@ -203,7 +203,10 @@ class Licensing:
         return self._act(actor, license_id, EventKind.LICENSE_CHANGED, values, change.version)
 
     def renew(self, actor: Actor, license_id: str, change: LicenseChange | None) -> LicenseRecord:
-        """The license one plan period longer, or until the end that ``change`` names."""
+        """The license one plan period longer, or until the end that ``change`` names.
+
+        Within late payment the period follows the last one; after it a new one begins now.
+        """
         actor.need(Right.LICENSES)
         now = self._context.now()
 
@@ -215,7 +218,9 @@ class Licensing:
                 raise Misuse("the plan has no period; say until when", license=license_id)
             if row.ends_at is None:
                 raise Conflict("the license has no end yet that could be moved")
-            start = max(now, row.ends_at)
+            late = timedelta(seconds=plan.late_payment_seconds)
+            # Who pays late has had the days since; who comes back after it begins anew.
+            start = row.ends_at if now < row.ends_at + late else max(now, row.ends_at)
             return {"ends_at": _after(start, plan.period_seconds), "rev": row.rev + 1}
 
         version = None if change is None else change.version

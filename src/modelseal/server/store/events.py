@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, delete, select, true, update
@@ -87,12 +88,13 @@ def page(tx: Connection, after: str, limit: int, subject: str | None = None) -> 
     return rows
 
 
-def of_customer(tx: Connection, customer_id: str) -> list[EventRow]:
-    """Every event that names the customer."""
+def of_customer(tx: Connection, customer_id: str, licenses: Sequence[str]) -> list[EventRow]:
+    """Every event about the customer or one of the customer's licenses, in the log's order."""
     e = t.events.c
-    idx = t.log_entries.c.idx
-    query = _all().where(e.customer_id == customer_id).order_by(idx.is_(None), idx, e.event_id)
-    return many(EventRow, tx.execute(query))
+    found: dict[str, EventRow] = {}
+    for about in (e.customer_id == customer_id, *(e.license_id == name for name in licenses)):
+        found |= {row.event_id: row for row in many(EventRow, tx.execute(_all().where(about)))}
+    return sorted(found.values(), key=lambda row: (row.idx is None, row.idx or 0, row.event_id))
 
 
 def erase_personal(tx: Connection, customer_id: str, licenses: list[str]) -> None:
