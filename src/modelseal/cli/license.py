@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from modelseal import texts
-from modelseal.cli import context, options, spans, tables, talk
+from modelseal.cli import context, judged, options, spans, tables, talk
 from modelseal.errors import Misuse
 
 if TYPE_CHECKING:
@@ -247,33 +247,20 @@ def explain(
     which: Annotated[
         str, typer.Argument(help="The eight-character reference, or a license, device or event id.")
     ],
+    at: Annotated[
+        str | None,
+        typer.Option("--at", help="Dry run: the same question at a date, or so long later (30d)."),
+    ] = None,
     home: options.Home = None,
     server: options.Server = None,
     ca: options.Ca = None,
     json: options.Json = False,
 ) -> None:
-    """Why a decision fell as it did. The step, the reason, the traits that moved."""
+    """Why a decision fell as it did. The step, the reason, the scores."""
     with context.admin(home, server, ca) as api:
         found = api.explain(which)
-
-    def human() -> None:
-        tables.pairs(
-            [
-                ("reference", found.reference),
-                ("at", found.at),
-                ("action", found.action),
-                ("decision", "allowed" if found.allowed else f"refused: {found.code}"),
-                ("step", found.step),
-                ("license", found.license_id),
-                ("device", found.device_id),
-                ("parameters", found.params),
-                ("judged again", "the same answer" if found.replayed else "a different answer"),
-            ]
-        )
-        if found.traits:
-            tables.table("Traits", ("trait", "state"), [(t.kind, t.state) for t in found.traits])
-
-    talk.answer(found, human, as_json=json)
+    shown = judged.again(found, at)
+    talk.answer(shown, lambda: judged.tell(shown), as_json=json)
 
 
 @app.command()
