@@ -26,7 +26,7 @@ from modelseal.errors import (
     Misuse,
     NotFound,
 )
-from modelseal.license.plans import Anomaly, Meter, Plan, PlanEntitlement
+from modelseal.license.plans import Anomaly, Plan, PlanEntitlement
 from modelseal.server.services import recorder
 from modelseal.testing.server import RunningServer
 
@@ -99,7 +99,6 @@ def test_a_plan_that_makes_no_sense_is_refused(both: Both) -> None:
 @pytest.mark.parametrize(
     "terms",
     [
-        {"meters": [Meter(name="images", limit=5, per="day")]},
         {"anomalies": [Anomaly(rule="fork", limit=1, per_seconds=60)]},
         {"on_expiry": "stop_now"},
         {"channels": ["beta"]},

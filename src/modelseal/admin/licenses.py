@@ -88,6 +88,19 @@ class RekeyedLicense(Answered, frozen=True):
     event_id: str
 
 
+class MeterUse(Answered, frozen=True):
+    """One meter of a plan: what all devices of the license have counted in its present period.
+
+    ``resets_at`` is when the next period begins; None for a meter that counts in all.
+    """
+
+    name: str
+    used: int
+    limit: int
+    per: str
+    resets_at: datetime | None
+
+
 class LicenseRecord(Answered, frozen=True):
     """A license as it stands. ``expires_at`` None: never, or counted from the first activation.
 
@@ -113,6 +126,7 @@ class LicenseRecord(Answered, frozen=True):
     label: str | None = None
     metadata: dict[str, str] = {}
     overage: int = 0
+    meters: list[MeterUse] = []
     reason: str | None = None
     event_id: str | None = None
 

@@ -309,10 +309,12 @@ def _protection(facts: Facts) -> Params | None:
 
 
 # 27
-@_step("meter_exceeded", "Is no meter used up?", RENEW, RELEASE)
+@_step("meter_exceeded", "Is no meter used up?", ACTIVATE, RENEW, RELEASE)
 def _meters(facts: Facts) -> Params | None:
     full = next((meter for meter in facts.meters if meter.used >= meter.limit), None)
-    return None if full is None else {"meter": full.name, "limit": full.limit}
+    if full is None:
+        return None
+    return {"meter": full.name, "limit": full.limit, "resets_at": _text(full.resets_at)}
 
 
 # 28

@@ -210,7 +210,7 @@ class ClockReading(_Closed, frozen=True):
 
 
 class Usage(_Closed, frozen=True):
-    """One meter's count since the last lease."""
+    """What one meter has counted on this device under this license, ever."""
 
     meter: Name
     count: Count

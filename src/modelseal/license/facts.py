@@ -187,6 +187,7 @@ class MeterFacts(_Fact, frozen=True):
     name: str
     used: int
     limit: int
+    resets_at: datetime | None = None
 
 
 class Facts(_Fact, frozen=True):

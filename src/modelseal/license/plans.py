@@ -68,7 +68,11 @@ class Binding(_Closed, frozen=True):
 
 
 class Meter(_Closed, frozen=True):
-    """So many uses of ``name`` in each ``per``; a used-up meter stops the next lease."""
+    """So many uses of ``name`` in each ``per`` on all devices of a license together.
+
+    A used-up meter stops the next lease and the next key release. ``license.metering`` says when
+    a period begins.
+    """
 
     name: _Word
     limit: Annotated[int, Meta(ge=1, le=2**53 - 1)]
@@ -167,6 +171,8 @@ def _consistent(plan: Plan) -> Plan:
         raise ConfigInvalid("plan: a lease is renewed before it ends")
     if plan.late_payment_seconds and plan.period_seconds is None:
         raise ConfigInvalid("plan: late payment needs a period")
+    if plan.period_seconds is None and any(meter.per == "period" for meter in plan.meters):
+        raise ConfigInvalid("plan: a meter per period needs a period")
     if plan.eula is not None and plan.eula.uri is None:
         raise ConfigInvalid("plan: an agreement needs an address where it can be read")
     return plan

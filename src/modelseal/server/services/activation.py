@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 from sqlalchemy import Connection
 
+from modelseal.admin import MeterUse
 from modelseal.audit import EventKind
 from modelseal.errors import Unavailable
 from modelseal.license.claims import RequestClaims
@@ -18,6 +19,7 @@ from modelseal.server.services import (
     forks,
     intake,
     judging,
+    metering,
     recorder,
     seating,
     statuses,
@@ -45,6 +47,7 @@ class Activated(Struct, frozen=True, kw_only=True, omit_defaults=True):
     lease: str
     event_id: str
     license_key: str | None = None
+    meters: list[MeterUse] = []
 
 
 class Activation:
@@ -101,6 +104,7 @@ class Activation:
             chain=Chain.FIRST,
             seat=SeatFacts(outcome="held", seats=row.seats),
             trial_used=trial_used,
+            meters=metering.facts(tx, row, terms.plan, now),
         )
         stands = device is not None and device.state == device_store.ACTIVE and not device.held
         if stands and device is not None and forks.is_repeat(device, claims):
@@ -165,6 +169,7 @@ class Activation:
             license=answer.license or "",
             lease=answer.lease,
             event_id=known.event_id,
+            meters=metering.shown(tx, terms.license, terms.plan, now),
         )
 
     def _record_more(
@@ -297,6 +302,7 @@ class Activation:
             license=answer.license or "",
             lease=answer.lease,
             event_id=str((device.answer or {}).get("event_id", device.event_id)),
+            meters=metering.shown(tx, terms.license, terms.plan, facts.now),
         )
 
     def _refuse(

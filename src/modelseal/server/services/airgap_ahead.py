@@ -23,7 +23,7 @@ from modelseal.license.decide import Decision, decide
 from modelseal.license.facts import Action, Chain, Facts, SeatFacts
 from modelseal.license.lease_code import CodeBinding
 from modelseal.license.plans import MAX_LEASE_SECONDS
-from modelseal.server.services import acting, intake, judging, recorder, seating
+from modelseal.server.services import acting, intake, judging, metering, recorder, seating
 from modelseal.server.services.actors import Actor, Right
 from modelseal.server.services.context import Context
 from modelseal.server.services.granting import Grants
@@ -236,6 +236,7 @@ class Ahead:
             device=judging.device_facts(self._as_asked(device, row), terms.plan, device),
             chain=Chain.NEXT,
             seat=SeatFacts(outcome="held", seats=seats),
+            meters=metering.facts(tx, terms.license, terms.plan, now),
         )
         if row is not None and terms.plan.floating and decide(facts).allowed:
             facts = acting.replaced(facts, seat=seating.hold_for(tx, terms, device, now).facts)

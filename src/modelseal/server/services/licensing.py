@@ -23,7 +23,7 @@ from modelseal.errors import Conflict, Misuse, NotFound
 from modelseal.license import license_key
 from modelseal.license.plans import Plan
 from modelseal.license.status import Status
-from modelseal.server.services import recorder, statuses
+from modelseal.server.services import metering, recorder, statuses
 from modelseal.server.services.actors import Actor, Right
 from modelseal.server.services.context import Context
 from modelseal.server.services.idempotency import once
@@ -379,6 +379,7 @@ def shown(tx: Connection, row: LicenseRow, now: datetime) -> LicenseRecord:
         label=row.label,
         metadata=row.metadata,
         overage=seat_store.overlaps(tx, row.license_id, now),
+        meters=metering.shown(tx, row, plan, now),
         reason=row.reason,
         event_id=row.event_id,
     )

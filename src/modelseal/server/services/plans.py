@@ -34,7 +34,6 @@ def check(terms: Plan) -> None:
     """
     plan_rules.check(terms)
     unkept = {
-        "meters": bool(terms.meters),
         "anomalies": bool(terms.anomalies),
         "on_expiry": terms.on_expiry != "stop_new",
         "channels": list(terms.channels) != ["stable"],

@@ -21,7 +21,7 @@ from modelseal.license.facts import (
     LeaseFacts,
     entitlement_facts,
 )
-from modelseal.server.services import acting, duplicates, intake, judging, recorder
+from modelseal.server.services import acting, duplicates, intake, judging, metering, recorder
 from modelseal.server.services.adoption import adopt, knows
 from modelseal.server.services.context import Context
 from modelseal.server.services.denials import Refusal
@@ -81,6 +81,7 @@ class Releasing:
             device=judging.device_facts(claims, terms.plan, device),
             chain=Chain.NEXT,
             lease=_lease_facts(claims, device),
+            meters=metering.told(tx, terms, device.device_id, claims, now),
         )
         decision = decide(facts)
         if not decision.allowed:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+import msgspec
 from msgspec import Struct
 from sqlalchemy import Connection
 
+from modelseal.admin import MeterUse
 from modelseal.audit import EventKind
 from modelseal.license.claims import RequestClaims
 from modelseal.license.decide import Decision, decide
 from modelseal.license.facts import Action, Chain, Facts, SeatFacts
-from modelseal.server.services import acting, forks, intake, judging, recorder, seating
+from modelseal.server.services import acting, forks, intake, judging, metering, recorder, seating
 from modelseal.server.services.activation import hold_until, lease_values
 from modelseal.server.services.adoption import adopt, knows
 from modelseal.server.services.context import Context
@@ -28,11 +30,15 @@ from modelseal.trust import Use
 
 
 class Renewed(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The answer to a renewal; ``license`` when the device's is missing, changed or ageing."""
+    """The answer to a renewal; ``license`` when the device's is missing, changed or ageing.
+
+    ``meters`` tell how much is left, where the plan counts; nothing is granted by them.
+    """
 
     lease: str
     event_id: str
     license: str | None = None
+    meters: list[MeterUse] = []
 
 
 class Renewal:
@@ -60,9 +66,10 @@ class Renewal:
         self, tx: Connection, claims: RequestClaims, device: DeviceRow, terms: Terms, now: datetime
     ) -> Renewed | Refusal:
         here = forks.place(tx, terms, device, claims, now)
+        meters = metering.told(tx, terms, device.device_id, claims, now)
         if here.chain in (Chain.FORK, Chain.HEAL):
             license_store.lock(tx, device.license_id)
-        facts = self._facts(claims, device, terms, here, now)
+        facts = acting.replaced(self._facts(claims, device, terms, here, now), meters=meters)
         seat = SeatFacts(outcome="held", seats=terms.license.seats)
         allowed = decide(acting.replaced(facts, seat=seat)).allowed
         if allowed and here.chain is not Chain.REPEAT and terms.plan.floating:
@@ -72,8 +79,11 @@ class Renewal:
         if not decision.allowed:
             return self._refuse(tx, claims, device, terms, facts, here)
         if here.chain is Chain.REPEAT:
-            return self._again(tx, claims, device, terms, now)
-        return self._next(tx, claims, device, terms, facts, decision, here)
+            renewed = self._again(tx, claims, device, terms, now)
+        else:
+            renewed = self._next(tx, claims, device, terms, facts, decision, here)
+        left = metering.shown(tx, terms.license, terms.plan, now)
+        return msgspec.structs.replace(renewed, meters=left)
 
     def _facts(
         self,

@@ -12,7 +12,7 @@ from modelseal.license.claims import RequestClaims
 from modelseal.license.decide import Decision, decide
 from modelseal.license.facts import Action, Chain, Facts
 from modelseal.license.status import Status
-from modelseal.server.services import acting, forks, judging, recorder, seating, statuses
+from modelseal.server.services import acting, forks, judging, metering, recorder, seating, statuses
 from modelseal.server.services.adoption import adopt, knows
 from modelseal.server.services.context import Context
 from modelseal.server.services.denials import Refusal
@@ -58,6 +58,7 @@ class Returning:
         # A seat that was given back is given back once, whatever lease the device missed before.
         over = device.state == "returned"
         chain = Chain.NEXT if over else forks.place(tx, terms, device, claims, now).chain
+        metering.told(tx, terms, device.device_id, claims, now)
         facts = Facts(
             action=Action.RETURN,
             now=now,

@@ -13,27 +13,50 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from modelseal.errors import ConfigInvalid, Unavailable
-from modelseal.server.store import dialect
+from modelseal.server.store import dialect, tables
 from modelseal.server.store.engine import Store
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 FOLDER = Path(__file__).parent.parent / "migrations"
-HEAD = "0003"
+HEAD = "0004"
 """The version this release works with: the newest in ``migrations/versions``."""
 
 
 def current(store: Store) -> str | None:
     """The version of a store; None for an empty one."""
+    return store.read(version)
 
-    def read(tx: sa.Connection) -> str | None:
-        if not sa.inspect(tx).has_table("alembic_version"):
-            return None
-        found: str | None = tx.scalar(sa.text("SELECT version_num FROM alembic_version"))
-        return found
 
-    return store.read(read)
+def version(tx: sa.Connection) -> str | None:
+    """The version of the store of ``tx``; None for an empty one."""
+    if not sa.inspect(tx).has_table("alembic_version"):
+        return None
+    found: str | None = tx.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    return found
+
+
+def is_empty(tx: sa.Connection) -> bool:
+    """True for a store of this release's schema in which nothing was ever done."""
+    acts = sa.select(tables.events.c.event_id).where(tables.events.c.kind != "server_initialised")
+    return tx.execute(acts.limit(1)).first() is None
+
+
+def upgrade(tx: sa.Connection, to: str | None = None) -> None:
+    """The store of ``tx`` has the schema ``to``, by default this release's.
+
+    Raises ``ConfigInvalid`` for a version this release does not know.
+    """
+    from alembic import command
+    from alembic.util import CommandError
+
+    config = _config()
+    config.attributes["connection"] = tx
+    try:
+        command.upgrade(config, to or HEAD)
+    except CommandError:
+        raise ConfigInvalid("this release does not know that schema", schema=str(to)) from None
 
 
 def migrate(store: Store) -> str:
@@ -44,19 +67,16 @@ def migrate(store: Store) -> str:
     found = current(store)
     if found == HEAD:
         return HEAD
-    from alembic import command
     from alembic.script import ScriptDirectory
 
-    config = _config()
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
     if found is not None and found not in known:
         raise ConfigInvalid("the database was made by a newer release", schema=found)
     try:
         with store.engine.connect() as connection:
             writing = dialect.writing(connection)
             with writing.begin():
-                config.attributes["connection"] = writing
-                command.upgrade(config, "head")
+                upgrade(writing)
     except DBAPIError as error:
         if current(store) != HEAD:  # otherwise another process was faster
             raise dialect.translate(error) from None

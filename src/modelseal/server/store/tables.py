@@ -151,6 +151,17 @@ spends = Table(
     Index(None, "license_id", "kind", "at"),
 )
 
+usage = Table(
+    "usage",
+    metadata,
+    _id("license_id", primary_key=True),
+    _id("device_id", primary_key=True),
+    Column("meter", String(64), primary_key=True),
+    Column("total", BigInteger, nullable=False),
+    Column("used", BigInteger, nullable=False),
+    Column("since", Instant, nullable=False),
+)
+
 trial_traits = Table(
     "trial_traits",
     metadata,

@@ -145,7 +145,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     "meter_exceeded": (
         "The license's limit is used up[: {meter}, {limit}].",
         "The plan counts this use and the count is reached.",
-        "Wait for the next period or ask your vendor for a larger plan.",
+        "Wait for the next period[ (it begins {resets_at})] or ask your vendor for a larger plan.",
     ),
     "egress_refused": (
         "The program tried to write the protected model out[: {what}].",

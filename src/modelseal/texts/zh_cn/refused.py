@@ -141,7 +141,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     "meter_exceeded": (
         "许可证的用量已用完[：{meter}，{limit}]。",
         "方案对此用途计数，现已到达上限。",
-        "请等待下一个周期，或购买更大的方案。",
+        "请等待下一个周期[（{resets_at} 开始）]，或购买更大的方案。",
     ),
     "egress_refused": (
         "程序试图把受保护的模型写出[：{what}]。",
