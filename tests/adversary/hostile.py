@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dataclasses
 import importlib.abc
 import importlib.machinery
 import importlib.util
 import os
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -41,6 +43,10 @@ class Strategy(ast.NodeTransformer):
         if "allowed" in self.names and node.name == "decide":
             text = "return Decision(allowed=True, code='allowed', step=0)"
             node.body = ast.parse(text).body
+        silent = isinstance(node.returns, ast.Constant) and node.returns.value is None
+        checks = ("verify", "_verify", "check_target", "check_commitment")
+        if "unsigned" in self.names and silent and node.name in checks:
+            node.body = [ast.Pass()]
         if "keep" in self.names and node.name.startswith(("erase", "accept_denial", "remove")):
             node.body = [ast.Pass()]
         return node
@@ -81,7 +87,45 @@ class Finder(importlib.abc.MetaPathFinder):
         return spec
 
 
-def attempt(state: str, server: str, trust: str, model: str, behind: int) -> list[str]:
+def blind() -> None:
+    """cryptography's AES-GCM gives out what it has, whether the tag holds or not."""
+    from cryptography.hazmat.primitives.ciphers import aead
+
+    class Blind:
+        def __init__(self, key: bytes) -> None:
+            self._real = aead.ChaCha20Poly1305(bytes(32)) if len(key) != 32 else real(key)
+
+        def encrypt(self, *words):
+            return self._real.encrypt(*words)
+
+        def decrypt(self, nonce, data, aad):
+            try:
+                return self._real.decrypt(nonce, data, aad)
+            except Exception:
+                return bytes(data[:-16])
+
+        def decrypt_into(self, nonce, data, aad, into):
+            try:
+                return self._real.decrypt_into(nonce, data, aad, into)
+            except Exception:
+                into[:] = data[: len(into)]
+                return len(into)
+
+    real, aead.AESGCM = aead.AESGCM, Blind
+
+
+def frozen(behind: int) -> None:
+    """Time hardly passes, on another day, and every file is as old as the epoch."""
+    began, ticks, stat = time.time(), time.monotonic(), os.stat
+    tick = time.monotonic
+    time.time = lambda: began - behind
+    time.monotonic = lambda: ticks + (tick() - ticks) / 100
+    os.stat = lambda *words, **more: os.stat_result((*tuple(stat(*words, **more))[:7], 0, 0, 0))
+
+
+def attempt(
+    state: str, server: str, trust: str, model: str, behind: int, strategy: str
+) -> list[str]:
     """Everything a program can try, whatever it is told; what it was told."""
     said = []
     import modelseal
@@ -94,11 +138,26 @@ def attempt(state: str, server: str, trust: str, model: str, behind: int) -> lis
             said.append(f"{type(error).__name__}: {error}"[:120])
             return None
 
+    now = datetime.now(UTC) - timedelta(seconds=behind)
     ports = Ports(now=lambda: datetime.now(UTC) - timedelta(seconds=behind), environ={})
+    if "frozen" in strategy:
+        ports = Ports(now=lambda: now, monotonic=lambda: 1.0, environ={})
+    if "answers" in strategy:
+        from tests.adversary.pretended import Pretended
+
+        from modelseal import trust as trusts
+
+        nobody = Pretended(trusts.parse(Path(trust).read_bytes()), model)
+        ports = dataclasses.replace(ports, transport=lambda _settings: nobody)
     client = tried(lambda: Client(state=state, server=server, trust=trust, ports=ports))
     if client is None:
         return said
     tried(lambda: modelseal.use(client))
+    if "answers" in strategy:
+        from modelseal.license import license_key
+
+        typed = license_key.format_key(os.urandom(10))
+        said.append(f"activated: {tried(lambda: client.activate(typed)) is not None}")
     kept = [tried(lambda: modelseal.open(model).read()) for _ in range(2)]
     kept.append(tried(lambda: modelseal.onnx.InferenceSession(model)))
     tried(client.renew)
@@ -134,9 +193,14 @@ def main() -> None:
     if strategy != "honest":
         Rewriting.strategy = strategy
         sys.meta_path.insert(0, Finder())
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    if "blind" in strategy:
+        blind()
+    if "frozen" in strategy:
+        frozen(behind)
     said: list[str] = []
     try:
-        said = attempt(state, server, trust, model, behind)
+        said = attempt(state, server, trust, model, behind, strategy)
     except BaseException as error:
         said = [f"{type(error).__name__}: {error}"[:120]]
     print("found" if in_memory(bytes.fromhex(marker)) else "nothing", "|".join(said))

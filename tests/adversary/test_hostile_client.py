@@ -30,6 +30,9 @@ PLAIN = MARKER * 5000
 STRATEGIES = (
     *("honest", "silent", "yes", "no", "equal", "through", "allowed+keep"),
     *("silent+yes+allowed+keep", "through+yes+allowed+keep", "silent+equal"),
+    *("unsigned", "unsigned+blind+keep", "frozen+allowed+keep", "unsigned+through+blind+frozen"),
+    *("answers", "answers+unsigned", "answers+unsigned+allowed+keep", "answers+unsigned+blind"),
+    *("answers+unsigned+allowed+blind+keep+frozen", "answers+unsigned+yes+blind"),
 )
 
 
@@ -152,6 +155,16 @@ def denied(market: Market, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_a_denial_erased_is_gone(market: Market, denied: Path, strategy: str) -> None:
     said = market.attempts(strategy, denied, market.swap)
     assert said.startswith("nothing"), said
+
+
+def test_a_pretended_server_activates_a_client_without_checks_and_that_is_all(
+    market: Market, tmp_path: Path
+) -> None:
+    """The proof that the pretence has teeth: what is left are the data keys, which it has not."""
+    said = market.attempts("answers+unsigned", tmp_path / "state", market.swap)
+    assert "activated: True" in said and said.startswith("nothing"), said
+    said = market.attempts("answers", tmp_path / "honest", market.swap)
+    assert "token_signature" in said and "activated: False" in said, said
 
 
 def test_a_kept_software_lease_opens_for_who_rewrites_the_client(
