@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from modelseal.client import asking, trusting
+from modelseal.client import asking, counting, trusting
 from modelseal.client.asking import Denied, Question
 from modelseal.client.core import Core
 from modelseal.client.identity import Identity
@@ -51,6 +51,7 @@ def accept(
         last_seen=to_numeric(core.ports.now()),
         heard_at=None,
         status=None,
+        meters=counting.notes(found, asked.usage),
         **{"returned": False, **noted},
     )
     core.contact_made()
@@ -66,16 +67,24 @@ def _license(
     needed: bool,
 ) -> str | None:
     if found.get("license") is None:
+        check_license(None, lease, asked, needed=needed)
+        return None
+    token = asking.text_of(found, "license")
+    check_license(trusting.read_token(core, token, LicenseClaims), lease, asked, needed=needed)
+    return token
+
+
+def check_license(
+    license_: LicenseClaims | None, lease: LeaseClaims, asked: RequestClaims, *, needed: bool
+) -> None:
+    """Returns when the lease is for the license beside it, or for the one that is held."""
+    if license_ is None:
         if needed or asked.lic is None:
             raise AnswerInvalid("the answer has no license")
         if lease.lic != asked.lic:
             raise AnswerInvalid("the lease is for another license")
-        return None
-    token = asking.text_of(found, "license")
-    claims = trusting.read_token(core, token, LicenseClaims)
-    if claims.sub != lease.lic:
+    elif license_.sub != lease.lic:
         raise AnswerInvalid("license and lease do not belong together")
-    return token
 
 
 def accept_denial(

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NoReturn
 from modelseal import ids
 from modelseal.client import (
     activation,
+    counting,
     explaining,
     keys,
     renewal,
@@ -180,12 +181,23 @@ class Client:
         """
         if not self._core.has_trust:
             return status.of_nothing(self._core, self._clock.now())
-        return status.of(standing.take(self._core, self._clock.now()))
+        found = standing.take(self._core, self._clock.now())
+        return status.of(found, counting.totals(self._core, found.record))
 
     def traits(self) -> list[TraitShown]:
         """What an activation would send about this computer; nothing is sent, nothing stored."""
         with self._told():
             return explaining.traits(self._core)
+
+    def count(self, meter: str, number: int = 1) -> None:
+        """``meter`` of the plan has counted ``number`` more uses, durably once this returns.
+
+        Call it before what is counted happens. The server learns it with the next renewal; there a
+        used-up meter is refused (``MeterExceeded``), here nothing is. ``status().meters`` shows
+        what is left. Raises ``Misuse``, ``NotActivated``, ``Unavailable`` errors.
+        """
+        with self._told():
+            counting.count(self._core, meter, number)
 
     def renew(self) -> Status:
         """The next lease, with what the license grants by now; the old lease's keys are erased.

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from modelseal import device
-from modelseal.client import answers, operator, trusting
+from modelseal.client import answers, counting, operator, trusting
 from modelseal.client.answers import SignedRefusal
 from modelseal.client.core import Core, Held
 from modelseal.client.identity import Identity
@@ -49,6 +49,7 @@ from modelseal.types import to_numeric
 _NONCE_BYTES = 32
 _ROOM_FOR_LEASE = 16384
 _FIRST = frozenset({"activate", "trial", "lookup"})
+_TELLS_USAGE = frozenset({"renew", "release", "return"})
 _CONTENT_TYPE = "application/jwt"
 
 
@@ -158,6 +159,7 @@ def claims(
         enforcement=["online", "software"],
         vm=around.vm,
         container=around.container,
+        usage=counting.usage(core, held.record) if op in _TELLS_USAGE else [],
         **more,
     )
 

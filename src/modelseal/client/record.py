@@ -62,6 +62,16 @@ class MemoryNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     swap_safe: bool
 
 
+class MeterNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the server last said of a meter, and what this device had told it then."""
+
+    name: str
+    used: int
+    limit: int
+    told: int = 0
+    resets_at: int | None = None
+
+
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The contents of ``state.json``.
 
@@ -88,6 +98,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     last_refusal: Refusal | None = None
     status: StatusNote | None = None
     memory: MemoryNote | None = None
+    meters: list[MeterNote] = []
 
 
 def encode(record: Record) -> bytes:

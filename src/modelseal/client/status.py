@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import msgspec
 
 from modelseal.client.core import Core, Held
+from modelseal.client.record import MeterNote
 from modelseal.client.standing import Standing
 from modelseal.license import clock
 from modelseal.license.claims import Entitlement
@@ -30,6 +32,20 @@ class LevelMissing(msgspec.Struct, frozen=True):
     entitlement: str
     needed: int
     reached: int
+
+
+class MeterStatus(msgspec.Struct, frozen=True):
+    """A meter of the plan: what all devices of the license have used, as far as is known here.
+
+    ``used`` is what the server last said and what was counted here since; ``resets_at`` None: it
+    never starts anew.
+    """
+
+    name: str
+    used: int
+    limit: int
+    left: int
+    resets_at: datetime | None
 
 
 class MemoryStatus(msgspec.Struct, frozen=True):
@@ -81,10 +97,11 @@ class Status(msgspec.Struct, frozen=True):
     clock: ClockStatus
     binding: str | None
     days_left: int | None
+    meters: list[MeterStatus] = []
 
 
-def of(standing: Standing) -> Status:
-    """The status of an activated or once activated device."""
+def of(standing: Standing, counted: Mapping[str, int]) -> Status:
+    """The status of an activated or once activated device, whose meters have ``counted``."""
     license_, lease, record = standing.license, standing.lease, standing.record
     return Status(
         state=standing.state,
@@ -103,6 +120,7 @@ def of(standing: Standing) -> Status:
         clock=_clock(standing.now, standing.floor),
         binding=_binding(standing),
         days_left=_days_left(standing),
+        meters=_meters(standing, counted),
     )
 
 
@@ -137,6 +155,28 @@ def _lease(standing: Standing) -> LeaseStatus | None:
         expires_at=from_numeric(lease.exp),
         renew_after_at=from_numeric(lease.renew_after_at),
         enforcement=lease.enforcement,
+    )
+
+
+def _meters(standing: Standing, counted: Mapping[str, int]) -> list[MeterStatus]:
+    if standing.record is None:
+        return []
+    return [
+        _meter(note, counted.get(note.name, 0), standing.now) for note in standing.record.meters
+    ]
+
+
+def _meter(note: MeterNote, counted: int, now: datetime) -> MeterStatus:
+    """In a period that is over nothing but what was not told yet counts in the next."""
+    resets_at = None if note.resets_at is None else from_numeric(note.resets_at)
+    over = resets_at is not None and now >= resets_at
+    used = (0 if over else note.used) + max(0, counted - note.told)
+    return MeterStatus(
+        name=note.name,
+        used=used,
+        limit=note.limit,
+        left=max(0, note.limit - used),
+        resets_at=None if over else resets_at,
     )
 
 
