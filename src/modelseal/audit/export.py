@@ -101,6 +101,17 @@ def parse(lines: Iterable[bytes | str]) -> Parsed:
     return parsed
 
 
+def events_in(lines: Iterable[bytes | str]) -> list[Event]:
+    """The events of an export that ``verify_export`` found to hold, in the order of the log."""
+    found = []
+    for line in lines:
+        text = line.rstrip(b"\r\n") if isinstance(line, bytes) else line.rstrip("\r\n")
+        members = strict_json.decode(text, max_bytes=MAX_LINE_BYTES) if text else {}
+        if isinstance(members, dict) and members.get("type") == "event":
+            found.append(events.from_members(members["event"]))
+    return found
+
+
 def _take(parsed: Parsed, members: Any) -> None:
     kind = members.get("type") if isinstance(members, dict) else None
     wanted = _MEMBERS.get(kind) if isinstance(kind, str) else None

@@ -41,6 +41,19 @@ def read(path: Path, max_bytes: int = MAX_SMALL_BYTES) -> bytes:
         raise InputMissing(error.strerror or "", path=str(path)) from None
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[BinaryIO]:
+    """The file at ``path``, however large; ``InputMissing`` when it cannot be read."""
+    if not path.is_file():
+        raise InputMissing(_absence(path), path=str(path))
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise InputMissing(error.strerror or "", path=str(path)) from None
+    with file:
+        yield file
+
+
 def _absence(path: Path) -> str:
     return "a folder, not a file" if path.is_dir() else "there is no such file"
 

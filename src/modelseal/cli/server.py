@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -63,6 +64,78 @@ def migrate(
 
     version = migrate_store(context.home_of(home), database)
     talk.answer({"schema": version}, lambda: talk.said("schema", version=version), as_json=json)
+
+
+@app.command()
+def backup(
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The new backup file.", readable=False)
+    ],
+    database: Database = None,
+    home: options.Home = None,
+    json: options.Json = False,
+) -> None:
+    """Write the database to one file, while the server runs. Keys: `modelseal keys backup`."""
+    from modelseal.cli import files
+    from modelseal.server.services import open_server
+
+    place = context.home_of(home)
+    with (
+        open_server(
+            place, ask=context.ask_passphrase, database=database, migrate_store=False
+        ) as server,
+        files.whole(path) as out,
+    ):
+        made = server.backup(out)
+    talk.answer(
+        made,
+        lambda: talk.said(
+            "store_backed_up", path=path, rows=made.rows, at=talk.plain(made.snapshot_at)
+        ),
+        as_json=json,
+    )
+
+
+@app.command()
+def restore(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="The backup.", readable=False)],
+    events: Annotated[
+        Path | None,
+        typer.Option(
+            "--events",
+            help="An export of the lost log (`audit export`): its revocations are done again.",
+            readable=False,
+        ),
+    ] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Throw away what the database holds now.")
+    ] = False,
+    database: Database = None,
+    home: options.Home = None,
+    json: options.Json = False,
+) -> None:
+    """Put a backup back. The server is stopped; its devices go on."""
+    from modelseal.cli import audit_check, files
+    from modelseal.server.services import restore as put_back
+
+    place = context.home_of(home)
+    lost = None if events is None else audit_check.read_lines(events)
+    with files.reading(path) as file, files.about(path):
+        done = put_back(
+            place, file, lost=lost, replace=replace, database=database, ask=context.ask_passphrase
+        )
+
+    def human() -> None:
+        at = talk.plain(done.snapshot_at)
+        talk.said("store_restored", rows=done.rows, at=at, done=done.again.done)
+        if events is None:
+            talk.said("store_restored_without_events", at=at)
+        if done.again.unknown:
+            talk.said("store_restored_unknown", count=done.again.unknown)
+        for license_id in done.again.rekey:
+            talk.said("store_restored_rekey", license=license_id)
+
+    talk.answer(done, human, as_json=json)
 
 
 @token.command("create")

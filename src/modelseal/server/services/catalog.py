@@ -190,24 +190,28 @@ def check_models_listed(
             )
 
 
-def sign_online(context: Context, tx: Connection, now: datetime) -> None:
-    """A new snapshot where a role changed or it ages, and a new timestamp of it."""
+def sign_online(context: Context, tx: Connection, now: datetime, *, at_least: int = 0) -> None:
+    """A new snapshot where a role changed or it ages, and a new timestamp of it.
+
+    Neither has a version below ``at_least``.
+    """
     targets, keys = _need(tuf.newest(tx, "targets")), _need(tuf.newest(tx, "keys"))
     roles = _online_roles(tx)
     snapshot = tuf.newest(tx, "snapshot")
     if (
         snapshot is None
+        or snapshot.version < at_least
         or _ages(snapshot, SNAPSHOT_LIFE, now)
         or not _signed_by(snapshot, roles["snapshot"])
         or not _names(snapshot.data, {"targets.json": targets, "keys.json": keys})
     ):
-        number = 1 if snapshot is None else snapshot.version + 1
+        number = max(at_least, 1 if snapshot is None else snapshot.version + 1)
         signed = writing.snapshot(
             number, now + SNAPSHOT_LIFE, targets=targets.data, keys_role=keys.data
         )
         snapshot = _put(context, tx, "snapshot", signed, roles["snapshot"])
     timestamp = tuf.newest(tx, "timestamp")
-    number = 1 if timestamp is None else timestamp.version + 1
+    number = max(at_least, 1 if timestamp is None else timestamp.version + 1)
     signed = writing.timestamp(number, now + TIMESTAMP_LIFE, snapshot=snapshot.data)
     _put(context, tx, "timestamp", signed, roles["timestamp"])
 

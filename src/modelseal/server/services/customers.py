@@ -61,30 +61,31 @@ class Customers:
     def erase(self, actor: Actor, which: str) -> ErasedCustomer:
         """Licenses revoked; reference, labels, metadata and traits gone; ids and log remain."""
         actor.need(Right.CUSTOMERS)
-        context, now = self._context, self._context.now()
-        known = recorder.fresh(context, now)
+        return self._context.store.write(self.erase_within, actor, which, self._context.now())
 
-        def act(tx: Connection) -> ErasedCustomer:
-            customer = _find(tx, which)
-            rows = _licenses(tx, customer, now)
-            devices = 0
-            for row in rows:
-                devices += self._erase_license(tx, row, known, now)
-            event_store.erase_personal(tx, customer.customer_id, [r.license_id for r in rows])
-            plan_store.erase_customer(tx, customer.customer_id, now)
-            recorder.record(
-                tx, known, EventKind.CUSTOMER_ERASED, at=now, actor=actor.name,
-                subjects={"customer": customer.customer_id},
-                params={"licenses": len(rows), "devices": devices},
-            )  # fmt: skip
-            return ErasedCustomer(
-                customer_id=customer.customer_id,
-                licenses=len(rows),
-                devices=devices,
-                event_id=known.event_id,
-            )
-
-        return context.store.write(act)
+    def erase_within(
+        self, tx: Connection, actor: Actor, which: str, now: datetime
+    ) -> ErasedCustomer:
+        """The same as part of a larger act."""
+        known = recorder.fresh(self._context, now)
+        customer = _find(tx, which)
+        rows = _licenses(tx, customer, now)
+        devices = 0
+        for row in rows:
+            devices += self._erase_license(tx, row, known, now)
+        event_store.erase_personal(tx, customer.customer_id, [r.license_id for r in rows])
+        plan_store.erase_customer(tx, customer.customer_id, now)
+        recorder.record(
+            tx, known, EventKind.CUSTOMER_ERASED, at=now, actor=actor.name,
+            subjects={"customer": customer.customer_id},
+            params={"licenses": len(rows), "devices": devices},
+        )  # fmt: skip
+        return ErasedCustomer(
+            customer_id=customer.customer_id,
+            licenses=len(rows),
+            devices=devices,
+            event_id=known.event_id,
+        )
 
     def _erase_license(
         self, tx: Connection, row: LicenseRow, known: recorder.Recorded, now: datetime

@@ -40,7 +40,7 @@ from modelseal.strict_json import b64u, unb64u
 BATCH = 2048
 _EXPORT_STEP = 512
 _HASH_BYTES = 32
-_OFFICE = "sequencer"
+OFFICE = "sequencer"
 _TERM = timedelta(seconds=10)
 
 
@@ -67,12 +67,12 @@ class Log:
     def elected(self) -> bool:
         """True while this process is the one that sequences in the background."""
         now = self._context.now()
-        return self._context.store.write(log_store.elect, _OFFICE, self._holder, now, now + _TERM)
+        return self._context.store.write(log_store.elect, OFFICE, self._holder, now, now + _TERM)
 
     def retire(self) -> None:
         """Everything waiting has its place, and another process may take the office."""
         self.sequence()
-        self._context.store.write(log_store.resign, _OFFICE, self._holder)
+        self._context.store.write(log_store.resign, OFFICE, self._holder)
 
     def sequence(self) -> int:
         """How many events got their place; none is left when it returns 0."""
@@ -87,7 +87,7 @@ class Log:
         head = log_store.head(tx)
         if head is not None and not waiting:
             return 0
-        token_store.bump(tx, _OFFICE)  # two sequencers meet here, not in the middle of the tree
+        token_store.bump(tx, OFFICE)  # two sequencers meet here, not in the middle of the tree
         size = 0 if head is None else head.size
         leaves = [leaf_hash(body) for _event_id, body in waiting]
         grown = grow(size, leaves, lambda path: _read_tile(tx, path))

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import BinaryIO
 
 from sqlalchemy import Connection
 
 from modelseal import structs
 from modelseal.audit import EventKind
 from modelseal.keys import Ask, KeyRing, OnlineKeys
+from modelseal.server.services import (
+    backing,
+    granting,
+    licensing,
+    recorder,
+    tokens,
+    trials,
+    trusted,
+)
 from modelseal.server.services import config as configs
 from modelseal.server.services import database as databases
-from modelseal.server.services import granting, licensing, recorder, tokens, trials, trusted
 from modelseal.server.services.about import About
+from modelseal.server.services.actors import LOCAL, Actor
 from modelseal.server.services.airgap import AirGap
 from modelseal.server.services.blobs import Blobs
 from modelseal.server.services.calls import DeviceCalls
@@ -89,6 +99,10 @@ class Server:
         """This process gives its office as sequencer back; all that is waiting has its place."""
         self.log.retire()
 
+    def backup(self, out: BinaryIO, actor: Actor = LOCAL) -> backing.BackedUp:
+        """One consistent state of the store in ``out``, while it is used."""
+        return backing.backup(self.context, actor, out)
+
     def ready(self) -> None:
         """Returns when store, keys and catalog work; raises ``Unavailable`` otherwise."""
         self.context.store.ping()
@@ -113,21 +127,37 @@ def open_server(
     A store of an older schema is migrated forward unless ``migrate_store`` is False. Raises
     ``WorkspaceMissing``, ``ConfigInvalid``, ``KeyStoreUnavailable``, ``StorageFailed``.
     """
-    home = Path(home)
+    context = _context(Path(home), now=now, random=random, ask=ask, database=database)
+    try:
+        if migrate_store:
+            schema.migrate(context.store)
+        else:
+            schema.check(context.store)
+        structs.prepare()
+        context.store.write(_found, context)
+        for name in _SECRETS:
+            context.secret(name)
+        context.blobs.sweep(context.now() - timedelta(days=1))
+    except BaseException:
+        context.store.close()
+        raise
+    return _assemble(context)
+
+
+def _context(
+    home: Path,
+    *,
+    now: Callable[[], datetime],
+    random: Callable[[int], bytes],
+    ask: Ask | None,
+    database: str | None,
+) -> Context:
     folder = home / FOLDER
     pinned = trusted.read_pinned(home)
     config = configs.load(folder)
     provider = KeyRing(lambda: configs.kek_uris(folder), ask=ask, base=folder)
     store = Store(databases.address(config, folder, database), folder)
-    try:
-        if migrate_store:
-            schema.migrate(store)
-        else:
-            schema.check(store)
-    except BaseException:
-        store.close()
-        raise
-    context = Context(
+    return Context(
         home=home,
         folder=folder,
         config=config,
@@ -139,16 +169,6 @@ def open_server(
         clock=now,
         random=random,
     )
-    structs.prepare()
-    try:
-        store.write(_found, context)
-        for name in _SECRETS:
-            context.secret(name)
-        context.blobs.sweep(context.now() - timedelta(days=1))
-    except BaseException:
-        store.close()
-        raise
-    return _assemble(context)
 
 
 def _found(tx: Connection, context: Context) -> None:
@@ -198,3 +218,22 @@ def migrate(home: Path | str, database: str | None = None) -> str:
         return schema.migrate(store)
     finally:
         store.close()
+
+
+def restore(
+    home: Path | str,
+    file: BinaryIO,
+    *,
+    lost: Sequence[bytes] | None = None,
+    replace: bool = False,
+    database: str | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    random: Callable[[int], bytes] = os.urandom,
+    ask: Ask | None = None,
+) -> backing.Restored:
+    """The workspace's database is what the backup in ``file`` holds; see ``backing.restore``."""
+    context = _context(Path(home), now=now, random=random, ask=ask, database=database)
+    try:
+        return backing.restore(context, file, lost=lost, replace=replace)
+    finally:
+        context.store.close()

@@ -35,6 +35,12 @@ def touch(tx: Connection, lists: Iterable[int]) -> None:
         token_store.bump(tx, f"status:{number}")
 
 
+def go_on(tx: Connection, now: datetime) -> None:
+    """After a restore every list has a number above those that readers have seen."""
+    for number in range(1, 2 + token_store.counter(tx, _FULL)):
+        token_store.raise_counter(tx, f"status:{number}", to_numeric(now))
+
+
 def draw(context: Context, tx: Connection) -> tuple[int, int]:
     """List and random index for a new device. The unique key of the row decides if it is free."""
     number = 1 + token_store.counter(tx, _FULL)

@@ -97,6 +97,23 @@ def seed(tx: Connection, pinned: Trust) -> bool:
     return True
 
 
+def advance(tx: Connection, pinned: Trust) -> None:
+    """A store whose trust is older than that of ``trust.json`` holds that one too."""
+    value = json.loads(pinned.raw)
+    there = {role: tuf.newest(tx, role) for role in ("root", "targets", "keys")}
+    root, keys = there["root"], there["keys"]
+    if root is None or root.version < pinned.root_version:
+        put(tx, "root", pinned.root_bytes)
+    if keys is None or keys.version < pinned.keys_version:
+        put(tx, "keys", strict_json.encode(value["keys"]["role"]))
+        content = strict_json.encode(value["keys"]["list"])
+        tuf.put_file(tx, hashlib.sha256(content).hexdigest(), content)
+    targets = strict_json.encode(value["keys"]["targets"])
+    newest = there["targets"]
+    if newest is None or newest.version < metadata.read(targets, "targets").version:
+        put(tx, "targets", targets)
+
+
 def put(tx: Connection, role: str, data: bytes) -> bool:
     """One signed role in the store; False when that version is there already."""
     kind = "targets" if role == "keys" else role

@@ -106,6 +106,15 @@ class Store:
         except SQLAlchemyError as error:
             raise StorageFailed(f"the database failed: {type(error).__name__}") from None
 
+    def snapshot(self, look: Callable[[Connection], T]) -> T:
+        """What ``look`` returns, which runs once, for as long as it takes, over one state."""
+        try:
+            return self._look(look)
+        except DBAPIError as error:
+            raise dialect.translate(error) from None
+        except SQLAlchemyError as error:
+            raise StorageFailed(f"the database failed: {type(error).__name__}") from None
+
     def _look(
         self, look: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:

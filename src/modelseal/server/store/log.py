@@ -65,6 +65,12 @@ def elect(tx: Connection, name: str, holder: str, now: datetime, until: datetime
     return done.rowcount == 1
 
 
+def is_held(tx: Connection, name: str, now: datetime) -> bool:
+    """True when somebody has the office ``name``."""
+    c = t.elections.c
+    return tx.execute(select(c.name).where(c.name == name, c.until > now)).first() is not None
+
+
 def resign(tx: Connection, name: str, holder: str) -> None:
     """The office is free."""
     c = t.elections.c

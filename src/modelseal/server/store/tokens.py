@@ -126,6 +126,16 @@ def bump(tx: Connection, name: str) -> int:
     return counter(tx, name)
 
 
+def raise_counter(tx: Connection, name: str, least: int) -> None:
+    """The counter is at ``least``, or where it was above."""
+    statement = insert(tx, t.counters).values(name=name, value=least)
+    tx.execute(
+        statement.on_conflict_do_update(
+            index_elements=["name"], set_={"value": least}, where=t.counters.c.value < least
+        )
+    )
+
+
 def add_restore(
     tx: Connection, restore_id: str, snapshot_at: datetime, restored_at: datetime
 ) -> None:

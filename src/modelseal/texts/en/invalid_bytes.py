@@ -169,7 +169,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     ),
     "backup_invalid": (
         "The backup cannot be used[: {path}].",
-        "It is damaged, or not a backup of modelseal keys.",
+        "It is damaged, of another workspace, or no backup of this kind[: {detail}].",
         "Try another copy of the backup.",
     ),
     "answer_invalid": (

@@ -59,6 +59,25 @@ PUBLISHER: dict[str, str] = {
     "listening": "modelseal server listens on {url} (Ctrl-C stops it).",
     "stopped": "modelseal server stopped; what was under way is answered.",
     "schema": "Schema {version}.",
+    "store_backed_up": (
+        "{rows} rows, as they were at {at}, are in {path}. Keys and sealed models are not in it:\n"
+        "  run `modelseal keys backup` and copy server/blobs as well."
+    ),
+    "store_restored": (
+        "{rows} rows are back, as they were at {at}; {done} later acts were done again.\n"
+        "  Leases given out since are taken over when their devices ask."
+    ),
+    "store_restored_without_events": (
+        "  Revocations after {at} are lost. If there is an export of the log, run this again with\n"
+        "  --replace --events EXPORT."
+    ),
+    "store_restored_unknown": (
+        "  {count} acts concern what was made after the backup; the export says which."
+    ),
+    "store_restored_rekey": (
+        "  License {license} had got another key, which is lost: run"
+        " `modelseal license rekey {license}`."
+    ),
     "token_made": (
         "Token {token_id}, role {role}, until {ends}.\n"
         "  Shown this once; use it as MODELSEAL_TOKEN."

@@ -169,7 +169,7 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     ),
     "backup_invalid": (
         "备份无法使用[：{path}]。",
-        "它已损坏，或不是 modelseal 的密钥备份。",
+        "它已损坏、属于另一个工作区，或不是这类备份[：{detail}]。",
         "请尝试另一份备份。",
     ),
     "answer_invalid": (

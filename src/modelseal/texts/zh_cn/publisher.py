@@ -53,6 +53,21 @@ PUBLISHER: dict[str, str] = {
     "listening": "modelseal 服务器正在监听 {url}（按 Ctrl-C 停止）。",
     "stopped": "modelseal 服务器已停止；进行中的请求已答复。",
     "schema": "数据库版本 {version}。",
+    "store_backed_up": (
+        "{path} 中有 {rows} 行数据，为 {at} 时的状态。其中不含密钥和密封模型：\n"
+        "  请另行运行 `modelseal keys backup` 并复制 server/blobs。"
+    ),
+    "store_restored": (
+        "{rows} 行数据已恢复到 {at} 时的状态；其后的 {done} 项操作已重新执行。\n"
+        "  此后发出的租约会在设备询问时被接管。"
+    ),
+    "store_restored_without_events": (
+        "  {at} 之后的吊销已丢失。如有日志导出，请加上 --replace --events EXPORT 再运行一次。"
+    ),
+    "store_restored_unknown": "  {count} 项操作涉及备份之后才创建的内容；导出文件中有记载。",
+    "store_restored_rekey": (
+        "  许可证 {license} 曾换过密钥，新密钥已丢失：请运行 `modelseal license rekey {license}`。"
+    ),
     "token_made": (
         "令牌 {token_id}，角色 {role}，有效至 {ends}。\n"
         "  只显示这一次；请作为 MODELSEAL_TOKEN 使用。"
