@@ -54,6 +54,7 @@ docs: $(STAMP)
 	$(BIN)/python tools/make_cli_reference.py
 	$(BIN)/python tools/make_token_tables.py
 	$(BIN)/python tools/make_protocol_tables.py
+	$(BIN)/python tools/make_adr_index.py
 
 # Needs uv; everything else needs pip alone.
 lock:

@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 import msgspec
+from tests.client.fake_rows import Device, License
 from tests.client.publisher import (
     LEASE_SECONDS,
     PRODUCT,
@@ -54,33 +55,6 @@ from modelseal.types import to_numeric
 
 
 @dataclass
-class _License:
-    license_id: str
-    entitlements: list[str]
-    seats: int = 1
-    state: str = "active"
-    plan: str = "trial"
-    jti: str = ""
-
-
-@dataclass
-class _Device:
-    device_id: str
-    jkt: str
-    jwk: dict[str, str]
-    license: _License
-    label: str | None
-    idx: int
-    seq: int = 0
-    nonce: str = ""
-    answer: tuple[int, dict[str, Any]] | None = None
-    state: str = "active"
-    asked_seq: int = -1
-    lease_id: str = ""
-    lease_exp: int = 0
-
-
-@dataclass
 class FakeServer:
     """See the module. ``hooks`` are called as ``hook(when, method, path)`` and may raise."""
 
@@ -90,8 +64,8 @@ class FakeServer:
     lease_seconds: int = LEASE_SECONDS
     bundled: bool = False
     eula: str | None = None
-    licenses: dict[bytes, _License] = field(default_factory=dict)
-    devices: dict[str, _Device] = field(default_factory=dict)
+    licenses: dict[bytes, License] = field(default_factory=dict)
+    devices: dict[str, Device] = field(default_factory=dict)
     models: list[Published] = field(default_factory=list)
     bundles: dict[str, bytes] = field(default_factory=dict)
     instead: Callable[[str, str], Answer | None] | None = None
@@ -120,12 +94,12 @@ class FakeServer:
 
     def issue(self, *entitlements: str, seats: int = 1) -> str:
         key = license_key.generate(os.urandom)
-        self.licenses[license_key.parse(key)] = _License(
+        self.licenses[license_key.parse(key)] = License(
             self._id("lic"), list(entitlements or ("face.swap",)), seats
         )
         return key
 
-    def license_of(self, key: str) -> _License:
+    def license_of(self, key: str) -> License:
         return self.licenses[license_key.parse(key)]
 
     def publish(self, *models: Published) -> None:
@@ -232,7 +206,7 @@ class FakeServer:
             return self._return(known, claims)
         return self._renew(known, claims)
 
-    def _key_of(self, claims: Any) -> _License | None:
+    def _key_of(self, claims: Any) -> License | None:
         opener = self.online["sealing"]
         binding = KeyBinding(SERVER_ID, PRODUCT, claims.iss, claims.nonce)
         return self.licenses.get(license_key.open_key(claims.license_key, opener, binding))
@@ -259,14 +233,14 @@ class FakeServer:
                 return self._deny(claims, None, "no_free_seat", params)
             replaced.state = "returned"
         if mine is None:
-            mine = _Device(
+            mine = Device(
                 self._id("dev"), claims.iss, dict(claims.jwk), lic, claims.label, len(self.devices)
             )
             self.devices[mine.device_id] = mine
         mine.state, mine.license = "active", lic
         return self._lease(mine, claims, 201)
 
-    def _renew(self, mine: _Device, claims: Any) -> Answer:
+    def _renew(self, mine: Device, claims: Any) -> Answer:
         if mine.nonce == claims.nonce and mine.answer is not None:
             return self._again(mine, claims)
         if mine.state == "returned":
@@ -284,13 +258,13 @@ class FakeServer:
             return self._deny(claims, mine, "forked", state="FORKED")
         return self._lease(mine, claims, 200)
 
-    def _return(self, mine: _Device, claims: Any) -> Answer:
+    def _return(self, mine: Device, claims: Any) -> Answer:
         if claims.seq != mine.seq:
             return self._deny(claims, mine, "forked", state="FORKED")
         mine.state = "returned"
         return _json(200, {"event_id": self._id("evt"), "seat_free_at": self.clock.at.isoformat()})
 
-    def _release(self, mine: _Device, claims: Any) -> Answer:
+    def _release(self, mine: Device, claims: Any) -> Answer:
         if mine.license.state != "active":
             return self._deny(claims, mine, f"license_{mine.license.state}", state="REVOKED")
         if claims.seq < mine.seq:
@@ -315,7 +289,7 @@ class FakeServer:
     def _lookup(self, claims: Any) -> Answer:
         if claims.op == "trial":
             key = self.issue("face.swap")
-            mine = _Device(
+            mine = Device(
                 self._id("dev"), claims.iss, dict(claims.jwk), self.license_of(key), None,
                 len(self.devices),
             )  # fmt: skip
@@ -344,7 +318,7 @@ class FakeServer:
 
     # -- tokens
 
-    def _lease(self, mine: _Device, claims: Any, http: int) -> Answer:
+    def _lease(self, mine: Device, claims: Any, http: int) -> Answer:
         now = to_numeric(self.clock.at)
         mine.asked_seq, mine.seq = claims.seq, mine.seq + 1
         if claims.op in ("activate", "trial"):
@@ -383,7 +357,7 @@ class FakeServer:
         mine.nonce, mine.answer = claims.nonce, (http, body)
         return _json(http, body)
 
-    def _bundle(self, keys: Any, lic: _License) -> tuple[Any, BundleRef]:
+    def _bundle(self, keys: Any, lic: License) -> tuple[Any, BundleRef]:
         secret = os.urandom(32)
         data = bundle.seal_bundle(
             keys, product=PRODUCT, license=lic.license_id, bundle_key=secret, random=os.urandom
@@ -392,14 +366,14 @@ class FakeServer:
         self.bundles[digest.hex()] = data
         return {(digest, -1): secret}, BundleRef(b64u(digest))
 
-    def _again(self, mine: _Device, claims: Any) -> Answer:
+    def _again(self, mine: Device, claims: Any) -> Answer:
         """The same answer: the same KEM key is in the request, so the same bytes do."""
         assert mine.answer is not None
         assert mine.asked_seq == claims.seq
         return _json(*mine.answer)
 
     def _deny(
-        self, claims: Any, mine: _Device | None, code: str, params: Any = None,
+        self, claims: Any, mine: Device | None, code: str, params: Any = None,
         state: str = "NOT_ACTIVATED",
     ) -> Answer:  # fmt: skip
         if mine is not None:
@@ -419,14 +393,14 @@ class FakeServer:
         }  # fmt: skip
         return Answer(403, {"content-type": "application/problem+json"}, strict_json.encode(body))
 
-    def _common(self, mine: _Device, claims: Any, now: int) -> dict[str, Any]:
+    def _common(self, mine: Device, claims: Any, now: int) -> dict[str, Any]:
         return {
             "iss": SERVER_ID, "aud": PRODUCT, "sub": mine.device_id,
             "lic": mine.license.license_id, "product": PRODUCT, "iat": now,
             "request_nonce": claims.nonce, "cnf": Confirmation(mine.jkt),
         }  # fmt: skip
 
-    def _status(self, mine: _Device) -> StatusRef:
+    def _status(self, mine: Device) -> StatusRef:
         return StatusRef(idx=mine.idx, uri=f"{SERVER_URL}/v1/status-lists/1")
 
     def _status_list(self) -> str:
@@ -445,7 +419,7 @@ class FakeServer:
     def _sign(self, claims: Any, use: str) -> str:
         return tokens.sign(claims, [self.online[use]])
 
-    def _granted(self, lic: _License) -> list[Published]:
+    def _granted(self, lic: License) -> list[Published]:
         granted = set(lic.entitlements)
         return [m for m in self.models if granted & set(m.sections[1])]
 

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.desk.contents import SWAP, contents, left, seal, write_toml
 
 from modelseal import container
-from modelseal.desk import opening, sealing
+from modelseal.desk import opening
 from modelseal.desk import workspace as workspaces
 from modelseal.desk.filesource import FileSource
-from modelseal.desk.sealing import SealedFile, seal_paths
+from modelseal.desk.sealing import seal_paths
 from modelseal.desk.workspace import Workspace
 from modelseal.errors import (
     ConfigInvalid,
@@ -33,33 +34,6 @@ from modelseal.errors import (
 from modelseal.types import Level
 
 Write = Callable[..., Path]
-SWAP = ["face.swap"]
-
-
-def seal(shop: Workspace, paths: Any, output: Any = None, **more: Any) -> SealedFile:
-    more = {"entitlements": SWAP, **more}
-    (made,) = seal_paths(shop, [paths] if isinstance(paths, Path) else paths, output, **more)
-    return made
-
-
-def contents(shop: Workspace, sealed: Path | str, now: datetime) -> dict[str, bytes]:
-    """What is in a sealed model, opened with the desk's own keys."""
-    with opening.opened(shop, Path(sealed)) as model:
-        keys = opening.data_keys(shop, model, now)
-        together = {
-            record.model: shop.models.keys_of(record).together for record in shop.models.all()
-        }
-        secrets = {name: secret for name, secret in together.items() if secret is not None}
-        found = {}
-        for entry in model.open_index(keys.keys[0]):
-            target = bytearray(entry.size_bytes)
-            model.read_entry(entry, keys.keys, memoryview(target), together=secrets)
-            found[entry.name] = bytes(target)
-    return found
-
-
-def left(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
 
 
 def test_a_file_comes_out_as_it_went_in(shop: Workspace, model_file: Write, now: datetime) -> None:
@@ -209,12 +183,6 @@ def test_two_inputs_of_one_stem_are_refused_rather_than_guessed(
     paths = [model_file("net.xml", 10), model_file("net.bin")]
     with pytest.raises(Misuse, match="--model"):
         seal_paths(shop, paths, tmp_path / "out", entitlements=SWAP)
-
-
-def write_toml(folder: Path, text: str) -> Path:
-    path = folder / "seal.toml"
-    path.write_text(text)
-    return path
 
 
 def test_seal_toml_gives_each_file_its_own_demand(
@@ -472,66 +440,6 @@ def test_a_full_disk_is_said_and_leaves_nothing(
         seal(shop, plain, tmp_path / "out")
     assert caught.value.params["path"] == str(tmp_path / "out")
     assert left(tmp_path) == ["shop", "swap.onnx"]
-
-
-def test_resealing_keeps_everything_but_the_keys(
-    shop: Workspace, model_file: Write, tmp_path: Path, now: datetime
-) -> None:
-    safety = seal(shop, model_file("safety.onnx"))
-    for name in ("a.onnx", "sub/b.bin", "sub/empty"):
-        model_file(name, 0 if name.endswith("empty") else 400_000)
-    toml = write_toml(
-        tmp_path,
-        """
-        [[file]]
-        path = "a.onnx"
-        model = "pack"
-        entitlement = "face.swap"
-        together_with = ["safety.sealed"]
-        [[file]]
-        path = "sub"
-        model = "pack"
-        entitlement = ["x", "y+z"]
-        min_level = "L1"
-        """,
-    )
-    old = seal(shop, toml, tmp_path / "old", model_version="2.1")
-    new = sealing.reseal(shop, tmp_path / "old", tmp_path / "new")
-    assert contents(shop, old.path, now) == contents(shop, new.path, now)
-    assert len(contents(shop, new.path, now)) == 3
-    assert (new.model, new.release, new.model_version) == ("pack", 2, "2.1")
-    assert (new.name, new.entitlements) == (old.name, old.entitlements)
-    assert new.file_id != old.file_id and safety.model == "safety"
-    first, second = (shop.models.keys_of(r) for r in shop.models.all() if r.model == "pack")
-    assert not set(first.keys.values()) & set(second.keys.values())
-    assert first.together == second.together
-
-
-def test_resealing_writes_no_plaintext_anywhere(
-    shop: Workspace, model_file: Write, tmp_path: Path
-) -> None:
-    plain = model_file(size=600_000)
-    marker = plain.read_bytes()[300_000:300_032]
-    seal(shop, plain)
-    plain.unlink()
-    seen: list[bool] = []
-
-    def look(*_: Any) -> None:
-        seen.append(any(marker in p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()))
-
-    sealing.reseal(shop, tmp_path / "swap.sealed", tmp_path / "new", progress=look)
-    assert seen and not any(seen)
-
-
-def test_a_damaged_file_is_not_resealed(shop: Workspace, model_file: Write, tmp_path: Path) -> None:
-    made = seal(shop, model_file(size=600_000))
-    data = bytearray(Path(made.path).read_bytes())
-    data[-5] ^= 1
-    (tmp_path / "bad").write_bytes(data)
-    with pytest.raises(ModelsealError) as caught:
-        sealing.reseal(shop, tmp_path / "bad", tmp_path / "new")
-    assert caught.value.code == "container_damaged"
-    assert not (tmp_path / "new").exists()
 
 
 def test_a_source_reads_what_the_file_holds(model_file: Write) -> None:

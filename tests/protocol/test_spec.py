@@ -10,7 +10,8 @@ from types import ModuleType
 import httpx
 import msgspec
 import pytest
-from tests.license.test_decide import PAIRS, facts
+from tests.license.good import facts
+from tests.license.test_decide import PAIRS
 from tests.server.world import Shop
 
 from modelseal import admin
