@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import sys
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -97,3 +98,19 @@ def test_any_other_text_is_misuse(text):
 def test_a_duration_is_a_whole_number_within_a_hundred_years(text):
     with pytest.raises(Misuse):
         spans.seconds(text)
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_bar_stands_for_what_is_under_way_and_goes_with_it(monkeypatch):
+    """However many files there were, the display never grows: it climbs no line to redraw."""
+    monkeypatch.setattr(sys, "stderr", _Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    with talk.progress("", quiet=False) as step:
+        for name in map(str, range(40)):
+            step(0, 100, name)
+            step(100, 100, name)
+    assert "\x1b[1A" not in sys.stderr.getvalue()

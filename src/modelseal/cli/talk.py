@@ -149,7 +149,7 @@ def _one_line(text: str) -> str:
 
 @contextmanager
 def progress(title: str, *, quiet: bool) -> Iterator[Progress]:
-    """A bar on stderr while the block runs; nothing when it is no terminal or JSON is asked."""
+    """A bar on stderr for what is under way; nothing when it is no terminal or JSON is asked."""
     stream = _stream("stderr")
     if quiet or stream is None or not stream.isatty():
         yield lambda _done, _total, _name: None
@@ -178,7 +178,8 @@ def progress(title: str, *, quiet: bool) -> Iterator[Progress]:
             label = f"{title} {name}".strip().translate(_INERT)
             if label not in tasks:
                 tasks[label] = bars.add_task(label, total=total or None)
-            bars.update(tasks[label], completed=done, total=total or None)
+            goes_on = not total or done < total
+            bars.update(tasks[label], completed=done, total=total or None, visible=goes_on)
 
         yield step
 
