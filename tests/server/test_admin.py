@@ -99,7 +99,8 @@ def test_a_plan_that_makes_no_sense_is_refused(both: Both) -> None:
 @pytest.mark.parametrize(
     "terms",
     [
-        {"anomalies": [Anomaly(rule="fork", limit=1, per_seconds=60)]},
+        {"anomalies": [Anomaly(rule="address_spread", limit=1, per_seconds=60)]},
+        {"anomalies": [Anomaly(rule="fork", limit=1, per_seconds=60, action="webhook")]},
         {"on_expiry": "stop_now"},
         {"channels": ["beta"]},
     ],

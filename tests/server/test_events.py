@@ -23,7 +23,7 @@ from modelseal.desk import workspace as workspaces
 from modelseal.desk.founding import TARGETS_LIFE
 from modelseal.errors import ModelsealError
 from modelseal.license import lease_keys
-from modelseal.license.plans import Binding, Plan, PlanEntitlement
+from modelseal.license.plans import Anomaly, Binding, Plan, PlanEntitlement
 from modelseal.server.services import LocalAdmin, open_server
 from modelseal.server.services.denials import refusal_of
 from modelseal.server.store import tokens as token_store
@@ -35,7 +35,6 @@ LATER = {
     EventKind.SERVER_MIGRATED: "the second version of the schema",
     EventKind.SERVER_BACKED_UP: "server backup",
     EventKind.SERVER_RESTORED: "server restore",
-    EventKind.ANOMALY: "anomaly rules",
     EventKind.WEBHOOK_CHANGED: "webhooks",
     EventKind.RELAY_SYNCED: "relays",
 }
@@ -150,6 +149,11 @@ class Acts:
         copy = device.copy()
         device.renew()
         return lambda: refused(copy.renew)
+
+    def anomaly(self) -> Act:
+        rule = Anomaly(rule="activation_farming", limit=1, per_seconds=3600)
+        device = self._device(anomalies=[rule])
+        return lambda: device.activate(self.key)
 
     def fork_healed(self) -> Act:
         device = self._device()

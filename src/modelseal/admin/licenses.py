@@ -105,7 +105,8 @@ class LicenseRecord(Answered, frozen=True):
     """A license as it stands. ``expires_at`` None: never, or counted from the first activation.
 
     ``overage`` counts the seats on which an earlier holder's lease still lives beside the holder's:
-    at most so many leases beyond ``seats`` are alive.
+    at most so many leases beyond ``seats`` are alive. ``flags`` are the plan's anomaly rules that
+    fired in the last 90 days.
     """
 
     license_id: str
@@ -127,6 +128,7 @@ class LicenseRecord(Answered, frozen=True):
     metadata: dict[str, str] = {}
     overage: int = 0
     meters: list[MeterUse] = []
+    flags: list[str] = []
     reason: str | None = None
     event_id: str | None = None
 

@@ -9,12 +9,12 @@ from sqlalchemy import Connection
 
 from modelseal.admin import MeterUse
 from modelseal.audit import EventKind
-from modelseal.errors import Unavailable
 from modelseal.license.claims import RequestClaims
 from modelseal.license.decide import Decision, decide
 from modelseal.license.facts import Action, Chain, Facts, SeatFacts
 from modelseal.server.services import (
     acting,
+    anomalies,
     duplicates,
     forks,
     intake,
@@ -35,8 +35,6 @@ from modelseal.server.store.engine import Again, settle
 from modelseal.server.store.rows import DeviceRow
 from modelseal.strict_json import unb64u
 from modelseal.types import from_numeric
-
-_DRAWS = 16
 
 
 class Activated(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -164,6 +162,8 @@ class Activation:
             },
         )  # fmt: skip
         self._record_more(tx, terms, device, seat, facts)
+        seen = (*anomalies.ACTIVATED, *anomalies.of_request(claims))
+        anomalies.notice(context, tx, terms, device_id, seen, known.event_id, now)
         return Activated(
             device_id=device_id,
             license=answer.license or "",
@@ -213,47 +213,42 @@ class Activation:
         known: recorder.Recorded,
         now: datetime,
     ) -> DeviceRow:
-        context = self._context
-        for _ in range(_DRAWS):
-            number, idx = statuses.draw(context, tx)
-            row = DeviceRow(
-                license_id=terms.license.license_id,
-                device_id=device_id,
-                jkt=claims.iss,
-                jwk=dict(claims.jwk),
-                label=claims.label,
-                state=device_store.ACTIVE,
-                held=False,
-                traits=judging.stored(claims.traits),
-                presented=judging.stored(claims.traits),
-                bound=bound,
-                drift=0,
-                level=judging.LEVEL,
-                enforcement=terms.plan.enforcement,
-                status_list=number,
-                status_idx=idx,
-                status_value=0,
-                seat_no=seat.seat_no,
-                seq=0,
-                last_jti=None,
-                answer=None,
-                lease_id=None,
-                lease_seq=None,
-                lease_iat=None,
-                lease_exp=None,
-                bundle=None,
-                nonce=claims.nonce,
-                license_rev=0,
-                license_iat=None,
-                activated_at=now,
-                last_contact_at=now,
-                ended_at=None,
-                reason=None,
-                event_id=known.event_id,
-            )
-            if device_store.add(tx, row):
-                return row
-        raise Unavailable("no free place in the status list was drawn")
+        row = DeviceRow(
+            license_id=terms.license.license_id,
+            device_id=device_id,
+            jkt=claims.iss,
+            jwk=dict(claims.jwk),
+            label=claims.label,
+            state=device_store.ACTIVE,
+            held=False,
+            traits=judging.stored(claims.traits),
+            presented=judging.stored(claims.traits),
+            bound=bound,
+            drift=0,
+            level=judging.LEVEL,
+            enforcement=terms.plan.enforcement,
+            status_list=0,
+            status_idx=0,
+            status_value=0,
+            seat_no=seat.seat_no,
+            seq=0,
+            last_jti=None,
+            answer=None,
+            lease_id=None,
+            lease_seq=None,
+            lease_iat=None,
+            lease_exp=None,
+            bundle=None,
+            nonce=claims.nonce,
+            license_rev=0,
+            license_iat=None,
+            activated_at=now,
+            last_contact_at=now,
+            ended_at=None,
+            reason=None,
+            event_id=known.event_id,
+        )
+        return statuses.enlist(self._context, tx, row)
 
     def _write(
         self,

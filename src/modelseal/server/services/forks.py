@@ -11,16 +11,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from modelseal.audit import EventKind
 from modelseal.license.claims import RequestClaims
 from modelseal.license.facts import Chain
 from modelseal.license.status import Status
-from modelseal.server.services import duplicates, judging, recorder, seating, statuses
+from modelseal.server.services import duplicates, judging, seating, statuses, suspending
 from modelseal.server.services.context import Context
 from modelseal.server.services.issuing import Terms
-from modelseal.server.store import devices as device_store
 from modelseal.server.store import licenses as license_store
-from modelseal.server.store.engine import settle
 from modelseal.server.store.rows import DeviceRow
 
 
@@ -96,16 +93,9 @@ def hold(
     context: Context, tx: Connection, terms: Terms, device: DeviceRow, now: datetime
 ) -> dict[str, object]:
     """What is written when neither branch goes on; the plan may suspend the license for it."""
-    license_row = terms.license
-    if terms.plan.on_fork == "suspend" and license_row.state == "active":
-        settle(license_store.change(tx, license_row, state="suspended", reason="forked device"))
-        touched = device_store.set_status_of_license(tx, license_row.license_id, Status.SUSPENDED)
-        statuses.touch(tx, touched)
-        recorder.record(
-            tx, recorder.fresh(context, now), EventKind.LICENSE_SUSPENDED, at=now,
-            actor="system", params={"state": "suspended", "why": "fork"},
-            subjects={"license": license_row.license_id, "customer": license_row.customer_id},
-        )  # fmt: skip
+    if terms.plan.on_fork == "suspend" and suspending.by_rule(
+        context, tx, device.license_id, "fork", "forked device", now
+    ):
         return {"held": True}
     statuses.touch(tx, [device.status_list])
     return {"held": True, "status_value": int(Status.ENDED)}

@@ -23,7 +23,7 @@ from modelseal.errors import Conflict, Misuse, NotFound
 from modelseal.license import license_key
 from modelseal.license.plans import Plan
 from modelseal.license.status import Status
-from modelseal.server.services import metering, recorder, statuses
+from modelseal.server.services import anomalies, metering, recorder, statuses
 from modelseal.server.services.actors import Actor, Right
 from modelseal.server.services.context import Context
 from modelseal.server.services.idempotency import once
@@ -380,6 +380,7 @@ def shown(tx: Connection, row: LicenseRow, now: datetime) -> LicenseRecord:
         metadata=row.metadata,
         overage=seat_store.overlaps(tx, row.license_id, now),
         meters=metering.shown(tx, row, plan, now),
+        flags=anomalies.flags(tx, row.license_id, now) if plan.anomalies else [],
         reason=row.reason,
         event_id=row.event_id,
     )

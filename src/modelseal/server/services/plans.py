@@ -11,7 +11,7 @@ from modelseal.audit import EventKind
 from modelseal.errors import ConfigInvalid, Conflict, InternalError, Misuse, NotFound
 from modelseal.license import plans as plan_rules
 from modelseal.license.plans import Plan
-from modelseal.server.services import recorder
+from modelseal.server.services import anomalies, recorder
 from modelseal.server.services.actors import Actor, Right
 from modelseal.server.services.context import Context, plain
 from modelseal.server.services.paging import page_of
@@ -34,7 +34,9 @@ def check(terms: Plan) -> None:
     """
     plan_rules.check(terms)
     unkept = {
-        "anomalies": bool(terms.anomalies),
+        "anomalies": any(
+            rule.rule not in anomalies.KEPT or rule.action == "webhook" for rule in terms.anomalies
+        ),
         "on_expiry": terms.on_expiry != "stop_new",
         "channels": list(terms.channels) != ["stable"],
     }

@@ -13,7 +13,16 @@ from modelseal.audit import EventKind
 from modelseal.license.claims import RequestClaims
 from modelseal.license.decide import Decision, decide
 from modelseal.license.facts import Action, Chain, Facts, SeatFacts
-from modelseal.server.services import acting, forks, intake, judging, metering, recorder, seating
+from modelseal.server.services import (
+    acting,
+    anomalies,
+    forks,
+    intake,
+    judging,
+    metering,
+    recorder,
+    seating,
+)
 from modelseal.server.services.activation import hold_until, lease_values
 from modelseal.server.services.adoption import adopt, knows
 from modelseal.server.services.context import Context
@@ -161,6 +170,8 @@ class Renewal:
                 subjects={"license": device.license_id, "device": device.device_id},
                 params={"spent": seating.REBIND, "traits": list(here.moved)},
             )  # fmt: skip
+        seen = anomalies.of_request(claims, facts.device.moved)
+        anomalies.notice(context, tx, terms, device.device_id, seen, known.event_id, now)
         return Renewed(lease=answer.lease, event_id=known.event_id, license=answer.license)
 
     def _is_by_an_old_key(self, tx: Connection, device: DeviceRow) -> bool:
@@ -187,16 +198,23 @@ class Renewal:
         here: Place,
     ) -> Refusal:
         changes: dict[str, object] = {}
+        was_held = device.held
         kind = EventKind.LEASE_DENIED
         if facts.chain is Chain.FORK and decide(facts).code == "forked":
             kind = EventKind.FORK_FOUND
             if here.hold and not device.held:
                 changes = forks.hold(self._context, tx, terms, device, facts.now)
                 device = acting.device(tx, device.device_id)
-        return acting.refuse(
+        refusal = acting.refuse(
             self._context, tx, facts, claims=claims, license_row=terms.license, device=device,
             kind=kind, changes=changes,
         )  # fmt: skip
+        if kind is EventKind.FORK_FOUND and not was_held:
+            anomalies.notice(
+                self._context, tx, terms, device.device_id, [anomalies.FORK], refusal.event_id,
+                facts.now,
+            )  # fmt: skip
+        return refusal
 
 
 def _wants_license(claims: RequestClaims, device: DeviceRow, terms: Terms, now: datetime) -> bool:

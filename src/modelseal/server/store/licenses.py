@@ -99,6 +99,22 @@ def spent(tx: Connection, license_id: str, kind: str, since: datetime) -> int:
     return int(tx.execute(query).scalar_one())
 
 
+def spent_by(tx: Connection, license_id: str, kind: str, since: datetime) -> int:
+    """How many devices used some of an allowance after ``since``."""
+    c = t.spends.c
+    query = select(func.count(c.device_id.distinct())).where(
+        c.license_id == license_id, c.kind == kind, c.at > since
+    )
+    return int(tx.execute(query).scalar_one())
+
+
+def kinds_spent(tx: Connection, license_id: str, since: datetime) -> list[str]:
+    """Of what something was used after ``since``."""
+    c = t.spends.c
+    query = select(c.kind).where(c.license_id == license_id, c.at > since).distinct()
+    return list(tx.execute(query).scalars())
+
+
 def remember_trial(
     tx: Connection,
     plan_id: str,
