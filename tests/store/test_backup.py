@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 
 import pytest
+from sqlalchemy import text
 from tests.server.world import DAY, Computer, Shop
 from tests.store.postgres import Postgres, configure
 
@@ -208,6 +209,31 @@ def test_without_the_export_a_revocation_is_lost_but_nobody_is_refused(shop: Sho
     shop.clock.pass_(hours=1)
     fleet.shop = put_back(shop, kept)
     assert fleet.renew(device) == "allowed"
+    fleet.shop.server.close()
+
+
+def test_an_adopted_device_has_its_place_in_the_status_list_again_or_another_free_one(
+    shop: Shop,
+) -> None:
+    fleet = Fleet(shop)
+    shop.plan("basic")
+    issued = shop.license(seats=3)
+    kept = backup(shop)
+    shop.clock.pass_(hours=1)
+    early, late = fleet.activate(issued.license_key, 1), fleet.activate(issued.license_key, 2)
+    places = [device.lease.status.idx for device in (early, late)]  # type: ignore[union-attr]
+    shop.clock.pass_(hours=1)
+    fleet.shop = put_back(shop, kept)
+    assert fleet.renew(early) == "allowed"
+    store = fleet.shop.server.context.store
+    with store.engine.begin() as tx:  # another device drew the second one's place meanwhile
+        tx.execute(text("UPDATE devices SET status_idx = :idx"), {"idx": places[1]})
+    assert fleet.renew(late) == "allowed"
+    found = store.read(
+        lambda tx: tx.execute(text("SELECT status_idx FROM devices")).scalars().all()
+    )
+    assert len(set(found)) == 2 and places[1] in found
+    assert early.lease is not None and early.lease.status.idx == places[0]
     fleet.shop.server.close()
 
 

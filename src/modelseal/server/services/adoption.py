@@ -75,8 +75,8 @@ def _adopt(
         seat = seat_store.take(tx, lease.lic, lease.sub, now)
         done = seat is not None
         if seat is not None:
-            row = _row(context, tx, claims, lease, known, seat.seat_no, now)
-            done = device_store.add(tx, row)
+            row = _row(claims, lease, known, seat.seat_no, now)
+            row = statuses.enlist(context, tx, row, lease.status)
     if done and row is not None:
         settle(device_store.change(
             tx, row, seq=claims.seq, lease_id=lease.jti, lease_seq=lease.seq,
@@ -94,15 +94,12 @@ def _adopt(
 
 
 def _row(
-    context: Context,
-    tx: Connection,
     claims: RequestClaims,
     lease: LeaseClaims,
     known: recorder.Recorded,
     seat_no: int,
     now: datetime,
 ) -> DeviceRow:
-    number, idx = statuses.draw(context, tx)
     return DeviceRow(
         license_id=lease.lic,
         device_id=lease.sub,
@@ -117,8 +114,8 @@ def _row(
         drift=0,
         level=judging.LEVEL,
         enforcement=lease.enforcement,
-        status_list=number,
-        status_idx=idx,
+        status_list=0,
+        status_idx=0,
         status_value=0,
         seat_no=seat_no,
         seq=lease.seq,

@@ -150,20 +150,18 @@ class _Again:
         born = self._born.get(device_id)
         if born is None or license_store.get(tx, license_id) is None:
             return False
-        number, idx = statuses.draw(self._context, tx)
         known = recorder.fresh(self._context, now)
-        done = device_store.add(tx, DeviceRow(
+        row = DeviceRow(
             license_id=license_id, device_id=device_id, jkt=born.subjects["key"], jwk={},
             label=None, state=state, held=False, traits=[], presented=[], bound=False, drift=0,
-            level=judging.LEVEL, enforcement="software", status_list=number, status_idx=idx,
+            level=judging.LEVEL, enforcement="software", status_list=0, status_idx=0,
             status_value=_status(state), seat_no=None, seq=self._seq.get(device_id, 1),
             last_jti=None, answer=None, lease_id=None, lease_seq=None, lease_iat=None,
             lease_exp=None, bundle=None, nonce="", license_rev=0, license_iat=None,
             activated_at=born.at, last_contact_at=event.at, ended_at=now, reason=None,
             event_id=known.event_id,
-        ))  # fmt: skip
-        settle(done)
-        statuses.touch(tx, [number])
+        )  # fmt: skip
+        statuses.touch(tx, [statuses.enlist(self._context, tx, row).status_list])
         self._record(known, event)
         return True
 

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from modelseal.errors import NotFound
+from modelseal.errors import NotFound, Unavailable
 from modelseal.license import status, tokens
-from modelseal.license.claims import StatusListClaims
+from modelseal.license.claims import StatusListClaims, StatusRef
 from modelseal.license.status import Status
 from modelseal.server.services.context import Context
 from modelseal.server.store import devices as device_store
 from modelseal.server.store import tokens as token_store
+from modelseal.server.store.rows import DeviceRow
 from modelseal.types import to_numeric
 
 ENTRIES = 1 << 17
 TTL_SECONDS = 300
 LIFE = timedelta(hours=1)
 _FILL = 0.6
+_DRAWS = 16
 _FULL = "status-lists-full"
 
 
@@ -41,12 +45,26 @@ def go_on(tx: Connection, now: datetime) -> None:
         token_store.raise_counter(tx, f"status:{number}", to_numeric(now))
 
 
-def draw(context: Context, tx: Connection) -> tuple[int, int]:
-    """List and random index for a new device. The unique key of the row decides if it is free."""
+def enlist(
+    context: Context, tx: Connection, row: DeviceRow, told: StatusRef | None = None
+) -> DeviceRow:
+    """The new device ``row`` stands in the store, at a random free place in the newest list.
+
+    Where ``told``, a lease that the store forgot, names a free place, the device has that again.
+    Raises ``Unavailable`` when every place that was drawn is taken.
+    """
     number = 1 + token_store.counter(tx, _FULL)
     if device_store.count_in_list(tx, number) >= ENTRIES * _FILL:
         number = 1 + token_store.bump(tx, _FULL)
-    return number, int.from_bytes(context.random(8), "big") % ENTRIES
+    known = re.fullmatch(r".*/v1/status-lists/([1-9][0-9]{0,8})", told.uri) if told else None
+    places = [(int(known[1]), told.idx)] if known and told and int(known[1]) <= number else []
+    for attempt in range(_DRAWS):
+        drawn = number, int.from_bytes(context.random(8), "big") % ENTRIES
+        status_list, idx = places[attempt] if attempt < len(places) else drawn
+        placed = replace(row, status_list=status_list, status_idx=idx % ENTRIES)
+        if device_store.add(tx, placed):
+            return placed
+    raise Unavailable("no free place in the status list was drawn")
 
 
 class StatusLists:
