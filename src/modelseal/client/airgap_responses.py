@@ -157,8 +157,9 @@ def _leased(
     asking.check(claims, asked, me)
     if response.op != "activate" and claims.seq <= question.held.seq:
         raise ResponseReplayed("it is older than what is held")
-    if response.license is not None:
-        tokens.read(response.license, LicenseClaims, trust, now=now)
+    raw = response.license
+    license_ = None if raw is None else tokens.read(raw, LicenseClaims, trust, now=now)
+    answering.check_license(license_, claims, asked, needed=response.op == "activate")
     if not _bundle_fits(claims, response):
         raise ResponseMalformed("not the key bundle that the lease names")
     updated = _keep_trust(core, response, core.trust, trust)
