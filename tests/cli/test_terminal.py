@@ -46,6 +46,14 @@ def test_a_status_for_people_says_what_it_means_and_what_it_does_not_stop(shell,
     assert shell("status", "--state", "none").out.startswith("NOT_ACTIVATED: run `modelseal act")
 
 
+def test_the_doctor_speaks_the_users_language(shop, shell):
+    doctor = ("doctor", "--home", shop.home)
+    english, chinese = shell(*doctor), shell(*doctor, env={"LANG": "zh_CN.UTF-8"})
+    assert english.out.isascii() and "recovery-kit.txt is still on this disk" in english.out
+    assert "recovery-kit.txt 仍在本磁盘上" in chinese.out
+    assert len(chinese.out.splitlines()) == len(english.out.splitlines())
+
+
 def test_a_terminal_that_cannot_write_chinese_gets_escapes_and_programs_get_json(shell):
     shell.more = {"LC_ALL": "zh_CN.UTF-8", "PYTHONIOENCODING": "ascii"}
     ran = shell("lease", "renew", "--state", "laptop")

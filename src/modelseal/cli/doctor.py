@@ -13,10 +13,11 @@ import typer
 
 from modelseal.cli import files, options, tables, talk
 from modelseal.errors import ModelsealError, OutputExists
+from modelseal.texts import said
 from modelseal.types import MemoryProtection
 
 Grade = Literal["ok", "note", "bad"]
-_EXTRAS = {"onnxruntime": "onnx", "safetensors": "safetensors", "torch": "torch"}
+_FRAMEWORKS = ("onnxruntime", "safetensors", "torch", "openvino", "ai_edge_litert", "ncnn", "cv2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +70,21 @@ def _installation() -> Iterator[Finding]:
 
     version = importlib.metadata.version("modelseal")
     python = platform.python_version()
-    yield Finding("modelseal", "ok", f"{version} on Python {python}, {sys.platform}")
+    yield Finding(
+        "modelseal",
+        "ok",
+        said("doctor_version", version=version, python=python, platform=sys.platform),
+    )
     yield Finding("cryptography", "ok", importlib.metadata.version("cryptography"))
-    present = [name for name in _EXTRAS if importlib.util.find_spec(name) is not None]
+    present = [name for name in _FRAMEWORKS if importlib.util.find_spec(name) is not None]
     if present:
         yield Finding("frameworks", "ok", ", ".join(present))
     else:
         yield Finding(
             "frameworks",
             "note",
-            "none of onnxruntime, safetensors, torch is installed",
-            "Apps that load models need one: pip install 'modelseal[onnx]'.",
+            said("doctor_no_framework", names=", ".join(_FRAMEWORKS)),
+            said("doctor_install_one"),
         )
 
 
@@ -87,13 +92,13 @@ def _memory() -> Iterator[Finding]:
     from modelseal.memory import Arena
 
     with Arena(1 << 20, MemoryProtection.LOCKED) as small:
-        swap = "swap-safe" if small.swap_safe else "not swap-safe"
+        swap = "doctor_swap_safe" if small.swap_safe else "doctor_not_swap_safe"
         grade: Grade = "ok" if small.swap_safe else "note"
-        step = "" if small.swap_safe else "Raise the memory lock limit (ulimit -l)."
-        yield Finding("memory", grade, f"{small.reached.value}, {swap}", step)
+        step = "" if small.swap_safe else said("doctor_raise_limit")
+        yield Finding("memory", grade, said(swap, memory=small.reached.value), step)
     with Arena(4096, MemoryProtection.SECRET) as secret:
         reached = secret.reached is MemoryProtection.SECRET
-        text = "available" if reached else "not available on this system"
+        text = said("doctor_available" if reached else "doctor_not_available")
         yield Finding("secret memory", "ok" if reached else "note", text)
 
 
@@ -105,11 +110,16 @@ def _device(app: Path | None, state: Path | None) -> Iterator[Finding]:
         with context.client(state, app) as client:
             found = client.status()
     except ConfigInvalid as error:
-        yield Finding("device", "note", f"no app and no state folder here: {error.message}")
+        yield Finding("device", "note", said("doctor_no_app", message=error.message))
         return
     grade: Grade = "ok" if found.state in {"ACTIVE", "RENEW_DUE"} else "note"
-    step = "" if grade == "ok" else "Run `modelseal status` for the reason."
-    yield Finding("device", grade, f"{found.state}, product {found.product or '-'}", step)
+    step = "" if grade == "ok" else said("doctor_see_status")
+    yield Finding(
+        "device",
+        grade,
+        said("doctor_device", state=found.state, product=found.product or "-"),
+        step,
+    )
 
 
 def _workspace(home: Path) -> Iterator[Finding]:
@@ -117,34 +127,32 @@ def _workspace(home: Path) -> Iterator[Finding]:
     from modelseal.desk import workspace as workspaces
 
     with workspaces.open(home) as desk:
-        yield Finding("trust.json", "ok", f"product {desk.product}, signatures hold")
+        yield Finding("trust.json", "ok", said("doctor_trust_holds", product=desk.product))
         if desk.kit.exists():
             yield Finding(
                 "recovery kit",
                 "bad",
-                "recovery-kit.txt is still on this disk",
-                "Print it, put it away, then delete the file.",
+                said("doctor_kit_there"),
+                said("doctor_print_kit"),
             )
         else:
-            yield Finding("recovery kit", "ok", "removed from this disk")
+            yield Finding("recovery kit", "ok", said("doctor_kit_gone"))
         tested_at = backup.last_recovery_test(desk)
         if tested_at is None:
             yield Finding(
                 "backup",
                 "bad",
-                "the backup is older than the last rotation of keys"
-                if backup.is_old(desk)
-                else "no backup has been proved",
-                "Run `modelseal keys backup FILE`, then `modelseal keys recovery-test FILE`.",
+                said("doctor_backup_old" if backup.is_old(desk) else "doctor_backup_none"),
+                said("doctor_make_backup"),
             )
         else:
-            yield Finding("backup", "ok", f"proved at {tables.cell(tested_at)}")
+            yield Finding("backup", "ok", said("doctor_backup_proved", at=tables.cell(tested_at)))
         if desk.has_server and desk.kek_old:
             yield Finding(
                 "key-encryption key",
                 "bad",
-                "a rotation was interrupted; the old key is still there",
-                "Run `modelseal keys rotate kek` once more.",
+                said("doctor_kek_interrupted"),
+                said("doctor_rotate_again"),
             )
         yield from _permissions(desk.desk, desk.server)
 
@@ -158,11 +166,11 @@ def _permissions(*folders: Path) -> Iterator[Finding]:
             yield Finding(
                 f"{folder.name}/",
                 "bad",
-                "other users may enter it",
-                f"Run: chmod 700 {folder}",
+                said("doctor_loose"),
+                said("doctor_chmod", folder=folder),
             )
         else:
-            yield Finding(f"{folder.name}/", "ok", "closed to other users")
+            yield Finding(f"{folder.name}/", "ok", said("doctor_closed"))
 
 
 def _write_bundle(path: Path, report: dict[str, Any], app: Path | None, state: Path | None) -> None:

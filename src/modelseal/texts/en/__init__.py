@@ -1,11 +1,12 @@
 """English texts. A clause in [brackets] falls away when a parameter in it is absent."""
 
 from modelseal.texts.en import invalid_bytes, misuse, refused, said, unavailable
+from modelseal.texts.en.doctor import DOCTOR
 from modelseal.texts.en.publisher import PUBLISHER
 from modelseal.texts.en.standing import STANDING
 
 REFERENCE_LINE = "Reference: {reference}"
-SAID: dict[str, str] = {**said.SAID, **STANDING, **PUBLISHER}
+SAID: dict[str, str] = {**said.SAID, **STANDING, **PUBLISHER, **DOCTOR}
 TEXTS: dict[str, tuple[str, str, str]] = {
     **misuse.TEXTS,
     **refused.TEXTS,

@@ -1,11 +1,12 @@
 """Simplified Chinese texts. A clause in [brackets] falls away with its parameter."""
 
 from modelseal.texts.zh_cn import invalid_bytes, misuse, refused, said, unavailable
+from modelseal.texts.zh_cn.doctor import DOCTOR
 from modelseal.texts.zh_cn.publisher import PUBLISHER
 from modelseal.texts.zh_cn.standing import STANDING
 
 REFERENCE_LINE = "编号：{reference}"
-SAID: dict[str, str] = {**said.SAID, **STANDING, **PUBLISHER}
+SAID: dict[str, str] = {**said.SAID, **STANDING, **PUBLISHER, **DOCTOR}
 TEXTS: dict[str, tuple[str, str, str]] = {
     **misuse.TEXTS,
     **refused.TEXTS,
