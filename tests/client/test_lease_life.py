@@ -53,6 +53,7 @@ def test_an_ended_lease_offline_is_refused_and_its_keys_are_erased(world, active
 
 def test_a_clock_set_back_is_refused_and_recovers_by_itself(world, active):
     world.clock.set(-3600)
+    world.server.down = True
     with world.client() as client:
         with pytest.raises(ClockSetBack):
             keys_of(client)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import pytest
 from tests.client.world import World, computer, seal
@@ -251,19 +253,24 @@ def test_contact_with_a_clock_a_year_ahead_is_forgotten_with_the_next(world, key
         assert client.status().clock.set_back is False
 
 
+@dataclass
+class _Right:
+    """The server's own clock, which stays as it is."""
+
+    at: datetime
+
+
 class _Real:
     def __init__(self, clock, offset):
         self._clock, self._offset = clock, offset
 
     @property
     def at(self):
-        from datetime import timedelta
-
         return self._clock.at + timedelta(seconds=self._offset)
 
 
 def test_back_and_forth_by_years_never_bricks_and_never_prolongs(world, key):
-    ends = None
+    ends, world.server.clock = None, _Right(world.clock.at)
     for jump in (-400, 900, -1000, 30, 475, -5):
         world.clock.set(jump * DAY)
         with world.client() as client:
@@ -285,6 +292,21 @@ def test_set_back_before_the_lease_began_contact_is_all_it_takes(world, key):
     world.clock.set(30 * DAY)
     with world.client() as client:
         assert _opens(client)
+
+
+def test_a_server_a_year_ahead_bricks_nobody_once_it_is_right(world, key):
+    """What it signed meanwhile lies in the future; the next load asks, without being told to."""
+    for license_ in world.server.licenses.values():
+        license_.ends_at = None
+    world.server.clock = _Real(world.clock, 365 * DAY)
+    with world.client() as client:
+        client.renew()
+    world.server.down = True
+    assert _refused(world) == "clock_set_back"
+    world.server.down, world.server.clock = False, world.clock
+    with world.client() as client:
+        assert _opens(client)
+        assert client.status().clock.set_back is False
 
 
 # -- the whole folder

@@ -301,7 +301,8 @@ class Client:
         return 0 if found is None else found.min_release(model)
 
     def standing(self) -> Standing:
-        """Where the device stands, for a load: an ended lease is renewed once, at most 10 s.
+        """Where the device stands, for a load: what has ended, or a clock that seems to have been
+        set back, is worth one renewal of at most 10 s.
 
         Starts the background thread at first use. Raises ``StateDamaged``, ``StateNotReadable``,
         ``ConfigInvalid``; a refusal is in the standing, not raised.
@@ -309,7 +310,8 @@ class Client:
         self._check_open()
         self._start_of_use()
         found = self._keeper.observe(standing.take(self._core, self._clock.now()))
-        if found.held.device_id is None or found.state not in _ASKS_ONCE:
+        asks = found.state in _ASKS_ONCE or found.clock_set_back  # or the server's was ahead
+        if found.held.device_id is None or not asks:
             return found
         now = self._core.ports.monotonic()
         if now < self._ask_again_at:  # many models are loaded at once: one question is enough
