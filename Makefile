@@ -8,7 +8,7 @@ TORCH  := $(VENV)/.torch
 SHOWN  := examples/face_fusion
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint format soak bench docs lock clean
+.PHONY: demo test lint format soak bench coverage docs lock clean
 
 $(STAMP): $(LOCK) pyproject.toml $(SHOWN)/pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -45,6 +45,14 @@ format: $(STAMP)
 
 soak: $(STAMP)
 	$(BIN)/python -m pytest -m soak --override-ini addopts="--import-mode=importlib -ra"
+
+# Every branch of the law, by its own tests alone.
+LAW := $(addprefix tests/,license device crypto trust audit container test_cbor.py \
+         airgap/test_parts.py airgap/test_codes.py airgap/test_refused.py)
+coverage: $(STAMP)
+	mkdir -p bench-out
+	$(BIN)/python -m coverage run -m pytest -q $(LAW)
+	$(BIN)/python -m coverage report --fail-under=100
 
 # BENCH=--quick ends in two minutes, BENCH=--large adds files of 2 GB.
 bench: $(STAMP)

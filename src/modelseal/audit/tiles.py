@@ -93,13 +93,13 @@ def grow(size: int, leaves: Sequence[bytes], read: ReadTile) -> Growth:
         raise Misuse("a leaf hash has 32 bytes")
     added: dict[str, bytes] = {}
     fresh, old = list(leaves), size
-    for level in range(MAX_LEVEL + 1):
-        if not fresh:
-            break
+    level = 0
+    while fresh:
         index, width = divmod(old, WIDTH)
         kept = _load(read, TilePath(level, index, width)) if width else b""
         fresh = _add_level(level, index, kept + b"".join(fresh), added)
         old //= WIDTH
+        level += 1
 
     def read_both(path: str) -> bytes | None:
         return added.get(path) or read(path)
