@@ -12,7 +12,16 @@ from modelseal.license.claims import RequestClaims
 from modelseal.license.decide import Decision, decide
 from modelseal.license.facts import Action, Chain, Facts
 from modelseal.license.status import Status
-from modelseal.server.services import acting, forks, judging, metering, recorder, seating, statuses
+from modelseal.server.services import (
+    acting,
+    duplicates,
+    forks,
+    judging,
+    metering,
+    recorder,
+    seating,
+    statuses,
+)
 from modelseal.server.services.adoption import adopt, knows
 from modelseal.server.services.context import Context
 from modelseal.server.services.denials import Refusal
@@ -37,10 +46,12 @@ class Returning:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    def give_back(self, claims: RequestClaims, device_id: str) -> Returned | Refusal:
+    def give_back(
+        self, claims: RequestClaims, device_id: str, row: DeviceRow | None
+    ) -> Returned | Refusal:
         """The seat is free now or when the last lease ends; returning twice is returning once."""
         now = self._context.now()
-        if not self._context.store.read(knows, claims, device_id):
+        if not knows(row, claims):
             adopt(self._context, claims, device_id, now)
 
         def act(tx: Connection) -> Returned | Refusal:
@@ -76,6 +87,7 @@ class Returning:
             )  # fmt: skip
         known = (device.answer or {}).get("returned")
         if over and known is not None:
+            duplicates.remember(tx, claims)
             free_at = check_aware(datetime.fromisoformat(known["seat_free_at"]))
             return Returned(event_id=str(known["event_id"]), seat_free_at=free_at)
         return self._end(tx, claims, device, terms, facts, decision)
