@@ -5,15 +5,24 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from litestar.testing import TestClient
+from sqlalchemy import Connection
 from tests.server.world import Computer, Shop, denied
 
-from modelseal import device
+from modelseal import audit, device
 from modelseal.admin import IssueLicense, Role
+from modelseal.crypto.hpke import KemPrivateKey
+from modelseal.crypto.signing import VerifyKey
 from modelseal.device import TraitKind, TraitReading, TraitValue
 from modelseal.license import lease_keys, license_key
 from modelseal.license.plans import LeaseTerms
+from modelseal.server.app import create_app
+from modelseal.server.store import tables
+
+UNKNOWN = license_key.format_key(bytes(10))
 
 RAW = {
     TraitKind.SMBIOS_UUID: "4c4c4544-0043-3510-8052-b9c04f4d3632",
@@ -87,3 +96,103 @@ def _everything(shop: Shop) -> bytes:
     assert len(parts) > 1, "the journal is looked through too"
     shop.server.close()
     return b"".join([*parts, database.read_bytes()])
+
+
+def test_neither_database_nor_log_names_an_address_a_host_or_a_raw_trait(
+    shop: Shop, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A life over HTTP from one address: activation, renewal, fork, refusal, wrong key, failure."""
+    caplog.set_level("DEBUG")
+    address, host = "203.0.113.77", "lis-workstation-7"
+    traits = device.gather(TraitReading(k, TraitValue(v.encode())) for k, v in RAW.items())
+    enrolled = list(device.enrol(traits, shop.trust.trait_salt).digests)
+    shop.plan("basic", seats=1)
+    key = shop.license().license_key
+    mine = Computer(shop, traits=enrolled)
+    app = create_app(shop.server, ticking=False)
+    answering = app.asgi_handler
+
+    async def from_address(scope: Any, receive: Any, send: Any) -> None:
+        scope["client"] = (address, 50123)
+        await answering(scope, receive, send)
+
+    app.asgi_handler = from_address
+    with TestClient(app) as http:
+
+        def send(method: str, path: str, token: bytes) -> int:
+            headers = {
+                "Content-Type": "application/jwt", "User-Agent": f"app on {host}",
+                "X-Forwarded-For": address, "Host": host,
+            }  # fmt: skip
+            return int(http.request(method, path, content=token, headers=headers).status_code)
+
+        kem = KemPrivateKey.generate()
+        first = mine.activation(key, kem)
+        assert send("POST", "/v1/devices", first) == 201
+        assert send("POST", "/v1/devices", first) == 201
+        row = shop.admin.list_devices().items[0]
+        mine.device_id, mine.license_id, mine.seq = row.device_id, row.license_id, 1
+        copy = mine.copy()
+        path = f"/v1/leases/{row.device_id}"
+        for asking, status in ((mine, 200), (copy, 403)):
+            token = asking.sign(asking.request("renew", kem=mine.kem(kem)))
+            assert send("PUT", path, token) == status
+        other = Computer(shop, "b").activation(key, KemPrivateKey.generate())
+        unknown = Computer(shop, "c").activation(UNKNOWN, KemPrivateKey.generate())
+        for refused in (other, unknown):
+            assert send("POST", "/v1/devices", refused) == 403
+        assert send("POST", "/v1/devices", b"no token") == 400
+    assert any(address in str(who) for _, who in shop.server.devices.limiter._buckets)
+    shop.server.log.sequence()
+    exported = b"".join(shop.admin.export_events())
+    said = capfd.readouterr()
+    logged = f"{caplog.text}{said.out}{said.err}".encode()
+    searched = {"database": _everything(shop), "export": exported, "log": logged}
+    assert row.device_id.encode() in searched["database"]
+    wanted = [address, address.rpartition(".")[0], host, *RAW.values(), key]
+    found = [
+        (where, text) for where, data in searched.items() for text in wanted
+        if text.encode() in data
+    ]  # fmt: skip
+    assert found == []
+
+
+def test_an_erased_customer_is_nowhere_in_the_store_and_the_log_still_verifies(
+    shop: Shop,
+) -> None:
+    """The rows hold nothing that people wrote or that tells a computer; the proofs hold."""
+    shop.plan()
+    wish = IssueLicense(
+        plan="basic", customer="eve@example.com", label="her studio", seats=3,
+        metadata={"tel": "tel-0199-distinctive"}, expires_in_seconds=86400,
+    )  # fmt: skip
+    issued = shop.admin.issue_license(wish)
+    mine = Computer(shop)
+    mine.activate(issued.license_key, label="her laptop")
+    mine.renew(label="her new laptop")
+    shop.admin.suspend_license(issued.license_id, "she wrote on 1 May")
+    shop.admin.revoke_device(mine.device_id or "", "stolen in Ghent")
+    shop.server.log.sequence()
+    written = ["eve@example.com", "her studio", "tel-0199", "her laptop", "her new laptop",
+               "she wrote on 1 May", "stolen in Ghent"]  # fmt: skip
+    digests = {str(trait.digest) for trait in mine.traits}
+    before = _rows(shop)
+    assert [text for text in written if text not in before] == ["her laptop"]
+    assert all(digest in before for digest in digests)
+    shop.admin.erase_customer("eve@example.com")
+    after = _rows(shop)
+    assert [text for text in (*written, *digests) if text in after] == []
+    assert issued.license_id in after and (mine.device_id or "") in after
+    keys = [VerifyKey.from_jwk(k.jwk, k.alg) for k in shop.trust.keys("checkpoint")]  # type: ignore[arg-type]
+    report = audit.verify_export(list(shop.admin.export_events()), None, keys)
+    assert report.events == len(shop.events())
+
+
+def _rows(shop: Shop) -> str:
+    """Every row of every table, as text."""
+
+    def read(tx: Connection) -> str:
+        rows = [tx.execute(table.select()).all() for table in tables.metadata.sorted_tables]
+        return repr(rows)
+
+    return shop.server.context.store.read(read)
