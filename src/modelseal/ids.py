@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable
 from datetime import datetime
 
@@ -22,10 +21,6 @@ REFERENCE_LENGTH = 8
 
 Random = Callable[[int], bytes]
 """That many random bytes, like ``secrets.token_bytes``."""
-
-_ID = re.compile(
-    r"([a-z]{3})_([0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12})", re.ASCII
-)
 
 
 def new_id(prefix: str, now: datetime, random: Random) -> str:
@@ -45,14 +40,6 @@ def new_id(prefix: str, now: datetime, random: Random) -> str:
     text = raw.hex()
     parts = (text[:8], text[8:12], text[12:16], text[16:20], text[20:])
     return f"{prefix}_{'-'.join(parts)}"
-
-
-def check_id(text: object, prefix: str) -> str:
-    """``text`` itself when it is an id of the kind ``prefix``; else ``Misuse``."""
-    found = _ID.fullmatch(text) if isinstance(text, str) else None
-    if found is None or found[1] != prefix:
-        raise Misuse(f"an id of this kind begins with {prefix}_", id=str(text)[:64])
-    return found[0]
 
 
 def reference(of: str) -> str:

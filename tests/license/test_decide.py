@@ -8,7 +8,7 @@ import pytest
 from tests.license.good import DAY, SECOND, SERVER, USES, code, facts
 from tests.license.world import NOW
 
-from modelseal.errors import AssuranceNotReached, Misuse, ModelsealError, Refused, by_code
+from modelseal.errors import AssuranceNotReached, Misuse, Refused, by_code
 from modelseal.license.decide import STEPS, decide, explain, granted, narrowed
 from modelseal.license.facts import (
     Action,
@@ -30,7 +30,6 @@ def test_the_facts_of_a_good_customer_are_allowed(action):
         0,
         {},
     )
-    decision.raise_refusal()
     with pytest.raises(Misuse):
         decision.error()
 
@@ -155,10 +154,9 @@ def test_a_reason_to_refuse_is_refused_with_its_code_in_every_action_that_asks(
     decision = decide(facts(action, **change))
     assert decision.code == name
     assert STEPS[decision.step - 1].code == name
-    with pytest.raises(by_code(name)) as found:
-        decision.raise_refusal("ABCD1234")
-    assert found.value.reference == "ABCD1234"
-    assert isinstance(found.value, ModelsealError)
+    refusal = decision.error("ABCD1234")
+    assert type(refusal) is by_code(name)
+    assert refusal.reference == "ABCD1234"
 
 
 def test_every_step_is_in_the_table_and_numbered_in_order():

@@ -201,11 +201,6 @@ class StateStore:
             self.write_lease_keys(identity, LeaseKeys(None, keys.pending))
         self.folder.remove(BUNDLE)
 
-    def finish_erasing(self) -> None:
-        """A denial that erases is carried out wholly, whatever crashed before."""
-        for name in (leasekey.FILE_NAME, NEXT, BUNDLE, LEASE):
-            self.folder.remove(name)
-
     def set_aside(self) -> None:
         """An activation whose device key cannot be used lies in ``previous/``, not lost."""
         known = self._record(tolerant=True)

@@ -64,11 +64,6 @@ class Decision:
             **params,
         )
 
-    def raise_refusal(self, reference: str | None = None) -> None:
-        """Returns when allowed; raises the error whose code this is otherwise."""
-        if not self.allowed:
-            raise self.error(reference)
-
 
 @dataclass(frozen=True, slots=True)
 class StepOutcome:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from modelseal.admin import Explanation, TraitShift
 from modelseal.errors import InternalError, InvalidBytes, NotFound
+from modelseal.ids import normal_reference
 from modelseal.license.decide import decide
 from modelseal.license.facts import Facts, from_json
 from modelseal.server.services.actors import Actor, Right
@@ -62,7 +63,7 @@ def _find(tx: Connection, which: str) -> EventRow | None:
         return store.newest_decision(tx, license_id=which)
     if which.startswith("dev_"):
         return store.newest_decision(tx, device_id=which)
-    return store.decision_by_reference(tx, _normal(which))
+    return store.decision_by_reference(tx, normal_reference(which[:64]))
 
 
 def _as_sent(value: object) -> Any:
@@ -79,9 +80,3 @@ def _traits(facts: Facts) -> list[TraitShift]:
 def _missing(text: str) -> TraitShift:
     kind, _, why = text.partition(": ")
     return TraitShift(kind=kind, state=f"missing ({why})" if why else "missing")
-
-
-def _normal(reference: str) -> str:
-    """A reference as it was printed, however it was typed."""
-    kept = "".join(char for char in reference.upper() if char.isalnum())[:16]
-    return kept.replace("O", "0").replace("I", "1").replace("L", "1")
