@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from modelseal.crypto.signing import SigningKey
 from modelseal.errors import TokenKeyUnknown, TrustMalformed, TrustRollback, TrustSignature
-from modelseal.trust import keylist, metadata, pinned, writing
+from modelseal.trust import Use, keylist, metadata, pinned, writing
 
 KEY = SigningKey.generate()
 
@@ -137,6 +138,15 @@ def test_a_trust_tells_its_keys_roles_and_versions(product: Any) -> None:
     assert json.loads(trust.root_bytes) == json.loads(product.root())
     with pytest.raises(TokenKeyUnknown):
         trust.publisher_set(KEY.kid)
+
+
+def test_signing_needs_a_whole_set_that_is_here_and_valid(product: Any) -> None:
+    trust = product.trust()
+    held = {product.lease.kid}
+    assert [key.kid for key in trust.signing_set(Use.LEASE, held, product.now)] == [*held]
+    for kids, at in ((set(), product.now), (held, product.now - timedelta(days=1))):
+        with pytest.raises(TokenKeyUnknown):
+            trust.signing_set(Use.LEASE, kids, at)
 
 
 def test_a_listed_key_that_is_none_is_found_when_it_is_used(product: Any) -> None:
