@@ -82,10 +82,10 @@ class AirGap:
             raise Misuse("a request file asks to activate, to renew or to return", op=str(op)[:32])
         if not isinstance(device_id, str):
             raise TokenClaims("the request names no device")
-        claims, _row = intake.enrolled(context, token, op, device_id, max_bytes=cap)
+        claims, row = intake.enrolled(context, token, op, device_id, max_bytes=cap)
         if op == "renew":
-            return claims, self._renewal.renew(claims, device_id)
-        return claims, self._returning.give_back(claims, device_id)
+            return claims, self._renewal.renew(claims, device_id, row)
+        return claims, self._returning.give_back(claims, device_id, row)
 
     def _simple(
         self, actor: Actor, claims: RequestClaims, outcome: Refusal | Returned, now: datetime

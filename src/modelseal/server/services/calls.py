@@ -23,6 +23,7 @@ from modelseal.server.services.renewal import Renewal, Renewed
 from modelseal.server.services.returning import Returned, Returning
 from modelseal.server.services.trials import Trials
 from modelseal.server.store import models as model_store
+from modelseal.server.store.rows import DeviceRow
 
 T = TypeVar("T")
 
@@ -63,18 +64,18 @@ class DeviceCalls:
 
     def renew(self, device_id: str, token: bytes, *, network: str = "local") -> Renewed:
         """The next lease."""
-        claims = self._enrolled(token, "renew", device_id, limits.RENEWAL, network)
-        return _answered(self._renewal.renew(claims, device_id))
+        claims, row = self._enrolled(token, "renew", device_id, limits.RENEWAL, network)
+        return _answered(self._renewal.renew(claims, device_id, row))
 
     def give_back(self, device_id: str, token: bytes, *, network: str = "local") -> Returned:
         """The seat is free, now or when the last lease ends."""
-        claims = self._enrolled(token, "return", device_id, limits.RENEWAL, network)
-        return _answered(self._returning.give_back(claims, device_id))
+        claims, row = self._enrolled(token, "return", device_id, limits.RENEWAL, network)
+        return _answered(self._returning.give_back(claims, device_id, row))
 
     def release(self, device_id: str, token: bytes, *, network: str = "local") -> Released:
         """Keys for one run."""
-        claims = self._enrolled(token, "release", device_id, limits.RELEASE, network)
-        return _answered(self._releasing.release(claims, device_id))
+        claims, row = self._enrolled(token, "release", device_id, limits.RELEASE, network)
+        return _answered(self._releasing.release(claims, device_id, row))
 
     def bundle(self, digest: str) -> bytes:
         """The key bundle with this SHA-256 (hex); useless without the key in its lease."""
@@ -88,17 +89,19 @@ class DeviceCalls:
         self.limiter.take(limits.NETWORK, network, now)
         self.limiter.take(limits.ACTIVATION, network, now)
         claims = intake.introducing(self._context, token, op)
+        self._context.trusted.freshen()
         self.limiter.take(limits.ACTIVATION, f"key {claims.iss}", now)
         return claims
 
     def _enrolled(
         self, token: bytes, op: str, device_id: str, limit: limits.Limit, network: str
-    ) -> RequestClaims:
+    ) -> tuple[RequestClaims, DeviceRow | None]:
         now = self._now()
         self.limiter.take(limits.NETWORK, network, now)
-        claims, _row = intake.enrolled(self._context, token, op, device_id)
+        claims, row = intake.enrolled(self._context, token, op, device_id)
         self.limiter.take(limit, device_id, now)
-        return claims
+        self._context.trusted.freshen()
+        return claims, row
 
     def _typed(self, network: str, act: Callable[[], T | Refusal]) -> T:
         """An act that a typed license key opens: wrong keys are counted, right ones are not."""

@@ -47,12 +47,14 @@ class Releasing:
         self._context = context
         self._grants = grants
 
-    def release(self, claims: RequestClaims, device_id: str) -> Released | Refusal:
+    def release(
+        self, claims: RequestClaims, device_id: str, row: DeviceRow | None
+    ) -> Released | Refusal:
         """Keys of what is granted among what is wanted; may be repeated after any crash."""
         intake.kem_key(claims)
         wanted = _wanted(claims)
         now = self._context.now()
-        if not self._context.store.read(knows, claims, device_id):
+        if not knows(row, claims):
             adopt(self._context, claims, device_id, now)
 
         def act(tx: Connection) -> Released | Refusal:

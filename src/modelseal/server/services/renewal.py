@@ -57,11 +57,13 @@ class Renewal:
         self._context = context
         self._issuing = issuing
 
-    def renew(self, claims: RequestClaims, device_id: str) -> Renewed | Refusal:
+    def renew(
+        self, claims: RequestClaims, device_id: str, row: DeviceRow | None
+    ) -> Renewed | Refusal:
         """The next lease of the device; ``StoreBehind`` when it knows more than the store."""
         intake.kem_key(claims)
         now = self._context.now()
-        if not self._context.store.read(knows, claims, device_id):
+        if not knows(row, claims):
             adopt(self._context, claims, device_id, now)
 
         def act(tx: Connection) -> Renewed | Refusal:

@@ -38,6 +38,7 @@ class TrustRoom:
         self._store = store
         self._guard = threading.Lock()
         self._kept: tuple[int, Trust] | None = None
+        self._is_old = True
 
     def current(self) -> Trust:
         """The trust as it stands; one small query when nothing changed."""
@@ -45,6 +46,7 @@ class TrustRoom:
         with self._guard:
             if self._kept is None or self._kept[0] != number:
                 self._kept = (number, self._store.read(self._read))
+            self._is_old = False
             return self._kept[1]
 
     def kept(self) -> Trust:
@@ -53,11 +55,20 @@ class TrustRoom:
             known = self._kept
         return self.current() if known is None else known[1]
 
+    def freshen(self) -> None:
+        """What a transaction found to be newer is kept from now on. Call it outside of any.
+
+        A transaction itself keeps nothing: what it sees it may have written, and may take back.
+        """
+        if self._is_old:
+            self.current()
+
     def within(self, tx: Connection) -> Trust:
         """The trust as the transaction ``tx`` sees it."""
         number = token_store.counter(tx, COUNTER)
         with self._guard:
             known = self._kept
+            self._is_old |= known is None or known[0] != number
         return known[1] if known is not None and known[0] == number else self._read(tx)
 
     def _read(self, tx: Connection) -> Trust:

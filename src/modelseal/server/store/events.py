@@ -12,6 +12,8 @@ from modelseal.server.store import tables as t
 from modelseal.server.store.rows import EventRow, many, one
 from modelseal.strict_json import b64u
 
+_ADD, _WAIT = t.events.insert(), t.events_pending.insert()
+
 
 def add(tx: Connection, event: Event, personal: Personal | None, *, decision: bool) -> None:
     """The event stands in the store and waits for its place in the log."""
@@ -19,20 +21,21 @@ def add(tx: Connection, event: Event, personal: Personal | None, *, decision: bo
     if personal is not None:
         kept = {"fields": dict(personal.fields), "salt": b64u(personal.salt)}
     tx.execute(
-        t.events.insert().values(
-            event_id=event.id,
-            at=event.at,
-            kind=event.kind.value,
-            license_id=event.subjects.get("license"),
-            device_id=event.subjects.get("device"),
-            customer_id=event.subjects.get("customer"),
-            reference=event.reference,
-            decision=decision,
-            body=encode(event),
-            personal=kept,
-        )
+        _ADD,
+        {
+            "event_id": event.id,
+            "at": event.at,
+            "kind": event.kind.value,
+            "license_id": event.subjects.get("license"),
+            "device_id": event.subjects.get("device"),
+            "customer_id": event.subjects.get("customer"),
+            "reference": event.reference,
+            "decision": decision,
+            "body": encode(event),
+            "personal": kept,
+        },
     )
-    tx.execute(t.events_pending.insert().values(event_id=event.id))
+    tx.execute(_WAIT, {"event_id": event.id})
 
 
 def _all() -> Select[Any]:

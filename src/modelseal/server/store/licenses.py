@@ -6,11 +6,13 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select, update
+from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
 
 from modelseal.server.store import tables as t
 from modelseal.server.store.dialect import insert
 from modelseal.server.store.rows import LicenseRow, many, one
+
+_GET = select(t.licenses).where(t.licenses.c.license_id == bindparam("license_id"))
 
 
 def add(tx: Connection, row: LicenseRow) -> None:
@@ -20,8 +22,7 @@ def add(tx: Connection, row: LicenseRow) -> None:
 
 def get(tx: Connection, license_id: str) -> LicenseRow | None:
     """The license with this id."""
-    query = select(t.licenses).where(t.licenses.c.license_id == license_id)
-    return one(LicenseRow, tx.execute(query).first())
+    return one(LicenseRow, tx.execute(_GET, {"license_id": license_id}).first())
 
 
 def by_key_hash(tx: Connection, key_hash: bytes) -> LicenseRow | None:

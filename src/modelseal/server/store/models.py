@@ -6,11 +6,20 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from modelseal.server.store import tables as t
 from modelseal.server.store.dialect import insert
 from modelseal.server.store.rows import ModelRow, many, one
+
+_PUBLISHED = (
+    select(t.models)
+    .where(t.models.c.product == bindparam("product"), t.models.c.withdrawn_at.is_(None))
+    .order_by(t.models.c.model, t.models.c.release)
+)
+_DROP = delete(t.bundles).where(
+    t.bundles.c.device_id == bindparam("of"), t.bundles.c.ends_at < bindparam("before")
+)
 
 
 def add(tx: Connection, row: ModelRow) -> bool:
@@ -49,13 +58,7 @@ def by_name(tx: Connection, product: str, model: str, release: int | None) -> Mo
 
 def published(tx: Connection, product: str) -> list[ModelRow]:
     """Every model of a product that is not withdrawn, in a fixed order."""
-    c = t.models.c
-    query = (
-        select(t.models)
-        .where(c.product == product, c.withdrawn_at.is_(None))
-        .order_by(c.model, c.release)
-    )
-    return many(ModelRow, tx.execute(query))
+    return many(ModelRow, tx.execute(_PUBLISHED, {"product": product}))
 
 
 def page(tx: Connection, after: str, limit: int) -> list[ModelRow]:
@@ -107,8 +110,7 @@ def put_bundle(
 
 def drop_bundles(tx: Connection, device_id: str, ended_before: datetime) -> None:
     """Bundles of a device whose lease has ended are gone."""
-    c = t.bundles.c
-    tx.execute(delete(t.bundles).where(c.device_id == device_id, c.ends_at < ended_before))
+    tx.execute(_DROP, {"of": device_id, "before": ended_before})
 
 
 def bundle(tx: Connection, digest: str) -> bytes | None:

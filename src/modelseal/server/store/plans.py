@@ -5,11 +5,18 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, func, or_, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, func, or_, select, update
 
 from modelseal.server.store import tables as t
 from modelseal.server.store.dialect import insert
 from modelseal.server.store.rows import CustomerRow, PlanRow, many, one
+
+_TERMS = (
+    select(t.plans.c.name, t.plan_versions.c.terms)
+    .join(t.plan_versions, t.plan_versions.c.plan_id == t.plans.c.plan_id)
+    .where(t.plans.c.plan_id == bindparam("plan_id"))
+    .where(t.plan_versions.c.version == bindparam("version"))
+)
 
 
 def _newest() -> Select[Any]:
@@ -83,11 +90,7 @@ def find(tx: Connection, which: str) -> PlanRow | None:
 
 def terms(tx: Connection, plan_id: str, version: int) -> tuple[str, dict[str, Any]] | None:
     """Name and terms of one version of a plan."""
-    row = tx.execute(
-        select(t.plans.c.name, t.plan_versions.c.terms)
-        .join(t.plan_versions, t.plan_versions.c.plan_id == t.plans.c.plan_id)
-        .where(t.plans.c.plan_id == plan_id, t.plan_versions.c.version == version)
-    ).first()
+    row = tx.execute(_TERMS, {"plan_id": plan_id, "version": version}).first()
     return None if row is None else (row.name, row.terms)
 
 

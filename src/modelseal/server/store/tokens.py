@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 
 from modelseal.server.store import tables as t
 from modelseal.server.store.dialect import held, insert
 from modelseal.server.store.rows import TokenRow, many, one
 
+_COUNTER = select(t.counters.c.value).where(t.counters.c.name == bindparam("name"))
 _COLUMNS = [column for column in t.tokens.c if column.name != "token_hash"]
 
 
@@ -97,7 +98,7 @@ def forget_answers(tx: Connection, before: datetime) -> None:
 
 def counter(tx: Connection, name: str) -> int:
     """The counter's value; 0 when it never moved."""
-    found = tx.execute(select(t.counters.c.value).where(t.counters.c.name == name)).scalar()
+    found = tx.execute(_COUNTER, {"name": name}).scalar()
     return 0 if found is None else int(found)
 
 
