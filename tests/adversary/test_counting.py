@@ -15,6 +15,7 @@ import pytest
 from tests.adversary.world import Folder, Network
 from tests.server.world import Shop
 
+from modelseal.cli import standing
 from modelseal.client import counting
 from modelseal.errors import DiskFull, MeterExceeded, Misuse, NotActivated
 from modelseal.license.plans import LeaseTerms, Meter
@@ -193,3 +194,10 @@ def test_what_is_no_meter_or_no_number_is_refused(
 ) -> None:
     with device.client() as client, pytest.raises(Misuse):
         client.count(meter, number)  # type: ignore[arg-type]
+
+
+def test_a_person_reads_what_is_left(device: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    with device.client() as client:
+        client.count("swaps", 3)
+        standing.tell(client.status())
+    assert "swaps: 3 of 100, 97 left, from 2026-03-02T00:00:00Z anew" in capsys.readouterr().out

@@ -24,6 +24,7 @@ def tell(found: Status) -> None:
     lines += [
         ("missing", texts.said("missing_value", **talk.plain(item))) for item in found.level_missing
     ]
+    lines += [("meter", texts.said("meter_value", **talk.plain(meter))) for meter in found.meters]
     if found.memory is not None:
         swap = texts.said("swap_safe" if found.memory.swap_safe else "not_swap_safe")
         told = texts.said("memory_value", protection=found.memory.protection, swap=swap)

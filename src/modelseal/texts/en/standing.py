@@ -20,6 +20,7 @@ STANDING: dict[str, str] = {
     "label_level": "level",
     "label_missing": "missing",
     "label_memory": "memory",
+    "label_meter": "used",
     "label_clock": "clock",
     "label_refused": "last refusal",
     "label_limits": "limits",
@@ -28,6 +29,7 @@ STANDING: dict[str, str] = {
     "lease_value": "number {seq}, ends {expires_at}[ ({days_left} days left)], renewed from"
     " {renew_after_at}",
     "missing_value": "{entitlement} needs L{needed}, L{reached} is proved",
+    "meter_value": "{name}: {used} of {limit}, {left} left[, from {resets_at} anew]",
     "memory_value": "{protection}, {swap}",
     "swap_safe": "swap-safe",
     "not_swap_safe": "not swap-safe: raise the memory lock limit (ulimit -l)",

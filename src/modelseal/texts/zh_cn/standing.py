@@ -20,6 +20,7 @@ STANDING: dict[str, str] = {
     "label_level": "级别",
     "label_missing": "缺少",
     "label_memory": "内存",
+    "label_meter": "用量",
     "label_clock": "时钟",
     "label_refused": "最近的拒绝",
     "label_limits": "限度",
@@ -28,6 +29,7 @@ STANDING: dict[str, str] = {
     "lease_value": "第 {seq} 号，结束于 {expires_at}[（剩 {days_left} 天）]，"
     "自 {renew_after_at} 起续约",
     "missing_value": "{entitlement} 需要 L{needed}，已证明 L{reached}",
+    "meter_value": "{name}：已用 {used}/{limit}，剩余 {left}[，{resets_at} 起重新计算]",
     "memory_value": "{protection}，{swap}",
     "swap_safe": "不会被换出",
     "not_swap_safe": "可能被换出：请提高内存锁定上限（ulimit -l）",
