@@ -248,7 +248,8 @@ def test_every_act_that_an_export_tells_is_done_again(shop: Shop) -> None:
         devices[name] = Computer(shop, f"c{number}")
         devices[name].activate(made[name].license_key)
     token = shop.admin.create_token("support", 3600, "left")  # type: ignore[arg-type]
-    kept = backup(shop)
+    kept = io.BytesIO()
+    made_rows, before = shop.server.backup(kept).rows, rows(shop)
     shop.clock.pass_(hours=1)
     api = shop.admin
     end = shop.clock() + 700 * DAY
@@ -266,7 +267,9 @@ def test_every_act_that_an_export_tells_is_done_again(shop: Shop) -> None:
     lost = list(api.export_events())
     shop.clock.pass_(hours=1)
     shop.server.close()
+    assert made_rows == sum(map(len, before.values()))
     done = restore(shop.home, kept, lost=lost, replace=True, now=shop.clock)
+    assert done.rows == made_rows
     assert done.again.rekey == [made["rekeyed"].license_id]
     assert done.again.unknown == 1
     again = shop.reopen()

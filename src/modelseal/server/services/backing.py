@@ -68,7 +68,7 @@ def backup(context: Context, actor: Actor, out: BinaryIO) -> BackedUp:
         head = log_store.head(tx)
         size = 0 if head is None else head.size
         told = Head(context.product, context.server_id, schema.HEAD, now, size)
-        return backupfile.write(out, told, dump.write(tx)), size
+        return backupfile.write(out, told, dump.write(tx)) - dump.TABLES, size
 
     context.store.write(note)
     rows, size = context.store.snapshot(look)

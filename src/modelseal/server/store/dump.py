@@ -30,6 +30,7 @@ from modelseal.server.store import tables
 from modelseal.strict_json import JsonInvalid, b64u, unb64u
 
 STEP = 500
+TABLES = len(tables.metadata.tables)
 _KINDS = ("bytes", "flag", "plain")
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz_0123456789")
 
