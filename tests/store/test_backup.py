@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import text
 from tests.server.world import DAY, Computer, Shop
@@ -18,6 +20,7 @@ from modelseal.crypto.signing import VerifyKey
 from modelseal.errors import (
     AuditBroken,
     BackupInvalid,
+    ConfigInvalid,
     Conflict,
     CredentialInvalid,
     ModelsealError,
@@ -27,6 +30,7 @@ from modelseal.license import tokens
 from modelseal.license.claims import StatusListClaims
 from modelseal.server.services import backupfile, restore
 from modelseal.server.store import dump
+from modelseal.server.store import tokens as token_store
 
 
 def backup(shop: Shop) -> io.BytesIO:
@@ -403,3 +407,53 @@ def test_a_store_moves_from_sqlite_to_postgresql_with_all_it_holds(
     assert moved.admin.show_license(device.license_id or "").seats_used == 2
     moved.server.close()
     postgres.drop(name)
+
+
+def lines_of(*tables: tuple[str, list[tuple[str, str]], list[list[object]]]) -> list[bytes]:
+    """What a release with other tables would have written."""
+    found = []
+    for name, columns, values in tables:
+        found.append(json.dumps({"table": name, "columns": columns}).encode())
+        found += [json.dumps(row).encode() for row in values]
+    return found
+
+
+def test_a_backup_of_the_first_schema_is_read_and_comes_forward(shop: Shop) -> None:
+    file = io.BytesIO()
+    head = backupfile.Head(
+        shop.server.context.product, shop.server.context.server_id, "0001", shop.clock(), 0
+    )
+    columns = [("name", "plain"), ("value", "plain")]
+    backupfile.write(file, head, lines_of(("counters", columns, [["old", 41]])))
+    restored = put_back(shop, file)
+    context = restored.server.context
+    assert context.store.read(token_store.counter, "old") == 41
+    restored.server.ready()
+    assert restored.events("server_restored")
+    restored.server.close()
+
+
+def test_a_backup_of_a_later_schema_is_refused_and_changes_nothing(shop: Shop) -> None:
+    shop.plan("basic")
+    file = io.BytesIO()
+    head = backupfile.Head(
+        shop.server.context.product, shop.server.context.server_id, "9999", shop.clock(), 0
+    )
+    backupfile.write(file, head, [])
+    shop.server.close()
+    with pytest.raises(ConfigInvalid):
+        restore(shop.home, file, replace=True, now=shop.clock)
+    with shop.reopen().server as server:
+        assert len(server.plans.list(shop.admin._actor, None).items) == 1
+
+
+VECTOR = Path(__file__).parents[2] / "vectors" / "store" / "store.backup"
+
+
+def test_the_backup_that_this_release_wrote_stays_readable() -> None:
+    """``vectors/store``: made by ``backupfile.write`` on the day the format was; see its JSON."""
+    told = json.loads(VECTOR.with_suffix(".json").read_text())
+    with VECTOR.open("rb") as file:
+        head = backupfile.check(file)
+        assert json.loads(msgspec.json.encode(head)) == told["head"]
+        assert [json.loads(line) for line in backupfile.rows(file)] == told["lines"]
