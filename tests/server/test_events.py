@@ -157,7 +157,9 @@ class Acts:
 
     def fork_healed(self) -> Act:
         device = self._device()
-        device.copy("other computer").renew()
+        copy = device.copy("other computer")
+        copy.traits = copy.traits[:2]
+        copy.renew()
         return device.renew
 
     # -- licenses and plans

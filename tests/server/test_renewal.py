@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.server.world import DAY, START, Computer, Shop, denied, hardware
+from tests.server.world import DAY, KINDS, START, Computer, Shop, denied, hardware
 from tests.store.snapshots import keep
 
 from modelseal import admin
@@ -203,11 +203,13 @@ def test_the_enrolled_computer_takes_the_chain_back_from_a_copy_for_one_rebind(
     shop.plan("basic", binding=Binding(rebinds_per_90d=1))
     computer.activate(shop.license(seats=1).license_key)
     copy = computer.copy("other computer")
+    copy.traits = copy.traits[:2]  # too few to tell it by them alone
     copy.renew()
     assert computer.renew().seq == 3
     assert len(shop.events("fork_healed")) == 1
     assert isinstance(denied(copy.renew, shop)[0], Forked)
     second = computer.copy("other computer")
+    second.traits = second.traits[:2]
     second.renew()
     assert isinstance(denied(computer.renew, shop)[0], Forked)
     assert shop.admin.show_device(computer.device_id or "").state == "forked"
@@ -280,9 +282,34 @@ def test_changes_are_counted_over_contacts_in_a_row_and_refused_at_none(
         assert drift() == turn == shop.events("lease_renewed")[-1].params["drift"]
     active.renew()
     assert drift() == 0
-    active.traits = hardware("all of it at once")
+
+
+def test_copies_that_share_one_folder_are_seen_when_the_other_computer_asks(
+    shop: Shop, active: Computer
+) -> None:
+    """The chain is whole, for the folder is synced; the enrolled computer goes on alone."""
+    copy = active.copy("another computer")
     active.renew()
-    assert drift() == 1
+    for _ in range(3):
+        copy.seq, copy.prev, copy.lease = active.seq, active.prev, active.lease
+        error, denial = denied(copy.renew, shop)
+        assert isinstance(error, Forked)
+        assert set(denial.params["traits"]) == set(KINDS)
+        active.seq, active.prev = denial.seq, denial.jti  # the folder comes back with the denial
+        active.renew()
+    assert shop.admin.show_device(active.device_id or "").state == "active"
+
+
+@pytest.mark.parametrize("live", [0, 2])
+def test_a_device_with_too_few_traits_is_not_told_from_its_copy_by_them(
+    shop: Shop, computer: Computer, live: int
+) -> None:
+    shop.plan()
+    issued = shop.license()
+    computer.traits = hardware("a", *KINDS[:live]) if live else []
+    computer.activate(issued.license_key)
+    computer.traits = hardware("b", *KINDS[:live]) if live else []
+    computer.renew()
 
 
 def test_a_renewal_is_signed_by_the_enrolled_key_and_for_its_own_device(

@@ -1,7 +1,8 @@
 """Forks: two holders of one device key. Which branch may go on, and what it costs.
 
 A fork is a request that does not know the newest lease and is no repetition of the question that
-lease answered. It accuses nobody: a restored backup makes one as a copied folder does.
+lease answered, or one that knows it on another computer. It accuses nobody: a restored backup makes
+one as a copied folder does.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from modelseal.device import tolerance
 from modelseal.license.claims import RequestClaims
 from modelseal.license.facts import Chain
 from modelseal.license.status import Status
@@ -46,7 +48,7 @@ def place(
     is_next = lease_seq <= claims.seq <= device.seq and not _other_lease(device, claims, lease_seq)
     if not is_next or claims.seq < device.seq:  # from the newest answer nothing was asked yet
         duplicates.refuse(tx, claims, device)
-    if is_next:
+    if is_next and not _is_elsewhere(device, claims):
         return Place(Chain.NEXT)
     return _fork(tx, terms, device, claims, now)
 
@@ -68,6 +70,18 @@ def _other_lease(device: DeviceRow, claims: RequestClaims, lease_seq: int) -> bo
     if claims.seq != lease_seq or claims.prev is None:
         return False
     return claims.prev not in (device.lease_id, device.last_jti)
+
+
+def _is_elsewhere(device: DeviceRow, claims: RequestClaims) -> bool:
+    """True when the enrolled key asks from another computer: its folder is shared between two.
+
+    By the default rule, under which the device's own key file opens or not, whatever the plan
+    weighs; where either side has too few traits to tell, it is not told.
+    """
+    enrolled = judging.traits(device.traits)
+    found = tolerance.match(enrolled, claims.traits)
+    known = tolerance.match(enrolled, enrolled)
+    return not (known.unbound or found.unbound or found.same_computer)
 
 
 def _fork(
