@@ -69,7 +69,8 @@ class Fleet:
     def activate(self, key: str, number: int) -> Computer:
         device = Computer(self.shop, f"d{number}")
         kem = KemPrivateKey.generate()
-        answer = self.shop.server.devices.activate(device.activation(key, kem))
+        calls = self.shop.server.devices
+        answer = calls.activate(device.activation(key, kem), network=device.seed)
         device._accept(answer.lease, answer.license, kem)
         self.leases[device.device_id or ""] = answer.lease
         self.devices.append(device)
@@ -92,7 +93,8 @@ class Fleet:
         kem = KemPrivateKey.generate()
         device.shop = self.shop
         token = device.sign(device.request("renew", kem=device.kem(kem), **more))
-        answer = self.shop.server.devices.renew(device.device_id or "", token)
+        calls = self.shop.server.devices
+        answer = calls.renew(device.device_id or "", token, network=device.seed)
         device._accept(answer.lease, answer.license, kem)
         self.leases[device.device_id or ""] = answer.lease
 
