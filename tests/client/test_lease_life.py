@@ -86,6 +86,23 @@ def test_within_a_run_the_clock_cannot_be_set_back(world, active):
     assert active.status().state == "OVERDUE"
 
 
+def test_keys_that_a_clock_ahead_erased_are_an_ended_lease_and_no_damage(world, active):
+    """Offline the next step is to connect; with the server there the load itself helps."""
+    world.clock.set(8 * DAY)
+    world.server.down = True
+    with world.client() as client, pytest.raises(LeaseExpired):
+        keys_of(client)
+    world.clock.set(-8 * DAY)
+    with world.client() as client:
+        assert client.status().state == "ACTIVE"
+        with pytest.raises(LeaseExpired, match="erased") as caught:
+            keys_of(client)
+    assert "lease renew" in caught.value.next_step
+    world.server.down = False
+    with world.client() as client:
+        assert keys_of(client) == MODEL.keys
+
+
 def test_a_clock_far_ahead_bricks_nothing(world, active):
     world.clock.set(400 * DAY)
     with world.client() as client:

@@ -57,6 +57,7 @@ from modelseal.errors import (
     InternalError,
     InvalidBytes,
     KeyNotInLease,
+    LeaseExpired,
     Misuse,
     ModelsealError,
     NotEntitled,
@@ -339,8 +340,7 @@ class Client:
         except KeyNotInLease as error:
             if not self._renewed_for(file_id, found):
                 raise error from None
-        except (DeviceChanged, StateDamaged) as error:
-            # perhaps no more than the server would accept, or a clock that was wrong for a while
+        except (DeviceChanged, LeaseExpired, StateDamaged) as error:  # or a clock that was wrong
             if not self._put_right(found):
                 raise error from None
         return keys.pick(self._core, self._core.held(), file_id, wanted)

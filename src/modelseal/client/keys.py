@@ -14,7 +14,7 @@ from modelseal.client.core import Core, Held
 from modelseal.client.opening import is_online, open_claims
 from modelseal.client.state import LEASE
 from modelseal.crypto.hpke import KemPrivateKey
-from modelseal.errors import KeyNotInLease, StateDamaged
+from modelseal.errors import KeyNotInLease, LeaseExpired, StateDamaged
 from modelseal.license.lease_keys import DataKeys
 from modelseal.memory import SecretBytes
 from modelseal.strict_json import b64u
@@ -25,20 +25,24 @@ _READS = 3
 def open_lease(core: Core, held: Held) -> DataKeys:
     """Every data key that the lease on this device carries, its bundle's included.
 
-    Raises ``StateDamaged`` when ``lease.key`` does not belong to ``lease.jwt``, ``DeviceChanged``.
+    Raises ``StateDamaged`` when ``lease.key`` does not belong to ``lease.jwt``, ``LeaseExpired``
+    when its keys were erased, ``DeviceChanged``.
     """
     for _ in range(_READS):  # another process may be replacing both files right now
         lease = held.lease
         if lease is None:
             raise KeyNotInLease("there is no lease")
         me = core.unlock()
-        secret = core.store.lease_keys(me).for_nonce(lease.request_nonce)
+        stored = core.store.lease_keys(me)
+        secret = stored.for_nonce(lease.request_nonce)
         if secret is not None:
             keys = open_claims(lease, KemPrivateKey(secret.kem))
             return keys | bundles.open_keys(core, lease, keys)
         held = core.held()
+    if stored.current is None:  # the clock had shown the lease's end
+        raise LeaseExpired("the lease's keys were erased", path=str(core.store.path / LEASE))
     raise StateDamaged(
-        "the lease's keys were erased or belong to another lease", path=str(core.store.path / LEASE)
+        "the lease's keys belong to another lease", path=str(core.store.path / LEASE)
     )
 
 
