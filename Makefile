@@ -52,6 +52,7 @@ LAW := $(addprefix tests/,license device crypto trust audit container test_cbor.
 coverage: $(STAMP)
 	mkdir -p bench-out
 	$(BIN)/python -m coverage run -m pytest -q $(LAW)
+	$(BIN)/python -m coverage combine -q
 	$(BIN)/python -m coverage report --omit="*/container/*" --fail-under=100
 	$(BIN)/python -m coverage report --include="*/container/*" --fail-under=97
 
