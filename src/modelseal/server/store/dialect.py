@@ -102,6 +102,12 @@ def insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.I
     return postgresql.insert(table)
 
 
+def unhurried(connection: Connection) -> None:
+    """No statement of this transaction is ended for taking long: tables are made anew in it."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+
+
 def writes_alone(connection: Connection) -> bool:
     """True when no other transaction writes before this one is over."""
     return connection.dialect.name == "sqlite"

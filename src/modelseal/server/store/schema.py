@@ -51,6 +51,7 @@ def upgrade(tx: sa.Connection, to: str | None = None) -> None:
     from alembic import command
     from alembic.util import CommandError
 
+    dialect.unhurried(tx)
     config = _config()
     config.attributes["connection"] = tx
     try:
