@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import event
@@ -196,7 +197,8 @@ class World(RuleBasedStateMachine):
         before = self._standing()
         said = self.network.send_again(-1 - number % min(len(self.network.recorded), 40))
         event(f"sent again: {said}")
-        assert said != "forked", "a request that was signed once was called a copy"
+        held = any(state == "forked" for _, state, *_ in before[0])
+        assert said != "forked" or held, "a request that was signed once was called a copy"
         assert self._standing() == before, f"a request that was sent again changed it: {said}"
 
     @rule(number=st.integers(0, 5), hours=st.sampled_from([-200, -24, 0, 0, 0, 1, 30]))
@@ -249,7 +251,7 @@ class World(RuleBasedStateMachine):
 
     # -- small things
 
-    def _standing(self) -> list[object]:
+    def _standing(self) -> list[Any]:
         """Who may do what; a denial's number and the time of a contact are not among it."""
         devices = self.shop.admin.list_devices(license_id=self.license_id).items
         license_ = self.shop.admin.show_license(self.license_id)
