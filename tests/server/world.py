@@ -272,7 +272,7 @@ def denied(act: Callable[[], object], shop: Shop) -> tuple[ModelsealError, Denia
 
 def scaled(store: str, number: int) -> int:
     """How often over this kind of store: the second one repeats the suite, in short."""
-    return number if store == "sqlite" else -(-number // 5)
+    return number if store == "sqlite" else -(-number // 8)
 
 
 def run_machine(
