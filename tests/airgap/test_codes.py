@@ -369,3 +369,18 @@ def test_more_keys_than_a_lease_holds_travel_in_one_bundle(gap, shop, tmp_path):
         device.type(device.code())
         assert device.opens()
         shop.clock.pass_(days=-1)
+
+
+def test_an_old_question_is_answered_again_without_leases_that_would_be_over(gap, shop):
+    """The same lease once more; what could not be prepared at first is not prepared too late."""
+    shop.plan()
+    issued = shop.license(expires_in_seconds=7 * 86400)
+    device = gap()
+    asked = device.ask(issued.license_key, next_count=1)
+    assert device.take(device.answer(asked)).next_count == 0
+    shop.clock.pass_(days=6)
+    later = shop.clock() + 400 * DAY
+    shop.admin.renew_license(issued.license_id, LicenseChange(expires_at=later))
+    shop.clock.pass_(days=20)
+    again = shop.admin.respond(asked.token)
+    assert (again.code, again.next_count) == (None, 0)
