@@ -41,3 +41,11 @@ def test_a_store_of_a_newer_release_is_refused_and_left_as_it_is(home):
         with pytest.raises(Unavailable):
             schema.check(store)
         assert schema.current(store) == "9999"
+
+
+def test_the_files_of_the_store_belong_to_their_user_alone(shop):
+    """Whoever may look into the folder may still not read the database or its log."""
+    shop.plan()
+    found = sorted((shop.home / "server").glob("modelseal.db*"))
+    assert len(found) >= 2
+    assert {file.stat().st_mode & 0o777 for file in found} == {0o600}

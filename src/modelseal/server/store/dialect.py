@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,6 +66,11 @@ def _sqlite(url: URL, base: Path) -> Engine:
         hide_parameters=True,
         execution_options=_COUNTED,
     )
+
+    @event.listens_for(engine, "do_connect")
+    def _private(*_asked: Any) -> None:
+        with contextlib.suppress(OSError):  # SQLite says itself what is wrong with the place
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600))
 
     @event.listens_for(engine, "connect")
     def _connected(connection: Any, _record: Any) -> None:
