@@ -152,7 +152,8 @@ def test_the_log_is_proved_from_the_workspace_and_from_an_export(shop, tmp_path)
 def test_a_backup_is_proved_and_written_over_nothing(tmp_path):
     home, backup = tmp_path / "shop", tmp_path / "keys.backup"
     assert here("init", "--home", home, "--product", "facefusion").code == 0
-    assert here("doctor", "--home", home, "--state", tmp_path / "none", "--json").code == 1
+    told = here("doctor", "--home", home, "--state", tmp_path / "none", "--json")
+    assert (told.code, told.json["healthy"]) == (0, False)
     made = here("keys", "backup", backup, "--home", home)
     assert f"recovery-test {backup} --home {home}" in made.err
     here("keys", "backup", backup, "--home", home, "--json").refused("output_exists", 2)
@@ -275,3 +276,13 @@ def test_the_server_runs_with_the_desk_absent(shell):
         assert here("activate", shop.issue()[0], *shop.names, *options).code == 0
         here("seal", shop.trust, "-o", shell.folder / "x", "--entitlement", "a", "--home", home,
              "--json").refused("workspace_missing", 2)  # fmt: skip
+
+
+def test_what_the_doctor_cannot_look_at_gives_its_exit_code(tmp_path):
+    told = here("doctor", "--home", tmp_path / "none", "--json")
+    assert (told.code, told.json["healthy"]) == (2, False)
+    home = tmp_path / "shop"
+    assert here("init", "--home", home, "--product", "facefusion").code == 0
+    (home / "trust.json").write_bytes(b"{}")
+    told = here("doctor", "--home", home, "--json")
+    assert (told.code, told.json["healthy"]) == (4, False)

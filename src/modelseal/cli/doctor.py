@@ -22,12 +22,16 @@ _FRAMEWORKS = ("onnxruntime", "safetensors", "torch", "openvino", "ai_edge_liter
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at. ``next_step`` is empty when nothing is to be done."""
+    """One thing that was looked at. ``next_step`` is empty when nothing is to be done.
+
+    ``exit_code`` is 0, or that of the error which kept it from being looked at.
+    """
 
     what: str
     grade: Grade
     text: str
     next_step: str = ""
+    exit_code: int = 0
 
 
 def doctor(
@@ -40,7 +44,10 @@ def doctor(
     state: options.State = None,
     json: options.Json = False,
 ) -> int:
-    """Say what is well and what to do. Looks at installation, memory, device and workspace."""
+    """Say what is well and what to do. Looks at installation, memory, device and workspace.
+
+    Ends with 0 whenever it could tell; whether all is well is in `healthy` of --json.
+    """
     findings = [*_installation(), *_memory()]
     findings += _guard("device", lambda: list(_device(app, state)))
     if home is not None or (Path.cwd() / "trust.json").is_file():
@@ -53,14 +60,15 @@ def doctor(
         _write_bundle(bundle, report, app, state)
         report["bundle"] = str(bundle)
     talk.answer(report, lambda: _tell(findings, bundle), as_json=json)
-    return 0 if report["healthy"] else 1
+    return max(finding.exit_code for finding in findings)
 
 
 def _guard(what: str, look: Callable[[], list[Finding]]) -> list[Finding]:
     try:
         return look()
     except ModelsealError as error:
-        return [Finding(what, "bad", f"{error.message} {error.reason}", error.next_step)]
+        told = f"{error.message} {error.reason}"
+        return [Finding(what, "bad", told, error.next_step, error.exit_code)]
 
 
 def _installation() -> Iterator[Finding]:
