@@ -8,9 +8,7 @@ import typer
 
 from modelseal.cli import options, talk
 
-app = typer.Typer(
-    no_args_is_help=True, help="The hook of `modelseal run`, in a virtual environment for good."
-)
+app = typer.Typer(no_args_is_help=True, help="The hook of `run` in a virtual environment.")
 Python = Annotated[
     str | None,
     typer.Option("--python", help="A Python of that environment (default: modelseal's own)."),
