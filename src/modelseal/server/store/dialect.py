@@ -69,8 +69,10 @@ def _sqlite(url: URL, base: Path) -> Engine:
 
     @event.listens_for(engine, "do_connect")
     def _private(*_asked: Any) -> None:
-        with contextlib.suppress(OSError):  # SQLite says itself what is wrong with the place
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600))
+        # O_EXCL: closing a file that SQLite has open here would end its locks (POSIX), and
+        # with them the database. SQLite says itself what is wrong with the place.
+        with contextlib.suppress(OSError):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
     @event.listens_for(engine, "connect")
     def _connected(connection: Any, _record: Any) -> None:
