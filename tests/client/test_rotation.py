@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import msgspec
 import pytest
 from tests.client.world import World, foundation, seal
 
+from modelseal.client import keys
 from modelseal.errors import LicenseRevoked, TokenKeyUnknown
 
 MODEL = seal()
@@ -89,3 +93,14 @@ def test_a_key_that_no_catalog_lists_is_not_believed(world):
     with world.client() as client, pytest.raises(TokenKeyUnknown):
         client.renew()
     assert _opens(world)
+
+
+def test_what_is_sealed_for_a_lease_opens_until_its_signing_key_ends(world):
+    """A key that ends early shortens the lease; what was sealed for it still names its own end."""
+    with world.client() as client:
+        client.activate(world.server.issue("face.swap"))
+        core = client._core
+        held = core.held()
+        shorter = msgspec.structs.replace(held.lease, exp=held.lease.exp - 3600)
+        cut = dataclasses.replace(held, lease=shorter)
+        assert keys.open_lease(core, cut) == keys.open_lease(core, held) != {}

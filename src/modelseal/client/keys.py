@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from modelseal.client import bundles, releases
 from modelseal.client.core import Core, Held
 from modelseal.client.opening import is_online, open_claims
 from modelseal.client.state import LEASE
 from modelseal.crypto.hpke import KemPrivateKey
 from modelseal.errors import KeyNotInLease, LeaseExpired, StateDamaged
+from modelseal.license import tokens
 from modelseal.license.lease_keys import DataKeys
 from modelseal.memory import SecretBytes
 from modelseal.strict_json import b64u
@@ -36,6 +39,8 @@ def open_lease(core: Core, held: Held) -> DataKeys:
         stored = core.store.lease_keys(me)
         secret = stored.for_nonce(lease.request_nonce)
         if secret is not None:
+            if held.lease_token is not None:  # its signing key may end before the lease does
+                lease = replace(lease, exp=tokens.signed_end(held.lease_token))
             keys = open_claims(lease, KemPrivateKey(secret.kem))
             return keys | bundles.open_keys(core, lease, keys)
         held = core.held()
