@@ -392,7 +392,11 @@ def test_a_page_goes_on_after_an_event_that_got_its_place_meanwhile(both: Both) 
 
 def test_a_token_ends_by_time_and_by_revocation(both: Both) -> None:
     made = both.api.create_token(Role.SUPPORT, 3600, "shift")
-    listed = {t.token_id: t for t in both.api.list_tokens().items}
+    page = both.api.list_tokens()
+    listed = {t.token_id: t for t in page.items}
+    while page.next_cursor is not None:
+        page = both.api.list_tokens(page.next_cursor)
+        listed |= {t.token_id: t for t in page.items}
     assert listed[made.token_id].label == "shift" and made.token not in str(listed)
     both.shop.server.tokens.authenticate(made.token)
     both.api.revoke_token(made.token_id)

@@ -387,11 +387,10 @@ def test_an_export_of_another_history_is_refused(shop: Shop) -> None:
         restore(shop.home, kept, lost=edited, replace=True, now=shop.clock)
 
 
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 def test_a_store_moves_from_sqlite_to_postgresql_with_all_it_holds(
-    shop: Shop, postgres: Postgres, store: str
+    shop: Shop, postgres: Postgres
 ) -> None:
-    if store != "sqlite":
-        pytest.skip("the other direction is the same code")
     fleet = Fleet(shop)
     shop.plan("basic")
     key = shop.license(seats=3).license_key
