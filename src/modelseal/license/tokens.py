@@ -154,7 +154,9 @@ def signed_end(token: str | bytes) -> int:
 
     What is sealed for a lease is sealed for this one.
     """
-    return _convert(jws.parse(token, max_bytes=_limit(LeaseClaims)).payload, LeaseClaims).exp
+    parsed = jws.parse(token, max_bytes=_limit(LeaseClaims))
+    claims: LeaseClaims = _convert(parsed.payload, LeaseClaims)
+    return claims.exp
 
 
 def _read(
