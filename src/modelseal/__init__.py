@@ -44,7 +44,7 @@ _NAMES = {
     "open": ("modelseal.runtime.opened", "open_file"),
     "use": ("modelseal.runtime.api", "use"),
 }
-_MODULES = (*("errors", "litert", "ncnn", "onnx", "opencv", "openvino", "safetensors", "torch"),)
+_MODULES = ("errors", "litert", "ncnn", "onnx", "opencv", "openvino", "safetensors", "torch")
 
 
 def __getattr__(name: str) -> object:

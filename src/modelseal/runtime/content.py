@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from modelseal.runtime import default, report
 from modelseal.runtime.loading import choose, label, open_sealed
@@ -65,8 +64,3 @@ def opened(given: object, endings: Sequence[str]) -> Iterator[Content]:
                 yield Content(view, name, data, path)
     finally:
         view.close()
-
-
-def unhooked(method: Any) -> Any:
-    """The framework's own method, also where the hook has wrapped it."""
-    return method.__wrapped__ if hasattr(method, "_modelseal") else method

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from modelseal.frameworks import litert as adapter
-from modelseal.runtime.content import opened, unhooked
+from modelseal.runtime.content import opened
+from modelseal.runtime.hook.passing import unhooked
 from modelseal.runtime.loading import is_plain
 
 ENDINGS = (".tflite", ".lite", ".litertlm")

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modelseal.frameworks import opencv as adapter
-from modelseal.runtime.content import Content, opened, unhooked
+from modelseal.runtime.content import Content, opened
+from modelseal.runtime.hook.passing import unhooked
 from modelseal.runtime.loading import is_plain
 
 _ALL = tuple(ending for endings in adapter.ENDINGS.values() for ending in endings)

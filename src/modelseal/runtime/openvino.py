@@ -9,7 +9,8 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from modelseal.frameworks import openvino as adapter
-from modelseal.runtime.content import opened, unhooked
+from modelseal.runtime.content import opened
+from modelseal.runtime.hook.passing import unhooked
 from modelseal.runtime.loading import is_plain
 
 ENDINGS = (".xml", ".onnx", ".tflite", ".pdmodel")

@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from modelseal.frameworks.opencv import READERS
-from modelseal.runtime.hook.passing import is_ours, rebind
+from modelseal.runtime.hook.passing import is_marked, is_ours, marked, rebind
 
 _MODEL = ("model", "onnxFile", "buffer", "bufferModel")
 
@@ -17,7 +17,7 @@ def patch(module: ModuleType) -> None:
     dnn = getattr(module, "dnn", None)
     for name in READERS:
         plain = getattr(dnn, name, None)
-        if plain is None or hasattr(plain, "_modelseal"):
+        if plain is None or is_marked(plain):
             continue
         reading = _reading(name, plain)
         setattr(dnn, name, reading)
@@ -36,5 +36,4 @@ def _reading(name: str, plain: Any) -> Any:
         kwargs.pop(named or "", None)
         return read_sealed(name, given, args[1:], kwargs)
 
-    read._modelseal = True  # type: ignore[attr-defined]
-    return read
+    return marked(read)

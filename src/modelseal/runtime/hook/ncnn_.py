@@ -8,14 +8,14 @@ from types import ModuleType
 from typing import Any
 
 from modelseal.frameworks import ncnn as adapter
-from modelseal.runtime.hook.passing import is_ours
+from modelseal.runtime.hook.passing import is_marked, is_ours, marked
 
 
 def patch(module: ModuleType) -> None:
     """Its loaders open sealed files; everything else passes untouched."""
     for name in adapter.LOADERS:
         plain = getattr(module.Net, name)
-        if not hasattr(plain, "_modelseal"):
+        if not is_marked(plain):
             setattr(module.Net, name, _loader(name, plain))
 
 
@@ -29,8 +29,7 @@ def _loader(name: str, plain: Any) -> Any:
                 return adapter.load(self, plain, name, _resolve, kwargs[argument])
         return plain(self, *args, **kwargs)  # type: ignore[no-any-return]
 
-    load._modelseal = True  # type: ignore[attr-defined]
-    return load
+    return marked(load)
 
 
 def _resolve(given: object, loader: str) -> AbstractContextManager[str] | None:

@@ -6,7 +6,7 @@ import functools
 from types import ModuleType
 from typing import Any
 
-from modelseal.runtime.hook.passing import is_ours, rebind
+from modelseal.runtime.hook.passing import is_marked, is_ours, marked, rebind
 
 NAMES = ("load", "load_model", "load_from_string", "load_model_from_string")
 
@@ -15,7 +15,7 @@ def patch(module: ModuleType) -> None:
     """The loading functions refuse sealed models and load all others."""
     for name in NAMES:
         original = getattr(module, name, None)
-        if original is None or hasattr(original, "_modelseal"):
+        if original is None or is_marked(original):
             continue
         refusing = _refusing(name, original)
         setattr(module, name, refusing)
@@ -39,5 +39,4 @@ def _refusing(name: str, original: Any) -> Any:
                 )
         return original(f, *args, **kwargs)
 
-    load._modelseal = True  # type: ignore[attr-defined]
-    return load
+    return marked(load)

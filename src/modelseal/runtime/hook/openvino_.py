@@ -8,13 +8,13 @@ from types import ModuleType
 from typing import Any
 
 from modelseal.frameworks import openvino as adapter
-from modelseal.runtime.hook.passing import is_ours
+from modelseal.runtime.hook.passing import is_marked, is_ours, marked
 
 
 def patch(module: ModuleType) -> None:
     """``read_model`` and ``compile_model`` open sealed models; the rest passes untouched."""
     core = module.Core
-    if hasattr(core.read_model, "_modelseal"):
+    if is_marked(core.read_model):
         return
     plain_read, plain_compile = core.read_model, core.compile_model
 
@@ -32,9 +32,7 @@ def patch(module: ModuleType) -> None:
             adapter.refuse_caches(self, config, None)
         return plain_compile(self, model, device_name, config, **more)
 
-    for method in (read_model, compile_model):
-        setattr(method, "_modelseal", True)  # noqa: B010 - functions have no such attribute
-    core.read_model, core.compile_model = read_model, compile_model
+    core.read_model, core.compile_model = marked(read_model), marked(compile_model)
 
 
 def _resolve(model: object, weights: object) -> AbstractContextManager[adapter.Source] | None:

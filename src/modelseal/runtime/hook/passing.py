@@ -45,6 +45,22 @@ def _may_be_demanded() -> bool:
     return os.path.lexists(os.path.join(os.path.dirname(os.path.realpath(main)), "modelseal.toml"))  # noqa: PTH118, PTH120
 
 
+def marked(method: Any) -> Any:
+    """``method``, which has ``__wrapped__``, known from now on as one of the hook's."""
+    method._modelseal = True
+    return method
+
+
+def is_marked(method: Any) -> bool:
+    """Whether the hook has put ``method`` there already."""
+    return hasattr(method, "_modelseal")
+
+
+def unhooked(method: Any) -> Any:
+    """The framework's own method, also where the hook has wrapped it."""
+    return method.__wrapped__ if is_marked(method) else method
+
+
 def rebind(old: object, new: object) -> None:
     """Every module-level name for ``old`` in the program names ``new`` from now on."""
     for module in list(sys.modules.values()):

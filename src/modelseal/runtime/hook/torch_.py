@@ -6,13 +6,13 @@ import functools
 from types import ModuleType
 from typing import Any
 
-from modelseal.runtime.hook.passing import is_ours, rebind
+from modelseal.runtime.hook.passing import is_marked, is_ours, marked, rebind
 
 
 def patch(module: ModuleType) -> None:
     """``torch.load`` opens sealed files; ``weights_only`` stays True unless told otherwise."""
     original = module.load
-    if hasattr(original, "_modelseal"):
+    if is_marked(original):
         return
 
     @functools.wraps(original)
@@ -23,6 +23,5 @@ def patch(module: ModuleType) -> None:
             return load_sealed(f, original, args, kwargs)
         return original(f, *args, **kwargs)
 
-    load._modelseal = True  # type: ignore[attr-defined]
-    module.load = load  # type: ignore[attr-defined]
+    module.load = marked(load)  # type: ignore[attr-defined]
     rebind(original, load)
