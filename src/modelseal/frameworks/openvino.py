@@ -46,7 +46,7 @@ def read(core: Any, plain: Any, resolve: Resolve, model: Any, weights: Any, conf
     if opening is None:
         return plain(core, model, weights, config)
     with opening as source:
-        refuse_caches(core, config, source.path)
+        _refuse_caches(core, config, source.path)
         found = _read(core, plain, source)
     setattr(found, _MARK, source.path or True)
     return found
@@ -65,12 +65,19 @@ def _read(core: Any, plain: Any, source: Source) -> Any:
     return plain(core, graph, held, None)
 
 
-def is_sealed(model: object) -> bool:
-    """Whether ``model`` is one that ``read`` made of a sealed model."""
-    return hasattr(model, _MARK)
+def compile_read(
+    core: Any, plain: Any, model: Any, device: Any, config: Any, more: Mapping[str, Any]
+) -> Any:
+    """``plain`` (``Core.compile_model``) of a model that was read.
+
+    Raises ``EgressRefused`` when it was sealed and the core would cache compiled weights.
+    """
+    if hasattr(model, _MARK):
+        _refuse_caches(core, config, None)
+    return plain(core, model, device, config, **more)
 
 
-def refuse_caches(core: Any, config: Mapping[str, Any] | None, path: str | None) -> None:
+def _refuse_caches(core: Any, config: Mapping[str, Any] | None, path: str | None) -> None:
     """Raises ``EgressRefused`` when compiled weights would be written to a cache folder."""
     for name in _CACHES:
         value = (config or {}).get(name)

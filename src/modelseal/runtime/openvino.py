@@ -74,9 +74,7 @@ def core_class() -> Any:
             read = read_model(self, model, more.pop("weights", None), allow_plain=allow_plain)
         else:
             read = model
-        if adapter.is_sealed(read):
-            adapter.refuse_caches(self, config, None)
-        return plain_compile(self, read, device_name, config, **more)
+        return adapter.compile_read(self, plain_compile, read, device_name, config, more)
 
     members = {
         "__module__": "modelseal.openvino",

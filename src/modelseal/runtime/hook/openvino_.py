@@ -28,9 +28,7 @@ def patch(module: ModuleType) -> None:
     ) -> Any:
         if is_ours(model):
             model = read_model(self, model, more.pop("weights", None))
-        if adapter.is_sealed(model):
-            adapter.refuse_caches(self, config, None)
-        return plain_compile(self, model, device_name, config, **more)
+        return adapter.compile_read(self, plain_compile, model, device_name, config, more)
 
     core.read_model, core.compile_model = marked(read_model), marked(compile_model)
 
