@@ -15,7 +15,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from bench import turns
+from bench import make, turns
 from modelseal import container, processors
 from modelseal.crypto.hpke import KemPrivateKey
 from modelseal.crypto.signing import SigningKey
@@ -23,6 +23,8 @@ from modelseal.desk.filesource import FileSource
 from modelseal.desk.output import PendingFile
 from modelseal.types import EntitlementExpression
 
+AT_ONCE_BYTES = 2**31 - 1
+"""What one call of ``cryptography`` encrypts at most, so that the naive way ends there."""
 Found = Mapping[str, Mapping[str, float]]
 
 
@@ -33,16 +35,23 @@ class Place:
         self.folder, self.sealed = folder, sealed
 
     def once(
-        self, reader: str, path: Path, *, depth: str = "", threads: int = 0, cold: bool = False
-    ) -> turns.Took:
-        """One load in a fresh process; a ``depth`` means that ``path`` is sealed."""
+        self, reader: str, path: Path, *, depth: str = "", threads: int = 0, cold: bool = False,
+        before: int = 0, at_hand: bool = False, needs: str = "",
+    ) -> turns.Took:  # fmt: skip
+        """One load in a fresh process that has imported what it ``needs``, after so many
+        ``before`` it; a ``depth`` means that ``path`` is sealed."""
         job = {"reader": reader, "folder": str(self.folder), "path": str(path), "depth": depth,
-               "threads": threads, "cold": cold}  # fmt: skip
+               "threads": threads, "cold": cold, "before": before, "at_hand": at_hand,
+               "needs": needs}  # fmt: skip
         return _child("bench.once", job)
 
     def small(self, plain: list[Path], rounds: int, pairs: int) -> dict[str, Any]:
         """Many models in one process; see ``bench.small``."""
-        models = {p.name: {"plain": str(p), "sealed": str(self.sealed[p.name])} for p in plain}
+        models = {
+            p.name: {"plain": str(p), "sealed": str(self.sealed[p.name]),
+                     "optimised": str(self.sealed[f"{p.name}.optimised"])}
+            for p in plain
+        }  # fmt: skip
         job = {"folder": str(self.folder), "models": models, "rounds": rounds, "pairs": pairs}
         return dict(_child("bench.small", job))
 
@@ -51,93 +60,140 @@ class Place:
         return dict(_child("bench.law", {"folder": str(self.folder), "rounds": rounds}))
 
 
+ARENA = "plain bytes into an arena"
+"""What the memory of a load and the reading cost without any protection; see ``of_arena``."""
+AT_HAND = ", memory at hand"
+USED = ", in memory used before"
+COLD = ", cold"
+
+
 def safetensors(place: Place, plain: Path, rounds: int, *, cold: bool) -> Found:
     """One file into numpy, warm (and cold): plain readers, naive encryption, both depths."""
-    sealed, naive = place.sealed[plain.name], _naively_encrypted(plain)
-    load = partial(place.once, "safetensors sealed", sealed)
+    load = partial(place.once, "safetensors sealed", place.sealed[plain.name])
     plainly = partial(place.once, "safetensors plain", plain)
-    contenders: dict[str, turns.Work] = {
-        "plain": plainly,
-        "sealed, tag, 1 thread": partial(load, depth="auto", threads=1),
+    arena = partial(place.once, "bytes into an arena", plain)
+    tag = {"plain": plainly, "sealed, tag, 1 thread": partial(load, depth="auto", threads=1)}
+    both = tag | {
         "sealed, full, 1 thread": partial(load, depth="full", threads=1),
-        "naive AES-GCM": partial(place.once, "safetensors naive AES-GCM", naive),
-        "plain bytes into an arena": partial(place.once, "bytes into an arena", plain),
+        ARENA: partial(arena, threads=1),
+    }
+    contenders = both | {
+        "an arena alone": partial(place.once, "an arena alone", plain, threads=1),
         "mapped, every page touched": partial(
             place.once, "bytes mapped, every page touched", plain
         ),
     }
-    contenders |= {
-        "plain, one tensor of 16 MiB": partial(place.once, "one tensor plain", plain),
-        "sealed, one tensor of 16 MiB": partial(
-            place.once, "one tensor sealed", sealed, depth="auto"
-        ),
-    }
+    contenders |= again(both, AT_HAND, at_hand=True) | again(tag, USED, before=2)
+    if plain.stat().st_size < AT_ONCE_BYTES:
+        naive = _naively_encrypted(plain)
+        contenders["naive AES-GCM"] = partial(place.once, "safetensors naive AES-GCM", naive)
     if processors.count() > 1:
         contenders |= {
             "sealed, tag, all threads": partial(load, depth="auto"),
             "sealed, full, all threads": partial(load, depth="full"),
         }
     if cold:
-        contenders |= {
-            "plain, cold": partial(plainly, cold=True),
-            "sealed, tag, cold": partial(load, depth="auto", cold=True),
-        }
+        unlimited = {"plain": plainly, ARENA: arena, "sealed, tag": partial(load, depth="auto")}
+        contenders |= again(unlimited, COLD, cold=True)
     load(depth="auto")  # the full verification that the record needs
-    return turns.take(contenders, "plain", rounds, warm=1)
+    return of_arena(take(contenders, "plain", rounds))
+
+
+def again(loads: Mapping[str, turns.Work], state: str, **option: Any) -> dict[str, turns.Work]:
+    """The same ``loads`` in another ``state`` of memory, which ``option`` of ``once`` makes."""
+    return {f"{name}{state}": partial(load, **option) for name, load in loads.items()}
+
+
+def take(contenders: Mapping[str, turns.Work], base: str, rounds: int) -> dict[str, dict[str, Any]]:
+    """``turns.take``: each is compared with the base in its own state of memory."""
+    bases = {
+        name: f"{base}{state}"
+        for name in contenders
+        for state in (AT_HAND, USED, COLD)
+        if name.endswith(state)
+    }
+    return turns.take(contenders, base, rounds, bases=bases)
+
+
+def of_arena(found: dict[str, dict[str, Any]]) -> Found:
+    """With ``of_arena``: the time by that of plain bytes read into the same memory."""
+    for name, each in found.items():
+        beside = f"{ARENA}{AT_HAND}" if name.endswith(AT_HAND) else ARENA
+        if name.startswith("sealed") and not name.endswith((USED, COLD)):
+            each["of_arena"] = each["cpu_seconds"] / found[beside]["cpu_seconds"]
+    return found
+
+
+def lazy(place: Place, plain: Path, rounds: int) -> Found:
+    """The first tensor (16 MiB) of a large file, and opening it, verified in full."""
+    sealed = place.sealed[plain.name]
+    contenders: dict[str, turns.Work] = {
+        "plain, first tensor": partial(place.once, "one tensor plain", plain),
+        "sealed, first tensor": partial(place.once, "one tensor sealed", sealed, depth="full"),
+        "sealed, opening alone": partial(place.once, "opening sealed", sealed, depth="full"),
+    }
+    return turns.take(contenders, "plain, first tensor", rounds)
 
 
 def onnx(place: Place, plain: Path, rounds: int) -> Found:
     """One model into ONNX Runtime, a fresh process each."""
     load = partial(place.once, "ONNX sealed", place.sealed[plain.name])
+    optimised = partial(place.once, "ONNX sealed", place.sealed[f"{plain.name}.optimised"])
     contenders: dict[str, turns.Work] = {
         "plain": partial(place.once, "ONNX plain", plain),
+        "plain, external data": partial(place.once, "ONNX plain", make.external(plain)),
         "sealed, tag": partial(load, depth="auto"),
         "sealed, full": partial(load, depth="full"),
+        "optimised, tag": partial(optimised, depth="auto"),
     }
     load(depth="auto")
+    optimised(depth="auto")  # the known answer, once per device
     return turns.take(contenders, "plain", rounds, warm=1)
 
 
 def sealing(plain: Path, rounds: int) -> Found:
-    """Seal, check of all leaves, digest; copying the file is the base."""
+    """Seal and check of all leaves; copying the file is the base. Neither waits for the disk."""
     publisher = [SigningKey.generate("Ed25519"), SigningKey.generate("ML-DSA-65")]
     recovery = KemPrivateKey.generate().public_key()
-    out = plain.with_name("sealing.out")
+    out, kept = plain.with_name("sealing.out"), plain.with_name("sealing.kept")
     trust = [key.verify_key() for key in publisher]
 
-    def seal(threads: int) -> None:
+    def seal(threads: int, target: Path = out, *, keep: bool = False) -> turns.Took:
+        file = PendingFile(target)
         with FileSource(plain) as source:
             entry = container.EntryPlan("model", source)
             right = EntitlementExpression.parse(["bench"])
             section = container.SectionPlan(right, [entry])
             plan = container.SealPlan("bench", "m", "1", 1, datetime.now(UTC), [section])
-            out.unlink(missing_ok=True)
-            file = PendingFile(out)
-            container.seal(plan, file, publisher=publisher, recovery=recovery,
-                           random=os.urandom, threads=threads)  # fmt: skip
+            took = _timed(lambda: container.seal(plan, file, publisher=publisher,
+                          recovery=recovery, random=os.urandom, threads=threads))  # fmt: skip
+        if keep:
             file.commit()
+        else:
+            file.discard()
+        return took
 
     def verify(threads: int) -> None:
-        with FileSource(out) as source:
+        with FileSource(kept) as source:
             model = container.parse(source).verify_signatures(trust, product="bench")
             model.verify_leaves(threads=threads)
 
-    def copy() -> None:
-        out.with_suffix(".copy").write_bytes(plain.read_bytes())
+    def copy() -> turns.Took:
+        target = out.with_suffix(".copy")
+        target.unlink(missing_ok=True)
+        return _timed(lambda: target.write_bytes(plain.read_bytes()))
 
     every = processors.count()
-    work = {
+    work: dict[str, turns.Work] = {
         "copy of the file": copy,
         "seal, 1 thread": partial(seal, 1),
         f"seal, {every} threads": partial(seal, every),
-        "verify, 1 thread": partial(verify, 1),
-        f"verify, {every} threads": partial(verify, every),
+        "verify, 1 thread": partial(_timed, partial(verify, 1)),
+        f"verify, {every} threads": partial(_timed, partial(verify, every)),
     }
-    seal(1)
+    seal(1, kept, keep=True)
     size = plain.stat().st_size
-    found = turns.take(
-        {name: partial(_timed, each) for name, each in work.items()}, "copy of the file", rounds
-    )
+    found = turns.take(work, "copy of the file", rounds)
     for each in found.values():
         each["gigabytes_per_second"] = size / each["seconds"] / 1e9
         each["gigabytes_per_cpu_second"] = size / each["cpu_seconds"] / 1e9
@@ -161,7 +217,9 @@ def _naively_encrypted(plain: Path) -> Path:
 
 def _child(module: str, job: object) -> dict[str, Any]:
     command = [sys.executable, "-m", module, json.dumps(job)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # What is imported at first use is not compiled while the clock runs.
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     if done.returncode:
         raise SystemExit(f"{module} ended with {done.returncode}:\n{done.stderr[-2000:]}")
     return dict(json.loads(done.stdout))

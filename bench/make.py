@@ -15,9 +15,29 @@ SIDE = 1024
 def safetensors(path: Path, megabytes: int) -> Path:
     """A safetensors file of 16 MiB tensors, written piece by piece."""
     rng = np.random.default_rng(megabytes)
-    count, size = max(1, megabytes // 16), 16 << 20
+    count = max(1, megabytes // 16)
+    with path.open("wb") as file:
+        file.write(_header(count))
+        for _ in range(count):
+            file.write(rng.bytes(16 << 20))
+    return path
+
+
+def sparse_safetensors(path: Path, megabytes: int) -> Path:
+    """The same, but only the first tensor takes room on the disk: the others are zeros."""
+    first = safetensors(path, 16)
+    data = first.read_bytes()[-(16 << 20) :]
+    head = _header(megabytes // 16)
+    with path.open("wb") as file:
+        file.write(head + data)
+        file.truncate(len(head) + (megabytes // 16 << 24))
+    return path
+
+
+def _header(count: int) -> bytes:
+    size = 16 << 20
     names = {
-        f"layer.{i}.weight": {
+        f"layer.{i:04}.weight": {
             "dtype": "F32",
             "shape": [size // 4 // SIDE, SIDE],
             "data_offsets": [i * size, (i + 1) * size],
@@ -26,11 +46,17 @@ def safetensors(path: Path, megabytes: int) -> Path:
     }
     header = json.dumps(names).encode()
     header += b" " * (-len(header) % 8)
-    with path.open("wb") as file:
-        file.write(len(header).to_bytes(8, "little") + header)
-        for _ in range(count):
-            file.write(rng.bytes(size))
-    return path
+    return len(header).to_bytes(8, "little") + header
+
+
+def external(path: Path) -> Path:
+    """The ONNX model at ``path`` with its weights in a file of their own."""
+    target = path.with_name(f"{path.stem}-external.onnx")
+    if not target.exists():
+        onnx.save_model(
+            onnx.load(path), target, save_as_external_data=True, location=f"{target.name}.data"
+        )
+    return target
 
 
 def products(path: Path, megabytes: int) -> Path:

@@ -6,6 +6,7 @@ once per process and are reported apart.
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import json
 import os
@@ -14,74 +15,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from bench.customer import customer
+from bench.readers import reader
 
-CPU = ["CPUExecutionProvider"]
-
-
-def readers() -> dict[str, Callable[[str], object]]:
-    """Every way to load, by name; each returns what has to stay alive."""
-    import onnxruntime
-    import safetensors.numpy
-
-    import modelseal
-    import modelseal.onnx
-    import modelseal.safetensors
-
-    def touched(path: str) -> object:
-        import numpy as np
-
-        mapped = np.memmap(path, dtype=np.uint8, mode="r")
-        return mapped, int(mapped[::4096].sum(dtype=np.uint64))
-
-    def options() -> Any:
-        chosen = onnxruntime.SessionOptions()
-        chosen.intra_op_num_threads = 1
-        return chosen
-
-    return {
-        "safetensors plain": safetensors.numpy.load_file,
-        "safetensors sealed": modelseal.safetensors.load_file,
-        "safetensors naive AES-GCM": _naive,
-        "one tensor plain": lambda p: _one_tensor(safetensors.safe_open(p, "numpy")),
-        "one tensor sealed": lambda p: _one_tensor(modelseal.safetensors.safe_open(p)),
-        "bytes into an arena": _into_arena,
-        "bytes mapped, every page touched": touched,
-        "ONNX plain": lambda p: onnxruntime.InferenceSession(p, options(), providers=CPU),
-        "ONNX sealed": lambda p: modelseal.onnx.InferenceSession(p, options(), providers=CPU),
-    }
-
-
-def _into_arena(path: str) -> object:
-    """The plain bytes read the fastest way into the memory that a sealed load fills."""
-    from modelseal.memory import Arena
-
-    with Path(path).open("rb", buffering=0) as file:
-        arena = Arena(os.fstat(file.fileno()).st_size)
-        view, done = arena.view, 0
-        while done < len(view):
-            done += os.preadv(file.fileno(), [view[done : done + (1 << 18)]], done)
-    return view
-
-
-def _one_tensor(opened: Any) -> object:
-    with opened as tensors:
-        return tensors.get_tensor(next(iter(tensors.keys())))
-
-
-def _naive(path: str) -> object:
-    """The whole file read, decrypted by one call and handed over: the usual first attempt."""
-    import safetensors.numpy
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
-    data = Path(path).read_bytes()
-    return safetensors.numpy.load(AESGCM(bytes(32)).decrypt(data[:12], data[12:], None))
+_WINDOW_SECONDS = 0.02
 
 
 def measure(work: Callable[[], object]) -> dict[str, float]:
     """Wall and CPU seconds of ``work`` and how far the resident memory rose, in bytes."""
+    settle()
     _forget_peak()
     before = _resident("VmRSS")
     wall, cpu = time.perf_counter(), time.process_time()
@@ -90,6 +33,20 @@ def measure(work: Callable[[], object]) -> dict[str, float]:
     took["peak_bytes"] = max(_resident("VmHWM") - before, 0)
     del kept
     return took
+
+
+def settle(seconds: float = 3.0) -> None:
+    """Returns when no other thread of this process works any more, after ``seconds`` at most.
+
+    The threads of OpenBLAS, which numpy starts when it is imported, spin for a tenth of a second
+    before they sleep; that is no part of a load.
+    """
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        before = time.process_time() - time.thread_time()
+        time.sleep(_WINDOW_SECONDS)
+        if time.process_time() - time.thread_time() - before < _WINDOW_SECONDS / 100:
+            return
 
 
 def _forget_peak() -> None:
@@ -122,12 +79,25 @@ def ready(folder: str, path: str, depth: str = "auto") -> dict[str, float]:
     client.keys_for(file_id, [0])
     times.append(time.perf_counter())
     modelseal.use(client, depth=depth)
+    for name in ("files", "opened", "onnx", "safetensors", "torch"):  # imported at first use
+        importlib.import_module(f"modelseal.runtime.{name}")
     made, first, again = (b - a for a, b in itertools.pairwise(times))
     return {
         "client_seconds": made,
         "unlock_seconds": max(first - again, 0.0),
         "keys_again_seconds": again,
     }
+
+
+def _put_at_hand(size_bytes: int) -> None:
+    """The host of this virtual machine has backed so much free memory, by huge pages.
+
+    It takes free memory back within seconds; see ``modelseal.runtime.pages``.
+    """
+    from modelseal.memory import Arena
+
+    with Arena(size_bytes) as arena:
+        arena.populate()
 
 
 def _drop_from_cache(path: str) -> None:
@@ -139,13 +109,19 @@ def _drop_from_cache(path: str) -> None:
 def main() -> int:
     """Does the job on the command line and prints what it took."""
     job = json.loads(sys.argv[1])
-    reader = readers()[job["reader"]]
+    if job["needs"]:
+        importlib.import_module(job["needs"])
+    read = reader(job["reader"])
     once = ready(job["folder"], job["path"], job["depth"]) if job["depth"] else {}
     if job["threads"] and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: job["threads"]])
+    for _ in range(job["before"]):  # what is freed here is used again
+        read(job["path"])
     if job["cold"]:
         _drop_from_cache(job["path"])
-    sys.stdout.write(json.dumps(measure(lambda: reader(job["path"])) | once))
+    if job["at_hand"]:
+        _put_at_hand(Path(job["path"]).stat().st_size * 9 // 8)
+    sys.stdout.write(json.dumps(measure(lambda: read(job["path"])) | once))
     return 0
 
 

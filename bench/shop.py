@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 from bench.customer import APP, customer
@@ -17,8 +17,11 @@ from modelseal.testing.server import RunningServer
 RIGHT = "bench.use"
 
 
-def protect(folder: Path, plain: Iterable[Path]) -> dict[str, Path]:
+def protect(folder: Path, plain: Iterable[Path], portable: Container[Path] = ()) -> dict[str, Path]:
     """Every file of ``plain`` sealed below ``folder``, and a customer who may open it.
+
+    ONNX models that are not ``portable`` also optimised for this machine, under their name and
+    ``.optimised``.
 
     The server is gone afterwards: opening needs nobody. ``customer`` reads what is left here.
     """
@@ -35,6 +38,12 @@ def protect(folder: Path, plain: Iterable[Path]) -> dict[str, Path]:
                 sealing.seal_paths(desk, [path], target, entitlements=[RIGHT])
                 publishing.publish(desk, server.admin, target)
                 sealed[path.name] = target
+                if path.suffix == ".onnx" and path not in portable:
+                    optimised = folder / f"{path.name}.optimised"
+                    sealing.seal_paths(desk, [path], optimised, entitlements=[RIGHT],
+                                       model=f"{path.stem}-optimised", optimise=True)  # fmt: skip
+                    publishing.publish(desk, server.admin, optimised)
+                    sealed[optimised.name] = optimised
         wish = IssueLicense(plan="bench", customer="bench", expires_in_seconds=30 * 86400)
         key = server.admin.issue_license(wish).license_key
         app = {"state": str(folder / "state"), "server": server.url, "trust": str(server.trust)}

@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime
 
 import modelseal.onnx
-from bench import once, turns
+from bench import once, readers, turns
 
 TYPES = {
     "tensor(float)": np.float32,
@@ -38,13 +38,14 @@ def feeds(session: Any) -> dict[str, Any]:
 
 
 def measure(models: Mapping[str, Mapping[str, str]], rounds: int, pairs: int) -> dict[str, Any]:
-    """``models``: name -> plain and sealed path. What loads and inferences took."""
-    kinds = {"plain": onnxruntime.InferenceSession, "sealed": modelseal.onnx.InferenceSession}
+    """``models``: name -> path of each kind. What loads and inferences took."""
+    kinds = {"plain": onnxruntime.InferenceSession, "sealed": modelseal.onnx.InferenceSession,
+             "optimised": modelseal.onnx.InferenceSession}  # fmt: skip
 
     def load(kind: str, name: str) -> Any:
         mine = onnxruntime.SessionOptions()
         mine.intra_op_num_threads = 1
-        return kinds[kind](models[name][kind], mine, providers=once.CPU)
+        return kinds[kind](models[name][kind], mine, providers=readers.CPU)
 
     def loader(kind: str, names: list[str]) -> turns.Work:
         def work() -> turns.Took:
@@ -75,11 +76,13 @@ def measure(models: Mapping[str, Mapping[str, str]], rounds: int, pairs: int) ->
         contenders = {kind: loader(kind, names) for kind in kinds}
         found["load"][title] = turns.take(contenders, "plain", rounds)
     for name in models:
-        plain, sealed = load("plain", name), load("sealed", name)
-        outputs = [session.run(None, feeds(session)) for session in (plain, sealed)]
-        same = all(np.array_equal(a, b, equal_nan=True) for a, b in zip(*outputs, strict=True))
-        ratios = turns.pairs(runner(plain), runner(sealed), pairs)
-        found["inference"][name] = ratios | {"identical": same}
+        plain = load("plain", name)
+        for kind in ("sealed", "optimised"):
+            sealed = load(kind, name)
+            outputs = [session.run(None, feeds(session)) for session in (plain, sealed)]
+            same = all(np.array_equal(a, b, equal_nan=True) for a, b in zip(*outputs, strict=True))
+            ratios = turns.pairs(runner(plain), runner(sealed), pairs)
+            found["inference"].setdefault(kind, {})[name] = ratios | {"identical": same}
     return found
 
 

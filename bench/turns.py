@@ -9,17 +9,24 @@ import gc
 import random
 import statistics
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
 
 Took = Mapping[str, float]
 Work = Callable[[], Took]
 
 
 def take(
-    contenders: Mapping[str, Work], base: str, rounds: int, *, warm: int = 1
-) -> dict[str, dict[str, float]]:
+    contenders: Mapping[str, Work],
+    base: str,
+    rounds: int,
+    *,
+    warm: int = 1,
+    bases: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, dict[str, Any]]:
     """Medians by contender, with ratios of ``seconds`` and ``cpu_seconds`` to those of ``base``.
 
-    ``warm`` rounds come first and do not count.
+    ``bases`` names another base for some. ``warm`` rounds come first and do not count.
     """
     seen: dict[str, list[Took]] = {name: [] for name in contenders}
     order, shuffle = list(contenders), random.Random(1)  # noqa: S311 - an order, no secret
@@ -30,11 +37,12 @@ def take(
             took = contenders[name]()
             if number >= 0:
                 seen[name].append(took)
-    found = {name: _medians(each) for name, each in seen.items()}
-    for each in found.values():
+    found: dict[str, dict[str, Any]] = {name: _medians(each) for name, each in seen.items()}
+    for name, each in found.items():
+        beside = found[bases.get(name, base)]
         for what in ("seconds", "cpu_seconds"):
-            if found[base].get(what):
-                each[f"{what}_ratio"] = each[what] / found[base][what]
+            if beside.get(what):
+                each[f"{what}_ratio"] = each[what] / beside[what]
         each["rounds"] = rounds
     return found
 

@@ -34,14 +34,17 @@ from modelseal.server.http import (
     files,
     openapi,
     problems,
+    signin,
     wellknown,
 )
 from modelseal.server.services import (
     about,
     activation,
+    attesting,
     limits,
     log,
     lookup,
+    proving,
     releasing,
     renewal,
     returning,
@@ -53,11 +56,14 @@ _BLOCK = re.compile(r"(<!-- table: ([A-Za-z-]+) -->\n).*?(<!-- end -->)", re.DOT
 SOURCE = Path(errors.__file__).parent
 _ROOMS = ("server", "license", "container", "trust", "crypto", "admin", "keys", "audit")
 _DEVICE = ("/v1/devices", "/v1/leases", "/v1/licenses", "/v1/trials")
-_MODULES = (activation, renewal, returning, releasing, lookup, log, about, problems, admin,
-            admin_licenses, admin_catalog)  # fmt: skip
+_MODULES = (activation, renewal, returning, releasing, attesting, lookup, proving, log, about,
+            problems, admin, admin_licenses, admin_catalog, files, signin)  # fmt: skip
 VECTORS = PAGE.parent.parent.parent / "vectors" / "protocol"
 _LONG = 64
-_LIMITS = (limits.NETWORK, limits.ACTIVATION, limits.GUESSING, limits.RENEWAL, limits.RELEASE)
+_LIMITS = (
+    limits.NETWORK, limits.ACTIVATION, limits.KEY, limits.LICENSE, limits.GUESSING, limits.RENEWAL,
+    limits.RELEASE, limits.PUBLIC,
+)  # fmt: skip
 
 
 def table(name: str) -> str:
@@ -86,7 +92,8 @@ def render(page: str) -> str:
 def document() -> dict[str, Any]:
     """The OpenAPI document, which needs the handlers and no server behind them."""
     nobody: Any = SimpleNamespace(devices=None)
-    public = [*device.routes(nobody), *files.routes(nobody), *wellknown.routes(nobody)]
+    public = [*device.routes(nobody), *files.routes(nobody), *wellknown.routes(nobody),
+              *signin.routes(nobody)]  # fmt: skip
     handlers = [*public, *PUBLISHER_CALLS]
     return openapi.document([*handlers, *openapi.routes(handlers)])
 

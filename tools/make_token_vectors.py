@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric import ec
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -25,14 +26,18 @@ from tests.license import world  # noqa: E402
 from tests.license.forgeries import tables  # noqa: E402
 from tests.license.test_decide import PAIRS, facts  # noqa: E402
 
+from modelseal.attest.verify import tpm2  # noqa: E402
 from modelseal.crypto.hpke import SUITE, KemPrivateKey  # noqa: E402
+from modelseal.crypto.hpke_p256 import P256PublicKey, point_jwk  # noqa: E402
 from modelseal.crypto.signing import SigningKey  # noqa: E402
-from modelseal.license import bundle, lease, lease_keys, license_key, tokens  # noqa: E402
+from modelseal.license import attested, bundle, lease, lease_keys, license_key, tokens  # noqa: E402
+from modelseal.license.claims import KeyWish  # noqa: E402
 from modelseal.license.decide import decide  # noqa: E402
 from modelseal.license.lease import Phase, Word  # noqa: E402
 from modelseal.license.lease_keys import Binding  # noqa: E402
 from modelseal.license.license_key import KeyBinding  # noqa: E402
 from modelseal.strict_json import b64u  # noqa: E402
+from modelseal.tpm2.wire.codes import Hierarchy  # noqa: E402
 
 FOLDER = ROOT / "vectors" / "tokens"
 ALGORITHMS = ("Ed25519", "ES256", "RS256", "ML-DSA-65")
@@ -51,6 +56,8 @@ def main() -> None:
     _write("valid.json", {"trust": _trust(), "tokens": _valid(keys, device, kem)})
     _write("refused.json", {"trust": _trust(), "tokens": _refused(keys, device)})
     _write("sealed.json", _sealed(kem))
+    _write("hardware.json", _hardware(kem))
+    _write("attested.json", _attested(device, kem))
     _write("license_keys.json", _license_keys())
     _write("states.json", _states())
     _write("decisions.json", _decisions())
@@ -115,6 +122,83 @@ def _refused(keys: dict[str, SigningKey], device: SigningKey) -> list[Any]:
         for name, (token, code) in table.items()
         if isinstance(token, str)
     ]
+
+
+def _hardware(kem: KemPrivateKey) -> dict[str, Any]:
+    """A lease key of a TPM, but with its private half: the point of scalar 7 and others like it."""
+    lease, ak = _point(7), _point(9)
+    jwk = point_jwk(lease.x, lease.y)
+    limits = [(1_000_000, 3), (2**53 - 1, 2**32 - 1)]
+    binding = Binding(
+        "lease", world.PRODUCT, world.LICENSE, world.DEVICE, world.LEASE, 1,
+        world.IAT + 7 * world.DAY, 2, "j" * 43,
+    )  # fmt: skip
+    keys = {(FILE, 0): b"0" * 32, (FILE, 7): b"7" * 32}
+    sealed = lease_keys.seal(keys, kem.public_key(), binding, P256PublicKey(jwk))
+    key = tpm2.LeaseKey(lease, *limits[0])
+    public = tpm2.lease_public(key)
+    known = tpm2.attestation_public(ak)
+    said = {"server": world.SERVER, "product": world.PRODUCT, "jkt": "j" * 43}
+    said |= {"nonce": world.NONCE, "kem": kem.kid}
+    return {
+        "suite": lease_keys.HARDWARE_SUITE,
+        "lease_key": {"scalar": 7, "jwk": jwk, "thumbprint": sealed.recipient},
+        "policies": [[*pair, tpm2.lease_policy(*pair).hex()] for pair in limits],
+        "public": public.to_bytes().hex(),
+        "name": public.name.hex(),
+        "qualified_name": tpm2.primary_name(public, Hierarchy.OWNER).hex(),
+        "ak": {
+            "scalar": 9,
+            "jwk": point_jwk(ak.x, ak.y),
+            "public": known.to_bytes().hex(),
+            "name": known.name.hex(),
+            "qualified_name": tpm2.primary_name(known, Hierarchy.ENDORSEMENT).hex(),
+        },
+        "bound": {"to": said, "digest": tpm2.lease_bound(**said).hex()},
+        "sealed": {
+            "binding": {n: v for n, v in _fields(binding).items() if v is not None},
+            "info": binding.info().hex(),
+            "outer_info": binding.outer_info(kem.kid).hex(),
+            "sealed": msgspec.to_builtins(sealed),
+            "keys": [[f.hex(), s, k.hex()] for (f, s), k in sorted(keys.items())],
+        },
+    }
+
+
+def _attested(device: SigningKey, kem: KemPrivateKey) -> dict[str, Any]:
+    """One question of an attested key release, what its evidence binds, and keys that came."""
+    claims = world.request_claims(
+        device, kem, op=attested.OP, sub=world.DEVICE, lic=world.LICENSE, seq=3, level=4,
+        server_nonce=b64u(bytes(range(32))), server_key="k" * 43, license_key=None,
+        want=[KeyWish(b64u(b"\xee" * 32), [1, 0]), KeyWish(b64u(FILE), [7])],
+    )  # fmt: skip
+    token = tokens.sign(claims, [device])
+    transcript = attested.of(claims, token)
+    binding = Binding(
+        "attested-release", world.PRODUCT, world.LICENSE, world.DEVICE, world.LEASE, 3,
+        world.IAT + world.DAY, 4, device.kid, claims.nonce, transcript.digest, b"r" * 32,
+    )  # fmt: skip
+    keys = {(FILE, 7): b"7" * 32, (b"\xee" * 32, 0): b"0" * 32, (b"\xee" * 32, 1): b"1" * 32}
+    sealed = lease_keys.seal(keys, kem.public_key(), binding)
+    return {
+        "request": token,
+        "transcript": transcript.encoded.hex(),
+        "bound": {kind: transcript.bound(kind).hex() for kind in ("snp", "tpm2")},
+        "sealed": {
+            "binding": {
+                name: value.hex() if isinstance(value, bytes) else value
+                for name, value in _fields(binding).items()
+            },
+            "info": binding.info().hex(),
+            "sealed": msgspec.to_builtins(sealed),
+            "keys": [[f.hex(), s, k.hex()] for (f, s), k in sorted(keys.items())],
+        },
+    }
+
+
+def _point(scalar: int) -> tpm2.Point:
+    at = ec.derive_private_key(scalar, ec.SECP256R1()).public_key().public_numbers()
+    return tpm2.Point(at.x.to_bytes(32, "big"), at.y.to_bytes(32, "big"))
 
 
 def _sealed(kem: KemPrivateKey) -> dict[str, Any]:

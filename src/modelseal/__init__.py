@@ -9,10 +9,12 @@ Importing this costs nothing; each name is loaded when it is first used.
 ``Client``          activates, renews, pulls and returns a license on this computer
 ``use``             makes one client the default of the loaders
 ``open``            the files of a sealed model, for anything that takes bytes or a file
-``onnx``, ``safetensors``, ``torch``, ``openvino``, ``litert``, ``ncnn``, ``opencv``
+``folder``          a sealed folder as a path, for ``from_pretrained``
+``onnx``, ``safetensors``, ``torch``, ``openvino``, ``litert``, ``ncnn``, ``opencv``, ``gguf``
                     loaders with the arguments of the plain ones
 ``load``            the loader of a third party's framework adapter
 ``install``         the hook of ``modelseal run`` in this process, for frozen programs
+``attest``          ``connect``: inference by a service that proved itself first
 ``errors``          every error that leaves modelseal
 """
 
@@ -22,7 +24,10 @@ __version__ = "0.1.0"
 __all__ = [
     "Client",
     "SealedFile",
+    "attest",
     "errors",
+    "folder",
+    "gguf",
     "install",
     "litert",
     "load",
@@ -39,12 +44,24 @@ __all__ = [
 _NAMES = {
     "Client": ("modelseal.client", "Client"),
     "SealedFile": ("modelseal.runtime.opened", "SealedFile"),
+    "folder": ("modelseal.runtime.folder", "folder"),
     "install": ("modelseal.runtime.api", "install"),
     "load": ("modelseal.runtime.api", "load"),
     "open": ("modelseal.runtime.opened", "open_file"),
     "use": ("modelseal.runtime.api", "use"),
 }
-_MODULES = ("errors", "litert", "ncnn", "onnx", "opencv", "openvino", "safetensors", "torch")
+_MODULES = (
+    "attest",
+    "errors",
+    "gguf",
+    "litert",
+    "ncnn",
+    "onnx",
+    "opencv",
+    "openvino",
+    "safetensors",
+    "torch",
+)
 
 
 def __getattr__(name: str) -> object:

@@ -1,6 +1,8 @@
 """The public names and their types; ``__init__.py`` loads each when it is first used."""
 
+from modelseal import attest as attest
 from modelseal import errors as errors
+from modelseal import gguf as gguf
 from modelseal import litert as litert
 from modelseal import ncnn as ncnn
 from modelseal import onnx as onnx
@@ -12,6 +14,7 @@ from modelseal.client import Client as Client
 from modelseal.runtime.api import install as install
 from modelseal.runtime.api import load as load
 from modelseal.runtime.api import use as use
+from modelseal.runtime.folder import folder as folder
 from modelseal.runtime.opened import SealedFile as SealedFile
 from modelseal.runtime.opened import open_file as open
 
@@ -19,7 +22,10 @@ __version__: str
 __all__ = [
     "Client",
     "SealedFile",
+    "attest",
     "errors",
+    "folder",
+    "gguf",
     "install",
     "litert",
     "load",

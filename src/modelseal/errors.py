@@ -90,20 +90,25 @@ class PartsMissing(Misuse): code = "parts_missing"
 class PartForeign(Misuse): code = "part_foreign"
 class NoNextLease(Misuse): code = "no_next_lease"
 class ConfigInvalid(Misuse): code = "config_invalid"
+class RecipeInvalid(ConfigInvalid): code = "recipe_invalid"
+class AppraisalPolicyInvalid(Misuse): code = "appraisal_policy_invalid"
 class ClientAmbiguous(Misuse): code = "client_ambiguous"
 class ClientClosed(Misuse): code = "client_closed"
 class ExtraMissing(Misuse): code = "extra_missing"
 class InputMissing(Misuse): code = "input_missing"
 class OutputExists(Misuse): code = "output_exists"
+class AnotherLicense(Misuse): code = "another_license"
 class WorkspaceMissing(Misuse): code = "workspace_missing"
 class WorkspaceExists(Misuse): code = "workspace_exists"
 class DeskExposed(Misuse): code = "desk_exposed"
 class NotFound(Misuse): code = "not_found"
+class SignInOff(NotFound): code = "sign_in_off"
 class Conflict(Misuse): code = "conflict"
 class IdempotencyMismatch(Misuse): code = "idempotency_mismatch"
 class ReaderClosed(Misuse): code = "reader_closed"
 class SourceChanged(Misuse): code = "source_changed"
 class SourceNotSealable(Misuse): code = "source_not_sealable"
+class NotOptimisable(Misuse): code = "not_optimisable"
 
 # -- Refused: understood, and the answer is no (exit 3) -------------------------------------
 class Refused(ModelsealError): code = "refused"; exit_code = 3
@@ -115,6 +120,7 @@ class LicenseExpired(Refused): code = "license_expired"
 class LicenseSuspended(Refused): code = "license_suspended"
 class LicenseRevoked(Refused): code = "license_revoked"
 class LeaseExpired(Refused): code = "lease_expired"
+class LeaseKeyEnded(LeaseExpired): code = "lease_key_ended"  # the hardware says so
 class LeaseSuperseded(Refused): code = "lease_superseded"
 class NotEntitled(Refused): code = "not_entitled"
 class KeyNotInLease(Refused): code = "key_not_in_lease"
@@ -135,13 +141,30 @@ class PlatformNotAllowed(Refused): code = "platform_not_allowed"
 class TrialUsed(Refused): code = "trial_used"
 class MeterExceeded(Refused): code = "meter_exceeded"
 class EgressRefused(Refused): code = "egress_refused"
+class SealedFileKept(Refused): code = "sealed_file_kept"
 class AccessDenied(Refused): code = "access_denied"
 class CredentialInvalid(Refused): code = "credential_invalid"
+class SignInRefused(CredentialInvalid): code = "sign_in_refused"
+class SignInMalformed(SignInRefused): code = "sign_in_malformed"
+class SignInAlgorithm(SignInRefused): code = "sign_in_algorithm"
+class SignInKeyUnknown(SignInRefused): code = "sign_in_key_unknown"
+class SignInSignature(SignInRefused): code = "sign_in_signature"
+class SignInIssuer(SignInRefused): code = "sign_in_issuer"
+class SignInAudience(SignInRefused): code = "sign_in_audience"
+class SignInNonce(SignInRefused): code = "sign_in_nonce"
+class SignInExpired(SignInRefused): code = "sign_in_expired"
+class SignInReplayed(SignInRefused): code = "sign_in_replayed"
+class SignInNotAllowed(Refused): code = "sign_in_not_allowed"  # somebody, but nobody here
 class PassphraseWrong(Refused): code = "passphrase_wrong"
+class KeyRefused(Refused): code = "key_refused"  # the store has the key and does not let it be used
+class KeyPolicyFailed(KeyRefused): code = "key_policy_failed"
+class KeyOfAnotherTpm(KeyRefused): code = "key_of_another_tpm"
+class TpmCleared(KeyRefused): code = "tpm_cleared"
 
 # -- InvalidBytes: corrupt, forged, wrong version, another publisher's (exit 4) --------------
 class InvalidBytes(ModelsealError): code = "invalid_bytes"; exit_code = 4
 class NotSealed(InvalidBytes): code = "not_sealed"
+class CacheUseless(InvalidBytes): code = "cache_useless"
 class ContainerVersion(InvalidBytes): code = "container_version"
 class ContainerTruncated(InvalidBytes): code = "container_truncated"
 class ContainerMalformed(InvalidBytes): code = "container_malformed"
@@ -177,8 +200,12 @@ class ResponseMalformed(InvalidBytes): code = "response_malformed"  # of an air 
 class ResponseReplayed(InvalidBytes): code = "response_replayed"
 class ResponseForeign(InvalidBytes): code = "response_foreign"
 class CodeUnknown(InvalidBytes): code = "code_unknown"
+class RelayFileInvalid(InvalidBytes): code = "relay_file_invalid"
 class PartDamaged(InvalidBytes): code = "part_damaged"
 class EvidenceInvalid(InvalidBytes): code = "evidence_invalid"
+class EndorsementBundleInvalid(InvalidBytes): code = "endorsement_bundle_invalid"
+class EndorsementBundleExpired(InvalidBytes): code = "endorsement_bundle_expired"
+class EndorsementBundleReplayed(InvalidBytes): code = "endorsement_bundle_replayed"
 
 # -- Unavailable: could not be done now, nothing was decided (exit 5) ------------------------
 class Unavailable(ModelsealError): code = "unavailable"; exit_code = 5
@@ -186,21 +213,29 @@ class ServerUnreachable(Unavailable): code = "server_unreachable"
 class ServerFailed(Unavailable): code = "server_failed"
 class AnswerUnsigned(Unavailable): code = "answer_unsigned"  # proxy, captive portal, plain 4xx
 class CertificateInvalid(Unavailable): code = "certificate_invalid"
+class ProviderUnavailable(Unavailable): code = "provider_unavailable"
 class RateLimited(Unavailable): code = "rate_limited"
 class StorageFailed(Unavailable): code = "storage_failed"
 class StoreBehind(Unavailable): code = "store_behind"
 class RequestReplayed(Unavailable): code = "request_replayed"
+class EvidenceOutdated(Unavailable): code = "evidence_outdated"  # asked again with a fresh proof
 class DiskFull(Unavailable): code = "disk_full"
 class StateNotWritable(Unavailable): code = "state_not_writable"
 class StateNotReadable(Unavailable): code = "state_not_readable"
 class StateBusy(Unavailable): code = "state_busy"
 class KeyStoreUnavailable(Unavailable): code = "key_store_unavailable"
+class SecretNeeded(KeyStoreUnavailable): code = "secret_needed"
+class TpmFailed(KeyStoreUnavailable): code = "tpm_failed"
 class MemoryUnavailable(Unavailable): code = "memory_unavailable"
+class RelayWaiting(Unavailable): code = "relay_waiting"  # the relay has the question
+class RelayCannot(Unavailable): code = "relay_cannot"
 class AddressInUse(Unavailable): code = "address_in_use"
+class EvidenceUnavailable(Unavailable): code = "evidence_unavailable"
 
 # -- AssuranceNotReached: genuine, but not enough (exit 6) -----------------------------------
 class AssuranceNotReached(ModelsealError): code = "assurance_not_reached"; exit_code = 6
 class LevelNotReached(AssuranceNotReached): code = "level_not_reached"
 class EnforcementNotReached(AssuranceNotReached): code = "enforcement_not_reached"
+class EvidenceRefused(AssuranceNotReached): code = "evidence_refused"  # of another machine
 class MemoryNotReached(AssuranceNotReached): code = "memory_not_reached"
 # fmt: on

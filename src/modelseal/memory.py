@@ -34,13 +34,15 @@ _SYS_MEMFD_SECRET = 447  # the same number on every architecture (linux/include/
 _PROT_READ_WRITE = 0x3
 _MAP_SHARED, _MAP_PRIVATE = 0x01, 0x02
 _MAP_ANONYMOUS = {"linux": 0x20, "darwin": 0x1000}
-_MADV_HUGEPAGE, _MADV_DONTDUMP, _MADV_POPULATE_WRITE = 14, 16, 23
+_MADV_DONTNEED, _MADV_DONTNEED_LOCKED = 4, 24
+_MADV_HUGEPAGE, _MADV_NOHUGE, _MADV_DONTDUMP, _MADV_POPULATE_WRITE = 14, 15, 16, 23
 _MLOCK_ONFAULT = 1
 _CAP_IPC_LOCK = 1 << 14
 _KEYS_BYTES = 64 * 1024
 _ROOM_FOR_KEYS_BYTES = 1024 * 1024
 _PR_SET_DUMPABLE = 4
 _MEM_COMMIT_RESERVE, _MEM_RELEASE, _PAGE_READWRITE = 0x3000, 0x8000, 0x04
+_WIPED_FROM_BYTES = 16  # shorter ones may be shared
 _FAILED = ctypes.c_void_p(-1).value
 
 
@@ -120,6 +122,12 @@ class Arena:
         start = (self.address + offset) // ALIGNMENT_BYTES * ALIGNMENT_BYTES
         stop = self.address + offset + length
         return _ok(self._libc, "madvise", start, stop - start, _MADV_POPULATE_WRITE)
+
+    def prefer_small_pages(self, offset: int, length: int) -> None:
+        """Pages of this range that do not exist yet will be small ones, where there is a choice."""
+        if self._libc is not None and length > 0:
+            start = (self.address + offset) // ALIGNMENT_BYTES * ALIGNMENT_BYTES
+            _ok(self._libc, "madvise", start, self.address + offset + length - start, _MADV_NOHUGE)
 
     def close(self) -> None:
         """The arena gives no more views; the memory is wiped at once, or when the last view goes.
@@ -274,6 +282,33 @@ def wipe(target: bytearray | memoryview) -> None:
             del block
 
 
+def give_up(target: memoryview) -> None:
+    """``target``, part of an arena, holds only zeros, and takes no memory where pages allow it."""
+    wipe(target)
+    libc = _libc() if sys.platform == "linux" else None
+    if libc is None or not target.nbytes:
+        return
+    block = (ctypes.c_ubyte * target.nbytes).from_buffer(target)
+    start = -(-ctypes.addressof(block) // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+    stop = (ctypes.addressof(block) + target.nbytes) // ALIGNMENT_BYTES * ALIGNMENT_BYTES
+    if start < stop:
+        for advice in (_MADV_DONTNEED_LOCKED, _MADV_DONTNEED):
+            if _ok(libc, "madvise", start, stop - start, advice):
+                break
+
+
+def wipe_bytes(secret: bytes) -> None:
+    """``secret``, an object that nobody uses from here on, holds zeros where Python allows it.
+
+    Libraries hand keys out as ``bytes``, which Python frees unwiped. Only for an object that was
+    made for the caller: never for a constant, or what somebody else may still hold.
+    """
+    if sys.implementation.name == "cpython" and len(secret) >= _WIPED_FROM_BYTES:
+        start = id(secret) + bytes.__basicsize__ - 1
+        if ctypes.string_at(start, len(secret)) == secret:
+            ctypes.memset(start, 0, len(secret))
+
+
 def _no_core() -> bool:
     try:
         import resource
@@ -360,9 +395,11 @@ def _leaves_room(size: int) -> bool:
         import resource
 
         limit, _hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+        if limit == resource.RLIM_INFINITY:
+            return True
         with open("/proc/self/status", "rb") as file:  # noqa: PTH123 - no path of the user's
             told = dict(line.split(b":", 1) for line in file if b":" in line)
-        bound = limit != resource.RLIM_INFINITY and not int(told[b"CapEff"], 16) & _CAP_IPC_LOCK
+        bound = not int(told[b"CapEff"], 16) & _CAP_IPC_LOCK
         locked = int(told[b"VmLck"].split()[0]) * 1024
     except (ImportError, OSError, ValueError, KeyError, IndexError):
         return True

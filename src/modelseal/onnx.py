@@ -14,12 +14,28 @@ weights or the graph to a disk and for pickling, ``ExtraMissing`` without ``onnx
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession as InferenceSession
 
-__all__ = ["InferenceSession"]
+__all__ = ["InferenceSession", "why_portable"]
+
+if "onnxruntime" in sys.modules:  # options that are made from here on are known
+    from modelseal.frameworks.onnx import options as _options
+
+    _options.watch(getattr(sys.modules["onnxruntime"], "SessionOptions", None))
+
+
+def why_portable(session: object) -> str | None:
+    """None when ``session`` runs the graph that was optimised for this machine at sealing.
+
+    Else the reason why it runs the portable model; empty when there is no such graph.
+    """
+    from modelseal.frameworks import onnx
+
+    return onnx.why_portable(session)
 
 
 def __getattr__(name: str) -> Any:

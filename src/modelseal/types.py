@@ -94,6 +94,8 @@ def check_entitlement(name: str) -> str:
 
 def check_aware(at: datetime) -> datetime:
     """``at`` in UTC; raises ``Misuse`` for a naive datetime."""
+    if type(at) is datetime and at.tzinfo is UTC:
+        return at
     if not isinstance(at, datetime) or at.tzinfo is None or at.utcoffset() is None:
         raise Misuse("times must be aware datetimes")
     return at.astimezone(UTC)

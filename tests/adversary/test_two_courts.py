@@ -88,6 +88,7 @@ def of_the_server(shop: Shop, computer: Computer, at: int, section: SectionFacts
     with shop.server.context.store.engine.begin() as tx:
         device = acting.device(tx, computer.device_id or "")
         terms = acting.terms(tx, acting.license_of(tx, device))
+        lease = releasing.lease_facts(tx, claims, device, terms)
     return Facts(
         action=Action.LOAD,
         now=from_numeric(at),
@@ -95,7 +96,7 @@ def of_the_server(shop: Shop, computer: Computer, at: int, section: SectionFacts
         asked_product=claims.product,
         license=judging.license_facts(terms.license, terms.plan, shop.server.context.product),
         device=judging.device_facts(claims, terms.plan, device),
-        lease=releasing._lease_facts(claims, device),
+        lease=lease,
         section=section,
     )
 

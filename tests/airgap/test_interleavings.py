@@ -29,6 +29,7 @@ from modelseal.errors import (
 from modelseal.license import tokens
 from modelseal.server.services import open_server
 from modelseal.server.store import devices as device_store
+from modelseal.server.store import packing
 
 _ids = itertools.count()
 WHICH = st.integers(0, 1)
@@ -239,20 +240,20 @@ class Interleavings(RuleBasedStateMachine):
         )
         self.requests[which].append((made.token, claims.nonce))
 
-    def _waiting(self, which: int) -> str | None:
+    def _waiting(self, which: int) -> bytes | None:
         core = self.devices[which].client._core
         try:
             pending = core.store.lease_keys(core.unlock(asking=True)).pending
         except Refused:
             return None
-        return None if pending is None else pending.nonce
+        return None if pending is None else packing.question(pending.nonce)
 
-    def _answered(self, which: int) -> str | None:
+    def _answered(self, which: int) -> bytes | None:
         device_id = self.devices[which].client.status().device_id
         if device_id is None:
             return None
         row = self.server.context.store.read(device_store.get, device_id)
-        return None if row is None else row.nonce
+        return None if row is None else row.question
 
     def _do(self, which: int, act) -> None:
         """What a person tries; only these errors may come of it."""

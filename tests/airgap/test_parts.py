@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 
 import cv2
@@ -86,7 +85,7 @@ def test_every_wrong_symbol_is_found_in_its_line():
 @pytest.mark.parametrize(
     "data",
     [b"MSQ1:", b"MSQ1:AAAAAAAA:1/1:AAAAAAA:AAAA", b"MSQ2:AAAAAAAA:1/1:AAAAAAA:AAAA",
-     b"MSQ1:\xff\xfe", b"MSQ1:AAAAAAAA:0/0:AAAAAAA:AAAA", os.urandom(64)],
+     b"MSQ1:\xff\xfe", b"MSQ1:AAAAAAAA:0/0:AAAAAAA:AAAA", random.Random(4).randbytes(64)],
     ids=repr,
 )  # fmt: skip
 def test_what_is_no_code_is_refused_by_its_line(data):

@@ -82,6 +82,8 @@ class Cable:
             found: Any = calls.activate(body)
         elif path.startswith("/v1/leases/"):
             found = calls.renew(path.rpartition("/")[2], body)
+        elif path == "/v1/licenses:lookup":
+            found = calls.lookup(body)
         elif path.endswith(":return"):
             found = calls.give_back(path.rpartition("/")[2].removesuffix(":return"), body)
         else:

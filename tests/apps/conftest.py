@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -34,9 +36,10 @@ def environment(shop: Shop, tmp_path: Path) -> Iterator[dict[str, str]]:
 
     Temporary folder and home are its own; nothing of ours is left in the former.
     """
-    site, scratch, home = (tmp_path / name for name in ("site", "scratch", "home"))
-    for folder in (site, scratch, home):
-        folder.mkdir()
+    site, home = tmp_path / "site", tmp_path / "home"
+    site.mkdir()
+    home.mkdir()
+    scratch = Path(tempfile.mkdtemp(prefix="ms-"))  # short: sockets of workers lie in it
     (site / "sitecustomize.py").write_text(SITECUSTOMIZE)
     env = {k: v for k, v in os.environ.items() if not k.startswith("MODELSEAL_")}
     env |= {
@@ -49,6 +52,7 @@ def environment(shop: Shop, tmp_path: Path) -> Iterator[dict[str, str]]:
     }
     yield env
     left = set(os.listdir(scratch))
+    shutil.rmtree(scratch)
     assert left <= {".ses"}  # ONNX Runtime's own, with or without us: a session id
 
 
@@ -58,7 +62,7 @@ def plain(environment: dict[str, str]) -> Run:
 
     def run(program: str, *args: object) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, str(PROGRAMS / program), *map(str, args)]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
     return run
 
@@ -80,4 +84,4 @@ def run_command(
     code = "import sys; from modelseal.runtime.run import run; sys.exit(run(sys.argv[1:]))"
     command = [sys.executable, "-c", code, *child]
     env = {**environment, **how.pop("env", {})}
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120, **how)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, **how)

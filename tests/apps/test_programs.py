@@ -67,6 +67,25 @@ def test_a_hard_program_gives_the_same_outputs_and_its_refusals_are_told(
     assert "1 refused during this run" in found.stderr
 
 
+def test_every_way_to_name_a_model_and_to_start_a_worker_gives_the_same_outputs(
+    pair: tuple[Path, Path], plain: Run, protected: Run, environment: dict[str, str], tmp_path: Path
+) -> None:
+    told = []
+    for run, model in ((plain, pair[0]), (protected, pair[1])):
+        folder = tmp_path / run.__qualname__.partition(".")[0]
+        folder.mkdir(exist_ok=True)
+        (folder / "other name.bin").unlink(missing_ok=True)
+        told.append(run("ways.py", model, folder))
+    expected, found = told
+    assert expected.returncode == 0, expected.stderr
+    assert (found.returncode, found.stdout) == (0, expected.stdout), found.stderr
+    assert len(set(found.stdout.split()) & {"spawn", "forkserver", "fork", "execv"}) == 4
+    for left in Path(environment["TMPDIR"]).glob(
+        "pymp-*"
+    ):  # of multiprocessing, which execv replaced
+        shutil.rmtree(left)
+
+
 def test_a_sitecustomize_of_the_program_still_runs(pair: tuple[Path, Path], protected: Run) -> None:
     found = protected("plain_onnx.py", pair[1], env={"CHAINED": "1"})
     assert found.stdout.startswith("chained\n")

@@ -54,6 +54,70 @@ def test_no_system_call_carries_plaintext_out(
     assert NAME.encode() not in told
 
 
+CACHES = """\
+import hashlib, os, sys, onnx, onnxruntime, openvino
+path, out = sys.argv[1:]
+def has_sha256(path):
+    return hashlib.sha256(open(path, "rb").read()).hexdigest()
+def second(path):
+    return onnx.load(path).graph.initializer[-1].raw_data[:4]
+has_sha256(path), second(path)
+options = onnxruntime.SessionOptions()
+options.optimized_model_filepath = out + "/optimised.onnx"
+onnxruntime.InferenceSession(path, options)
+onnxruntime.InferenceSession(out + "/optimised.onnx")
+core = openvino.Core()
+core.set_property({"CACHE_DIR": out + "/openvino"})
+core.compile_model(path, "CPU")
+core.compile_model(path, "CPU")
+print(sorted(os.listdir(out)), len(os.listdir(out + "/openvino")))
+"""
+CACHES_RECIPE = """\
+typ = "modelseal-app-recipe"
+version = 1
+name = "caches"
+title = "Caches"
+[[reader]]
+module = "__main__"
+files = ["*.onnx"]
+initializers = [-1]
+[[check]]
+module = "__main__"
+function = "has_sha256"
+kind = "sha256"
+files = ["*.onnx"]
+answer = "plain"
+"""
+
+
+@NEEDS_STRACE
+def test_checks_second_readers_and_caches_write_no_plaintext_to_any_file(
+    shop: Shop, environment: dict[str, str], tmp_path: Path
+) -> None:
+    path, _ = shop.seal("conv.onnx", marked_model())
+    app, out, trace = tmp_path / "app", tmp_path / "out", tmp_path / "trace"
+    app.mkdir()
+    out.mkdir()
+    (app / "app.py").write_text(CACHES)
+    (app / "modelseal.recipe.toml").write_text(CACHES_RECIPE)
+    calls = "write,pwrite64,writev,pwritev,pwritev2,sendto,sendmsg,sendfile,copy_file_range,splice"
+    prefix = ["strace", "-f", "-y", "-s", "1000000", "-o", str(trace), "-e", f"trace={calls}"]
+    program = [sys.executable, str(app / "app.py"), str(path), str(out)]
+    found = run_command([*prefix, *program], environment)
+    assert (found.returncode, found.stdout) == (0, "['openvino', 'optimised.onnx'] 1\n"), (
+        found.stderr
+    )
+    lines = trace.read_bytes().splitlines()
+    in_memory = [line for line in lines if b"</memfd:" in line]
+    assert any(NAME.encode() in line for line in in_memory), "the search finds what is in memory"
+    for line in lines:
+        if b"</memfd:" not in line:
+            assert MARKER[:16] not in line and NAME.encode() not in line
+    for file in tmp_path.rglob("*"):
+        if file.is_file() and file != trace:
+            assert MARKER[:16] not in file.read_bytes(), file
+
+
 @NEEDS_STRACE
 def test_the_search_would_find_it(tmp_path: Path) -> None:
     trace = tmp_path / "trace"

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import settings
 from tests.audit.world import Log, grown
-
-settings.register_profile("no-deadline", deadline=None)
-settings.load_profile("no-deadline")
 
 
 @pytest.fixture(scope="session")

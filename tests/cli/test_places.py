@@ -6,6 +6,8 @@ import contextlib
 import os
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 from tests.cli.world import here
@@ -43,7 +45,9 @@ def _fill(place):
 @pytest.fixture
 def open_to_all(tmp_path):
     """Others may enter the test's folder."""
-    for place in (tmp_path, *tmp_path.parents[:2]):
+    for place in (tmp_path, *tmp_path.parents):
+        if place == Path(tempfile.gettempdir()):
+            break
         place.chmod(0o755)
 
 
@@ -133,3 +137,15 @@ def test_activated_as_root_and_used_by_a_user_says_so_and_the_user_can_activate(
     names = ("--server", shop.url, "--trust", "trust.json", "--state", "mine/state")
     ran = shell(*user, "activate", key, *names, "--replace", device_id, "--json", anything=True)
     assert ran.json["state"] == "ACTIVE"
+
+
+@as_root
+def test_a_current_folder_that_may_not_be_looked_into_holds_no_app(shell, open_to_all):
+    inner = shell.folder / "closed" / "inner"
+    inner.mkdir(parents=True)
+    program = [sys.executable, "-m", "modelseal", "status", "--state", shell.folder / "none"]
+    inner.parent.chmod(0o700)
+    ran = subprocess.run(
+        [*AS_NOBODY, *program, "--json"], cwd=inner, capture_output=True, text=True, check=False
+    )
+    assert '"internal_error"' not in ran.stdout and ran.stdout.startswith("{"), ran.stderr

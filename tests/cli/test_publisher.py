@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import platform
+import zipfile
+from pathlib import Path
 
 import pytest
 from tests.cli.world import Shop, here, serving
@@ -142,6 +145,10 @@ def test_the_log_is_proved_from_the_workspace_and_from_an_export(shop, tmp_path)
     assert (made.code, made.out) == (0, "")
     assert here("audit", "verify", export, "--trust", shop.trust, "--json").json["verified"]
     here("audit", "export", "-o", export, *home, "--json").refused("output_exists", 2)
+    pytest.importorskip("pyarrow", reason="pip install -r requirements/more.txt")
+    table = tmp_path / "log.parquet"
+    assert here("audit", "export", "-o", table, *home).code == 0
+    assert here("audit", "verify", table, "--trust", shop.trust, "--json").json["verified"]
     lines = export.read_bytes().splitlines(keepends=True)
     (tmp_path / "cut.jsonl").write_bytes(b"".join(lines[:1] + lines[2:]))
     here("audit", "verify", tmp_path / "cut.jsonl", "--trust", shop.trust, "--json").refused(
@@ -186,11 +193,29 @@ def test_a_passphrase_is_typed_from_the_paper(shell):
     ).read_bytes()
 
 
-def test_doctor_writes_a_report_without_secrets_and_over_nothing(shop, sold, tmp_path):
+def test_doctor_writes_a_report_without_secrets_and_over_nothing(shop, sold, tmp_path, monkeypatch):
+    monkeypatch.setattr(platform, "node", lambda: "li-laptop")
     state, _, _ = sold
     report = tmp_path / "report.zip"
+    private = {
+        "key": "MS-AAAAA-BBBBB-CCCCC-DDDDD", "token": "mst_abcdefghijklmnopqrstuvwxyz",
+        "signed": "eyJhbGciOiJFZDI1NTE5In0.eyJpc3MiOiJ4In0.c2lnbmF0dXJl",
+        "proxy": "http://li:hunter22@proxy:3128", "mail": "li@example.com",
+        "server": "10.20.30.40", "other": "fd12:3456::9", "file": f"{Path.home()}/models/a.onnx",
+        "host": f"on {platform.node()} since", "at": "2026-03-01T12:00:00+00:00",
+    }  # fmt: skip
+    with (state / "journal").open("a") as journal:
+        journal.write(json.dumps({"at": private["at"], "kind": "planted", **private}) + "\n")
     ran = here("doctor", "--state", state, "--bundle", report, "--json")
     assert (ran.code, ran.json["healthy"], report.is_file()) == (0, True, True)
+    with zipfile.ZipFile(report) as bundle:
+        parts = {name: bundle.read(name).decode() for name in bundle.namelist()}
+    assert set(parts) == {"doctor.json", "journal.jsonl", "environment.json"}
+    assert "planted" in parts["journal.jsonl"] and private["at"] in parts["journal.jsonl"]
+    hidden = [*list(private.values())[:3], "hunter22", *list(private.values())[4:7]]
+    for text in (*hidden, str(Path.home()) + "/", platform.node()):
+        assert not any(text in part for part in parts.values()), text
+    assert all(json.loads(line) for line in parts["journal.jsonl"].splitlines())
     here("doctor", "--bundle", report, "--json").refused("output_exists", 2)
     here("doctor", "--bundle", tmp_path / "no" / "r.zip", "--json").refused("input_missing", 2)
 
@@ -278,6 +303,19 @@ def test_the_server_runs_with_the_desk_absent(shell):
              "--json").refused("workspace_missing", 2)  # fmt: skip
 
 
+def test_the_doctor_looks_at_a_host_that_has_the_servers_half_alone(tmp_path):
+    assert here("init", "--home", tmp_path / "shop", "--product", "facefusion").code == 0
+    host = tmp_path / "host"
+    host.mkdir()
+    for name in ("trust.json", "server"):
+        (tmp_path / "shop" / name).rename(host / name)
+    told = here("doctor", "--home", host, "--json")
+    found = {each["what"]: each["grade"] for each in told.json["findings"]}
+    assert told.code == 0 and found["trust.json"] == "ok" and "backup" not in found
+    assert {"lease key", "certificate", "server/", "key store kek"} <= set(found), found
+    assert not [what for what in found if found[what] == "bad" and what != "device"]
+
+
 def test_what_the_doctor_cannot_look_at_gives_its_exit_code(tmp_path):
     told = here("doctor", "--home", tmp_path / "none", "--json")
     assert (told.code, told.json["healthy"]) == (2, False)
@@ -286,3 +324,12 @@ def test_what_the_doctor_cannot_look_at_gives_its_exit_code(tmp_path):
     (home / "trust.json").write_bytes(b"{}")
     told = here("doctor", "--home", home, "--json")
     assert (told.code, told.json["healthy"]) == (4, False)
+
+
+def test_doctor_measures_this_computer(shell):
+    told = shell("doctor", "--bench", "--json")
+    assert told.code == 0, told
+    names = [each["what"] for each in told.json["measured"]]
+    assert "sealed, tag, 1 thread" in names and "seal" in names
+    assert told.json["identical"] is None
+    assert shell("doctor", "--bench", "--plain", __file__).code == 2

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from tests.cli.world import here
+import json
+import ssl
+
+import httpx
+import pytest
+from tests.cli.world import here, serving
 
 
 def test_a_database_is_kept_and_put_back_and_nothing_is_written_over(tmp_path):
@@ -34,3 +39,23 @@ def test_a_database_is_kept_and_put_back_and_nothing_is_written_over(tmp_path):
     assert proved["verified"] is True
     told = here("server", "restore", backup, "--replace", *home)
     assert told.code == 0 and "--events" in told.err
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_provider_of_people_is_named_by_flags_for_every_worker(shell, workers):
+    home = shell.folder / "shop"
+    assert here("init", "--home", home, "--product", "facefusion").code == 0
+    issuer = "https://id.example.com"
+    flags = (
+        "--sign-in-issuer", issuer, "--sign-in-client-id", "shop", "--workers", workers,
+        "--sign-in-role", "cn=owners,ou=shop=owner", "--sign-in-role", "helpdesk=support",
+    )  # fmt: skip
+    tls_ca = json.loads((home / "trust.json").read_text())["tls_ca"]
+    with serving(shell, home, None, *flags) as url:
+        for _ in range(4 * workers):
+            with httpx.Client(verify=ssl.create_default_context(cadata=tls_ca)) as http:
+                offer = http.get(f"{url}/v1/sign-in").json()
+                assert (offer["issuer"], offer["client_id"]) == (issuer, "shop")
+    odd = ("--sign-in-issuer", issuer, "--sign-in-role", "owner")
+    refused = here("server", "run", "--home", home, *odd)
+    assert refused.code == 2 and "VALUE=ROLE" in refused.err

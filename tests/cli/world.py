@@ -136,14 +136,19 @@ class Shop:
 
 
 @contextlib.contextmanager
-def serving(shell: Shell, home: Path, env: Mapping[str, str] | None = None) -> Iterator[str]:
+def serving(
+    shell: Shell, home: Path, env: Mapping[str, str] | None = None, *flags: object
+) -> Iterator[str]:
     """The URL of ``modelseal server run``; it stops as by Ctrl-C and says so."""
-    started = shell.start(
-        "server", "run", "--home", home, "--listen", "127.0.0.1:0", env=dict(env or {})
-    )
+    here = ("--home", home, "--listen", "127.0.0.1:0")
+    started = shell.start("server", "run", *here, *flags, env=dict(env or {}))
     with started as server:
-        line = server.stderr.readline()
-        assert "listens on https://" in line, line + server.stderr.read()
+        seen = []
+        for line in server.stderr:  # what the libraries log stands before
+            seen.append(line)
+            if "listens on https://" in line:
+                break
+        assert seen and "listens on https://" in seen[-1], "".join(seen)
         try:
             yield line.split("listens on ")[1].split()[0]
         finally:

@@ -190,6 +190,8 @@ class FakeServer:
             )
         if path.startswith("/v1/catalog/"):
             return self._catalog(path.removeprefix("/v1/catalog/"))
+        if path.startswith("/v1/blobs/") and path.endswith("/urls"):
+            return Answer(200, {"content-type": "application/json"}, b'{"urls":[]}')
         assert body is not None, path
         if path in ("/v1/devices", "/v1/licenses:lookup", "/v1/trials"):
             claims = tokens.read_request(body, server_id=SERVER_ID, jwk=None)
@@ -314,6 +316,7 @@ class FakeServer:
         return _json(200, {
             "product": PRODUCT, "plan": lic.plan, "license_expires_at": None, "seats": lic.seats,
             "holders": holders, "eula": eula, "event_id": self._id("evt"),
+            "license_id": lic.license_id,
         })  # fmt: skip
 
     # -- tokens

@@ -44,7 +44,9 @@ class Shop:
     offset: list[timedelta]
     sealed: dict[str, Path] = field(default_factory=dict)
 
-    def publish(self, name: str, entitlement: str, plain: bytes = PLAIN, **more) -> bytes:
+    def publish(
+        self, name: str, entitlement: str, plain: bytes = PLAIN, channels=(), **more
+    ) -> bytes:
         """The file id of a model sealed and published now."""
         place = self.folder / name
         place.write_bytes(plain)
@@ -53,7 +55,7 @@ class Shop:
             made = sealing.seal_paths(
                 desk, [place], output, entitlements=[entitlement], chunk_bytes=65536, **more
             )
-            publishing.publish(desk, self.server.admin, output)
+            publishing.publish(desk, self.server.admin, output, channels=channels)
         self.sealed[name] = output
         place.unlink()
         return unb64u(made[0].file_id)

@@ -106,8 +106,20 @@ def test_many_keys_come_in_a_bundle(world, key):
         world.server.down = True
         assert keys_of(client) == MODEL.keys
         (world.state / "lease.bundle").write_bytes(b"altered")
-        with pytest.raises(ServerUnreachable):
-            keys_of(client)
+        assert keys_of(client) == MODEL.keys  # opened once for the run
+    with world.client() as client, pytest.raises(ServerUnreachable):
+        keys_of(client)
+
+
+@pytest.mark.parametrize("trial", [False, True])
+def test_many_keys_need_no_network_after_the_activation(world, key, trial):
+    """The bundle comes with it: whoever activates and takes the train can work."""
+    world.server.bundled = True
+    with world.client() as client:
+        client.start_trial("trial") if trial else client.activate(key)
+    world.server.down = True
+    with world.client() as client:
+        assert keys_of(client) == MODEL.keys
 
 
 def test_a_trial_gives_a_license_key_and_a_lease(client):

@@ -9,8 +9,10 @@ import pytest
 from tests.client.real_shop import EULA, PLAIN, opens
 from tests.client.world import computer
 
-from modelseal.admin import LicenseChange
+from modelseal.admin import LicenseChange, PlanDraft
 from modelseal.client import Client, Ports
+from modelseal.desk import publishing
+from modelseal.desk import workspace as workspaces
 from modelseal.errors import (
     EulaNotAccepted,
     LicenseRevoked,
@@ -19,6 +21,7 @@ from modelseal.errors import (
     TrialUsed,
 )
 from modelseal.license import license_key
+from modelseal.license.plans import Plan, PlanEntitlement
 
 
 def test_from_the_license_key_to_the_data_key(shop, make, tmp_path):
@@ -49,6 +52,28 @@ def test_from_trial_to_pro_is_one_renewal(shop, make):
     status = client.renew()
     assert (status.plan, status.entitlements) == ("pro", ["face.restore", "face.swap"])
     assert opens(client, shop.restore)
+
+
+def test_a_plan_for_testers_pulls_what_is_in_beta_and_the_others_do_not_ask_for_it(
+    shop, make, tmp_path
+):
+    """Nobody else renews in vain for keys it does not get, and moving it needs no new download."""
+    shop.publish("next.onnx", "early.models", b"next" * 999, channels=["beta"])
+    entitled = [PlanEntitlement(id="early.models")]
+    plans = {"early": ["beta", "stable"], "late": ["stable"]}
+    made = {}
+    for name, channels in plans.items():
+        terms = Plan(entitlements=entitled, channels=channels)
+        shop.server.admin.create_plan(PlanDraft(name=name, terms=terms))
+        made[name] = make(state=name, on=name)
+        made[name].activate(shop.issue(name)[0])
+    early, late = made["early"].pull(tmp_path / "early"), made["late"].pull(tmp_path / "late")
+    assert "next.onnx" in [m.name for m in early.models] and not early.renewed
+    assert "next.onnx" not in [m.name for m in late.models] and not late.renewed
+    with workspaces.open(shop.server.home) as desk:
+        publishing.publish(desk, shop.server.admin, shop.sealed["next.onnx"], channels=["stable"])
+    again = made["late"].pull(tmp_path / "late")
+    assert again.renewed and "next.onnx" in [m.name for m in again.models]
 
 
 def test_a_model_published_later_is_pulled_after_one_renewal_by_itself(shop, make, tmp_path):

@@ -6,6 +6,8 @@ import pytest
 from tests.client.activated import DAY, MODEL, keys_of
 
 from modelseal import errors
+from modelseal.client import keys
+from modelseal.client.leasekey import LeaseKeys
 from modelseal.errors import (
     ClockSetBack,
     LeaseExpired,
@@ -111,3 +113,29 @@ def test_a_clock_far_ahead_bricks_nothing(world, active):
     with world.client() as client:
         client.renew()
         assert keys_of(client) == MODEL.keys
+
+
+def test_the_keys_of_a_lease_are_opened_once_per_run(world, active, monkeypatch):
+    opened = []
+    real = keys.open_claims
+    monkeypatch.setattr(keys, "open_claims", lambda *given: (opened.append(1), real(*given))[1])
+    assert [keys_of(active) for _ in range(3)] == [MODEL.keys] * 3
+    assert len(opened) == 1
+    active.renew()
+    assert keys_of(active) == MODEL.keys
+    assert len(opened) == 2
+    world.clock.pass_(8 * DAY)
+    world.server.down = True
+    with pytest.raises(LeaseExpired):
+        keys_of(active)
+    assert active._core.run_keys.lease is None
+
+
+def test_keys_that_another_process_erased_are_not_used_on(world, active):
+    assert keys_of(active) == MODEL.keys
+    core = active._core
+    core.store.write_lease_keys(core.unlock(), LeaseKeys())
+    world.server.down = True
+    with pytest.raises(LeaseExpired):
+        keys_of(active)
+    assert core.run_keys.lease is None

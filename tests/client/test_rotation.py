@@ -98,7 +98,7 @@ def test_a_key_that_no_catalog_lists_is_not_believed(world):
 def test_what_is_sealed_for_a_lease_opens_until_its_signing_key_ends(world):
     """A key that ends early shortens the lease; what was sealed for it still names its own end."""
     with world.client() as client:
-        client.activate(world.server.issue("face.swap"))
+        client.activate(world.server.issue("face.swap"), switch=True)
         core = client._core
         held = core.held()
         shorter = msgspec.structs.replace(held.lease, exp=held.lease.exp - 3600)

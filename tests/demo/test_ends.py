@@ -62,7 +62,7 @@ def test_a_step_that_does_not_go_as_told_ends_the_demo(
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
-    assert "NOT as it should be: Swap" in done.stdout
+    assert "NOT as it should be: Detector and mesh are sealed" in done.stdout
     assert "face_mesh.onnx" in done.stdout
     assert "Traceback" not in done.stderr
     assert list(scratch.iterdir()) == []

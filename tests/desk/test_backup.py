@@ -61,7 +61,7 @@ def test_a_backup_is_private_and_says_how_much_is_in_it(
     shop: Workspace, sealed: Path, tmp_path: Path, now: datetime
 ) -> None:
     found = backup.backup(shop, tmp_path / "b", now=now, work=LIGHT)
-    assert (found.keys, found.models, found.created_at) == (15, 1, now)
+    assert (found.keys, found.models, found.created_at) == (17, 1, now)
     assert stat.S_IMODE((tmp_path / "b").stat().st_mode) == 0o600
     data = (tmp_path / "b").read_bytes()
     secrets = [shop.desk_keys.private_bytes(entry) for entry in shop.desk_keys.entries()]
@@ -73,7 +73,7 @@ def test_a_backup_restores_a_whole_workspace(
     shop: Workspace, made: Path, sealed: Path, paper: str, tmp_path: Path, now: datetime
 ) -> None:
     restored = backup.restore_backup(made, paper.lower().replace("-", " "), tmp_path / "new")
-    assert (restored.product, restored.keys, restored.models) == ("facefusion", 15, 1)
+    assert (restored.product, restored.keys, restored.models) == ("facefusion", 17, 1)
     new = workspaces.open(tmp_path / "new")
     assert new.trust == shop.trust
     for old, again in ((shop.desk_keys, new.desk_keys), (shop.online_keys, new.online_keys)):
@@ -191,7 +191,7 @@ def test_a_recovery_test_proves_the_file_and_the_data_key_of_a_sealed_model(
 ) -> None:
     later = now + timedelta(days=3)
     found = backup.recovery_test(made, paper, workspace=shop, sealed=sealed, now=later)
-    assert (found.keys, found.models, found.missing, found.recovered_file) == (15, 1, [], True)
+    assert (found.keys, found.models, found.missing, found.recovered_file) == (17, 1, [], True)
     assert backup.last_recovery_test(shop) == later
     assert recovery.state(shop).backup_at == now
 

@@ -118,7 +118,7 @@ def test_the_server_takes_over_a_new_key_list_that_the_desk_signed(
     """The way that rotating a key will go: list and role one version up, targets too."""
     key = SigningKey.generate()
     old = keylist.read((shop.desk / "tuf" / "keys").read_bytes())
-    added = keylist.trusted(Use.ENDORSEMENT, key.verify_key(), "endorsement-1", not_before=now)
+    added = keylist.trusted(Use.ENDORSEMENT, key.verify_key(), "endorsement-2", not_before=now)
     new = keylist.write(
         keylist.KeyList(2, old.product, old.server_id, old.trait_salt, (*old.keys, added))
     )

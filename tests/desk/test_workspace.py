@@ -55,8 +55,8 @@ def test_a_new_workspace_opens_and_is_complete(shop: Workspace) -> None:
     for use in (Use.PUBLISHER, Use.SEALING, Use.LICENSE, Use.LEASE, Use.STATUS, Use.CHECKPOINT):
         assert trusted.keys(use), use
     assert [key.alg for key in trusted.publisher_keys()] == ["Ed25519", "ML-DSA-65"]
-    assert opened.desk_keys.check() == 8
-    assert opened.online_keys.check() == 7
+    assert opened.desk_keys.check() == 9
+    assert opened.online_keys.check() == 8
     assert trusted.tls_ca is not None
 
 
@@ -335,7 +335,7 @@ def test_keys_are_listed_without_their_private_parts(shop: Workspace) -> None:
     rows = shop.list_keys()
     assert SECRET_ALG not in {row.alg for row in rows}
     assert {row.use for row in rows if row.where == "desk"} == {
-        "root", "targets", "keys", "publisher", "recovery", "tls",
+        "root", "targets", "keys", "publisher", "endorsement", "recovery", "tls",
     }  # fmt: skip
     assert all(len(row.kid) == 43 for row in rows)
 

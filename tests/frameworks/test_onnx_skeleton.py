@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests import onnx_models
 
 from modelseal.errors import InvalidBytes
-from modelseal.frameworks.onnx import skeleton
+from modelseal.frameworks.onnx import skeleton, wire
 from modelseal.frameworks.onnx.skeleton import INLINE_BYTES
 
 split = functools.partial(skeleton.split, whole_bytes=0)
@@ -117,3 +117,12 @@ def test_a_damaged_model_is_copied_or_refused_with_our_error(data) -> None:
         model[data.draw(st.integers(0, len(model) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(InvalidBytes):
         split(memoryview(bytes(model)), "token", lambda _: memoryview(bytes(70_000)))
+
+
+@pytest.mark.parametrize("length", [0, 1, 50, 111, 112, 113, 127, 128, 300, 20000])
+def test_a_reference_is_written_as_onnx_reads_it(length: int) -> None:
+    for key in ("location", "offset", "length"):
+        tensor = onnx.TensorProto()
+        tensor.ParseFromString(wire.external_entry(key, "x" * length))
+        (entry,) = tensor.external_data
+        assert (entry.key, entry.value) == (key, "x" * length)

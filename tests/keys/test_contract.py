@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
+import logging
 import pickle
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from modelseal.errors import InvalidBytes, Misuse, WrappedKeyInvalid
 from modelseal.keys import KeyProvider, file
+from modelseal.keys.layered import shown
 from modelseal.types import Level
 
 Opener = Callable[[str], KeyProvider]
@@ -93,12 +97,15 @@ def test_garbage_is_not_mine_and_is_refused(provider_of: Opener, garbage: bytes)
 def test_no_altered_byte_and_no_cut_opens(provider_of: Opener) -> None:
     provider = provider_of("a")
     wrapped = provider.wrap(b"k" * 32, CONTEXT)
-    for place in range(len(wrapped)):
+    last = len(wrapped)
+    every = last if last < 160 else 60  # of long ones both ends, and every seventh byte between
+    places = {*range(every), *range(every, last, 7), *range(max(0, last - 60), last)}
+    for place in sorted(places):
         altered = bytearray(wrapped)
         altered[place] ^= 1
         with pytest.raises(InvalidBytes):
             provider.unwrap(bytes(altered), CONTEXT)
-    for size in range(0, len(wrapped), 7):
+    for size in range(0, last, 7 if last < 160 else 31):
         with pytest.raises(InvalidBytes):
             provider.unwrap(wrapped[:size], CONTEXT)
     with pytest.raises(InvalidBytes):
@@ -121,3 +128,38 @@ def test_a_provider_of_a_real_key_is_neither_pickled_nor_copied(tmp_path: Path) 
         pickle.dumps(inner)
     with pytest.raises(TypeError):
         copy.deepcopy(inner)
+
+
+def test_many_threads_may_use_one_provider_at_once(provider_of: Opener) -> None:
+    provider = provider_of("a")
+
+    def work(number: int) -> bool:
+        context = {**CONTEXT, "section": number}
+        secret = bytes([number]) * 32
+        return provider.unwrap(provider.wrap(secret, context), context) == secret
+
+    with ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(work, range(18)))
+
+
+def test_no_library_logs_what_is_wrapped_or_what_wraps_it(
+    provider_of: Opener, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Even where a program writes down all that its libraries have to say."""
+    caplog.set_level(logging.DEBUG)
+    provider = provider_of("a")
+    seen: list[bytes] = []
+    store = getattr(getattr(provider, "_inner", None), "_store", None)
+    if store is not None:
+        provider.forget()
+        provider.wrap(b"k" * 32, CONTEXT)
+    wrapped = provider.wrap(b"a secret that nobody writes down", CONTEXT)
+    if store is not None:
+        start = 9 + 16
+        length = int.from_bytes(wrapped[start : start + 2], "little")
+        made = wrapped[start + 2 : start + 2 + length]
+        seen.append(store.unwrap_key(made, shown(CONTEXT)))
+    for secret in (*seen, b"a secret that nobody writes down"):
+        forms = (secret.hex(), base64.b64encode(secret).decode(), repr(secret)[2:-1],
+                 base64.urlsafe_b64encode(secret).decode().rstrip("="))  # fmt: skip
+        assert not any(form in caplog.text for form in forms)

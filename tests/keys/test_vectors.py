@@ -6,22 +6,29 @@ import hashlib
 import hmac
 import json
 import struct
+import subprocess
+import sys
 import unicodedata
 from pathlib import Path
 from typing import Any
 
 import cbor2
+import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from modelseal import keys
 from modelseal.desk import archive, kit
 from modelseal.desk.records import ModelRecords
-from modelseal.keys import envelope, passphrase
+from modelseal.errors import InvalidBytes
+from modelseal.keys import envelope, passphrase, reference
 from modelseal.keys.file import FileProvider
+from modelseal.keys.layered import LayeredProvider
+from modelseal.types import Level
 
 FOLDER = Path(__file__).resolve().parents[2] / "vectors" / "keys"
 MANIFEST: dict[str, Any] = json.loads((FOLDER / "manifest.json").read_text("utf-8"))
+STORES: dict[str, Any] = json.loads((FOLDER / "stores.json").read_text("utf-8"))
 
 
 def context() -> dict[str, Any]:
@@ -161,3 +168,79 @@ def test_a_backup_is_read_as_it_was_written() -> None:
     assert members["kek"].hex() == MANIFEST["envelope"]["key"]
     assert [key["use"] for key in members["desk"] + members["online"]] == ["root", "lease"]
     assert found.models[0].record.release == 1
+
+
+def test_a_reader_from_the_spec_opens_the_layered_envelope() -> None:
+    vector = STORES["layered"]
+    wrapped, kek = bytes.fromhex(vector["wrapped"]), bytes.fromhex(vector["kek"])
+    told = {n: bytes.fromhex(v["hex"]) if isinstance(v, dict) else v
+            for n, v in vector["context"].items()}  # fmt: skip
+    identity = bytes.fromhex(vector["cka_id"]) + b"\0" + bytes.fromhex(vector["check_value"])
+    assert wrapped[:9] == b"\x89MSX1\r\n\x1a\x01"
+    assert wrapped[9:25] == hashlib.sha256(b"modelseal key store pkcs11\0" + identity).digest()[:16]
+    (length,) = struct.unpack("<H", wrapped[25:27])
+    made, rest = wrapped[27 : 27 + length], wrapped[27 + length :]
+    shown = {name: told[name] for name in ("purpose", "product")}
+    bound = b"modelseal working key v1" + cbor2.dumps(shown, canonical=True)
+    assert made[:1] == b"\x01" and length == 1 + 12 + 32 + 16
+    working = AESGCM(kek).decrypt(made[1:13], made[13:], bound)
+    message_key = hkdf(working, rest[:32], b"modelseal layered key v1")
+    header = wrapped[: 27 + length + 32]
+    plain = AESGCM(message_key).decrypt(
+        bytes(12), rest[32:], header + cbor2.dumps(told, canonical=True)
+    )
+    assert plain.hex() == vector["plaintext"]
+
+
+class Token:
+    """The key of the layered vector, as a token holds it."""
+
+    kind = "pkcs11"
+    level = Level.L1
+    identity = bytes.fromhex(STORES["layered"]["cka_id"]) + b"\0" + bytes.fromhex(
+        STORES["layered"]["check_value"]
+    )  # fmt: skip
+
+    def wrap_key(self, key: bytes, bound: Any) -> bytes:
+        """Never asked."""
+        raise AssertionError
+
+    def unwrap_key(self, wrapped: bytes, bound: Any) -> bytes:
+        """By AES-GCM, the shown context as associated data."""
+        aad = b"modelseal working key v1" + cbor2.dumps(dict(bound), canonical=True)
+        kek = AESGCM(bytes.fromhex(STORES["layered"]["kek"]))
+        return kek.decrypt(wrapped[1:13], wrapped[13:], aad)
+
+    def describe(self) -> dict[str, object]:
+        """Nothing more."""
+        return {}
+
+
+def test_our_layered_envelope_opens() -> None:
+    vector = STORES["layered"]
+    told = {n: bytes.fromhex(v["hex"]) if isinstance(v, dict) else v
+            for n, v in vector["context"].items()}  # fmt: skip
+    provider = LayeredProvider("pkcs11:x", Token(), cache_seconds=0, store_seconds=0)
+    assert provider.unwrap(bytes.fromhex(vector["wrapped"]), told).hex() == vector["plaintext"]
+
+
+def test_a_reference_reads_as_the_spec_says_and_writes_again_the_same() -> None:
+    vector = STORES["reference"]
+    data = bytes.fromhex(vector["bytes"])
+    assert data[:9] == b"\x89MSR1\r\n\x1a\x01"
+    told = {"uri": vector["uri"], "alg": "Ed25519", "public": bytes.fromhex(vector["public"])}
+    assert cbor2.loads(data[9:]) == told
+    assert reference.encode(reference.decode(data)) == data
+    assert reference.absent(reference.decode(data)).alg == "Ed25519"
+    for odd in (data[:-1], data[:9], b"", data + b"\0", data[:9] + cbor2.dumps({"uri": 1})):
+        with pytest.raises(InvalidBytes):
+            reference.decode(odd)
+
+
+def test_the_vectors_of_key_stores_are_what_their_tool_makes() -> None:
+    made = [
+        sys.executable,
+        str(FOLDER.parents[1] / "tools" / "make_keystore_vectors.py"),
+        "--check",
+    ]
+    assert subprocess.run(made, check=False).returncode == 0

@@ -374,6 +374,19 @@ def test_a_level_names_what_is_reached_and_the_lowest_that_opens():
     assert code(Action.LOAD, **either) == "allowed"
 
 
+def test_what_a_proof_lacked_is_named_beside_what_is_missing():
+    lacking = {"license__enforcement": "hardware", "device__level_why": "ek_root_unknown"}
+    for action in (Action.ACTIVATE, Action.TRIAL, Action.RENEW, Action.RELEASE):
+        decision = decide(facts(action, **lacking))
+        assert decision.code == "enforcement_not_reached"
+        assert decision.params == {"needed": "hardware", "verdict": "ek_root_unknown"}
+        assert decision.error().exit_code == 6
+    low = {"license__min_level": 2, "device__level": 0, "device__level_why": "credential_wrong"}
+    decision = decide(facts(Action.RENEW, **low))
+    assert (decision.code, decision.params["verdict"]) == ("level_not_reached", "credential_wrong")
+    assert decide(facts(Action.RELEASE, device__enforcement=("hardware", "software"))).allowed
+
+
 def test_what_is_demanded_and_no_more_is_enough():
     for memory in ("none", "locked", "secret"):
         same = {"device__memory": memory, "section__memory": memory, "license__memory": memory}

@@ -401,3 +401,14 @@ def test_every_missing_call_is_a_fall_back(
                 assert not arena.swap_safe
     if "prctl" in missing:
         assert not memory.harden_process().not_dumpable
+
+
+def test_bytes_that_nobody_uses_any_more_hold_zeros():
+    secret = os.urandom(32)
+    same = bytes(bytearray(secret))
+    memory.wipe_bytes(secret)
+    assert secret == bytes(32) or sys.implementation.name != "cpython"
+    assert same != bytes(32)
+    short = b"x"
+    memory.wipe_bytes(short)
+    assert short == b"x"

@@ -54,7 +54,7 @@ def test_the_document_follows_the_rules_of_openapi_3_1(document: dict[str, Any])
 def check_operation(
     method: str, path: str, operation: dict[str, Any], document: dict[str, Any]
 ) -> None:
-    known = {"operationId", "summary", "parameters", "responses", "requestBody", "security"}
+    known = {"operationId", "summary", "parameters", "responses", "requestBody", "security", "tags"}
     assert set(operation) <= known and operation["summary"], path
     places = [(p["name"].lower(), p["in"]) for p in operation["parameters"]]
     assert len(set(places)) == len(places)

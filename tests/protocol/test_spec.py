@@ -113,9 +113,14 @@ BODIES = {
     "POST models/{record_id}:withdraw": {"targets": "AAAA"},
     "PUT trust": {"roots": [], "targets": "AAAA", "keys_role": "AAAA", "key_list": "AAAA"},
     "POST tokens": {"role": "auditor"},
+    "POST webhooks": {"url": "https://hooks.example.com/"},
     "POST keys": {"uses": ["status"]},
     "POST leases:respond": {"request": "AAAA"},
     "POST leases:code": {"device": "dev_0"},
+    "POST relays:sync": {
+        "relay": "rly_019ca945-0a00-713e-aa37-c7c879c30fc9",
+        "sync": "syn_0",
+    },
     "POST kek:rotate": {"to": "nothing:that is a key"},
 }
 

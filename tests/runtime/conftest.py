@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tests.runtime.shop import Shop, ShopLicensee
 
-from modelseal.runtime import default, loading, report
+from modelseal.runtime import default, loading, report, sharing
 
 
 @pytest.fixture(autouse=True)
@@ -15,6 +15,7 @@ def _tell_everything() -> Iterator[None]:
     report.forget()
     if not loading._hardened:
         loading._hardened.append("left to the tests of memory")
+    sharing.forget()
     yield
     default.use_licensee(None)
 

@@ -35,6 +35,8 @@ class Shop:
         self.keys: dict[str, dict[str, str]] = {}
         self.granted = ["face.swap"]
         self.expired = False
+        self.stops_now = False
+        self.memory = "none"
         self.save()
 
     def save(self) -> None:
@@ -43,6 +45,8 @@ class Shop:
             "keys": self.keys,
             "granted": self.granted,
             "expired": self.expired,
+            "stops_now": self.stops_now,
+            "memory": self.memory,
         }
         place = self.folder / "shop.json"
         place.with_suffix(".new").write_text(json.dumps(told))
@@ -64,8 +68,10 @@ class Shop:
         publisher: Sequence[SigningKey] | None = None,
         chunk_bytes: int = 65536,
         release: int = 1,
+        added: Sequence[container.EntryPlan] = (),
     ) -> tuple[Path, container.SealedResult]:
-        """The sealed model at ``folder/name``; one section per entitlement."""
+        """The sealed model at ``folder/name``; one section per entitlement. ``added`` stands in
+        the first, beside the files."""
         if isinstance(files, bytes):
             files = {Path(name).name: files}
         by_right: dict[str, list[container.EntryPlan]] = {}
@@ -73,6 +79,7 @@ class Shop:
             right = entitlement if isinstance(entitlement, str) else entitlement[inner]
             source = container.BytesSource(data)
             by_right.setdefault(right, []).append(container.EntryPlan(inner, source))
+        next(iter(by_right.values())).extend(added)
         plan = container.SealPlan(
             product=PRODUCT,
             model=model or Path(name).stem,
@@ -110,6 +117,7 @@ class ShopLicensee:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.refusals: list[ModelsealError] = []
+        self.notes: list[tuple[str, str, str | None]] = []
         self.key_requests: list[tuple[bytes, tuple[int, ...]]] = []
         self.live_secrets: list[SecretBytes] = []
         self.protections: list[MemoryProtection] = []
@@ -118,6 +126,12 @@ class ShopLicensee:
     def verify(self, model: container.SealedModel) -> container.VerifiedModel:
         keys = [VerifyKey.from_jwk(jwk, alg) for alg, jwk in self._told()["publisher"]]
         return model.verify_signatures(keys, product=PRODUCT)
+
+    def pinned(self) -> object:
+        return self.folder
+
+    def look(self) -> ShopLicensee:
+        return self  # looks anew at every question
 
     def authorize(self, model: container.VerifiedModel, sections: Sequence[int]) -> None:
         told = self._told()
@@ -133,6 +147,12 @@ class ShopLicensee:
             wanted = model.section(section).entitlement
             if wanted is not None and not wanted.satisfied_by(have):
                 raise NotEntitled("no", entitlement=wanted.texts()[0], model=model.model)
+
+    def memory(self) -> MemoryProtection:
+        return MemoryProtection(self._told().get("memory", "none"))
+
+    def stops_now(self) -> bool:
+        return bool(self._told().get("stops_now"))
 
     @contextlib.contextmanager
     def data_keys(
@@ -158,6 +178,9 @@ class ShopLicensee:
 
     def reached(self, protection: MemoryProtection, *, swap_safe: bool) -> None:
         self.protections.append(protection)
+
+    def note(self, kind: str, reason: str, path: str | None) -> None:
+        self.notes.append((kind, reason, path))
 
     def refusal(self, error: ModelsealError) -> None:
         self.refusals.append(error)

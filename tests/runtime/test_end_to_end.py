@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -28,10 +29,12 @@ from modelseal.errors import (
     LicenseRevoked,
     NotActivated,
     NotEntitled,
+    Refused,
+    ReleaseTooOld,
     WrongPublisher,
 )
 from modelseal.license.plans import Plan, PlanEntitlement
-from modelseal.runtime import default
+from modelseal.runtime import default, ending
 from modelseal.runtime.run import environment
 from modelseal.testing.server import RunningServer
 
@@ -72,6 +75,7 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
             ("trial", Plan(entitlements=[swap])),
             ("pro", Plan(entitlements=[swap, restore])),
             ("online", Plan(entitlements=[swap], enforcement="online")),
+            ("strict", Plan(entitlements=[swap, restore], on_expiry="stop_now")),
         ):
             server.admin.create_plan(PlanDraft(name=name, terms=terms))
         with workspace.open(server.home) as desk:
@@ -153,6 +157,24 @@ def test_what_the_license_lacks_is_refused_with_a_reference_until_it_is_bought(
     assert run_session(session)
 
 
+def test_a_release_that_the_plan_no_longer_gives_is_too_old_and_is_not_pulled(
+    market: Market, laptop: Laptop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert modelseal.open(laptop.path(SWAP)).read() == market.plain[SWAP]
+    name = Path(SWAP).stem
+    newer = Plan(entitlements=[PlanEntitlement(id="face.swap")], min_releases={name: 2})
+    market.server.admin.create_plan(PlanDraft(name="newer", terms=newer))
+    market.server.admin.change_license(laptop.license_id, LicenseChange(plan="newer"))
+    laptop.client.renew()
+    with pytest.raises(ReleaseTooOld) as raised:
+        modelseal.onnx.InferenceSession(laptop.path(SWAP), providers=CPU)
+    assert (raised.value.params["release"], raised.value.params["min_release"]) == (1, 2)
+    assert "modelseal pull" in capsys.readouterr().err
+    pulled = laptop.client.pull(laptop.models)
+    assert SWAP not in [model.name for model in pulled.models] and SWAP not in pulled.not_granted
+    assert modelseal.safetensors.load_file(laptop.path(WEIGHTS))
+
+
 def test_a_revoked_license_opens_nothing_more_and_made_sessions_go_on(
     market: Market, laptop: Laptop
 ) -> None:
@@ -223,10 +245,11 @@ def test_a_device_that_was_never_activated_is_told_what_to_do(
 
 def test_egress_is_refused_and_on_the_record(laptop: Laptop, tmp_path: Path) -> None:
     options = ort.SessionOptions()
-    options.optimized_model_filepath = str(tmp_path / "out.onnx")
+    options.enable_profiling = True
+    options.profile_file_prefix = str(tmp_path / "profile")
     with pytest.raises(EgressRefused):
         modelseal.onnx.InferenceSession(laptop.path(SWAP), options, providers=CPU)
-    assert not (tmp_path / "out.onnx").exists()
+    assert not list(tmp_path.glob("profile*"))
     kinds = [e.get("code") for e in laptop.client.journal.read() if e["kind"] == "refused"]
     assert kinds[-1] == "egress_refused"
 
@@ -348,3 +371,38 @@ def test_run_with_a_state_folder_and_no_app(
     )
     assert again.stdout == found.stdout
     default.use(None)
+
+
+@pytest.mark.parametrize("laptop", ["strict", "pro"], indirect=True)
+@pytest.mark.parametrize("how", ["expired", "revoked", "narrowed"])
+def test_a_session_that_runs_stops_with_the_right_where_the_plan_says_so(
+    laptop: Laptop, market: Market, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under every other plan it goes on until it is closed, and only new ones are refused."""
+    monkeypatch.setattr(ending, "EVERY_SECONDS", 0)
+    strict = laptop.client.status().plan == "strict"
+    session = modelseal.onnx.InferenceSession(laptop.path(RESTORE), providers=CPU)
+    feeds = onnx_models.feeds(session, 0)
+    before = session.run(None, feeds)
+    if how == "expired":
+        laptop.offset[0] = timedelta(days=8)
+        market.server.admin.suspend_license(laptop.license_id, "late")
+    elif how == "revoked":
+        market.server.admin.revoke_license(laptop.license_id, "chargeback")
+    else:
+        market.server.admin.change_license(laptop.license_id, LicenseChange(plan="trial"))
+    with contextlib.suppress(Refused):
+        laptop.client.renew()
+    if not strict:
+        assert np.array_equal(before[0], session.run(None, feeds)[0])
+        with pytest.raises(Refused):
+            modelseal.onnx.InferenceSession(laptop.path(RESTORE), providers=CPU)
+        return
+    for _ in range(2):
+        with pytest.raises(Refused) as caught:
+            session.run(None, feeds)
+        assert caught.value.next_step
+    assert session._sess is None
+    if how == "narrowed":
+        assert isinstance(caught.value, NotEntitled)
+        modelseal.onnx.InferenceSession(laptop.path(SWAP), providers=CPU)

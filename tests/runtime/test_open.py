@@ -98,8 +98,19 @@ def test_a_memory_path_reads_the_file_and_ends_with_its_context() -> None:
     with CACHE["sealed"].memory_path() as path:
         with open(path, "rb") as file:
             assert file.read() == TEXT
-        assert os.readlink(path).startswith("/memfd:m.bin")
-    assert not os.path.exists(path)
+        assert os.path.basename(path) == "m.bin"  # loaders look at the ending
+        assert os.readlink(os.readlink(path)).startswith("/memfd:m.bin")
+        assert os.stat(os.path.dirname(path)).st_mode & 0o777 == 0o700
+    assert not os.path.exists(os.path.dirname(path))
+
+
+@pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs memfd_create (Linux)")
+def test_a_memory_path_has_a_number_where_no_link_can_be_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    with CACHE["sealed"].memory_path() as path, open(path, "rb") as file:
+        assert path.startswith("/proc/") and file.read() == TEXT
 
 
 def test_a_plain_file_is_refused(tmp_path) -> None:

@@ -16,7 +16,8 @@ from tests import onnx_models, small_models
 from tests.runtime.shop import Shop, ShopLicensee
 
 import modelseal
-from modelseal.errors import ContainerDamaged, EgressRefused, InputMissing, NotEntitled, NotSealed
+from modelseal.errors import ContainerDamaged, InputMissing, NotEntitled, NotSealed
+from modelseal.runtime.sniff import CACHE_MAGIC
 
 IMAGE = np.linspace(-1, 1, 3 * 16 * 16, dtype=np.float32).reshape(1, 3, 16, 16)
 
@@ -121,6 +122,26 @@ def test_openvino_computes_the_same(
         assert compiled(core, model) == expected
 
 
+def test_openvino_reads_what_it_takes_from_files_alone(shop: Shop, licensee: ShopLicensee) -> None:
+    """TFLite models, and ONNX models whose weights lie in other files."""
+    core, plain = modelseal.openvino.Core(), openvino.Core()
+    tflite = small_models.tflite_model()
+    with plain_file(shop, "m.tflite", tflite) as path:
+        expected = plain.compile_model(str(path), "CPU")(small_models.INPUT)[0]
+    sealed, _ = shop.seal("m.tflite", tflite)
+    found = core.compile_model(core.read_model(sealed), "CPU")(small_models.INPUT)[0]
+    assert found.tobytes() == expected.tobytes()
+    graph, weights = onnx_models.with_external_data("w.bin")
+    whole = onnx_models.inlined(graph, {"w.bin": weights})
+    expected = plain.compile_model(plain.read_model(whole), "CPU")(small_models.INPUT)[0]
+    both, _ = shop.seal("both.sealed", {"m.onnx": graph, "w.bin": weights})
+    alone, _ = shop.seal("m.onnx", graph)
+    shop.seal("w.bin", weights)
+    for given in (both, alone):
+        found = core.compile_model(core.read_model(given), "CPU")(small_models.INPUT)[0]
+        assert found.tobytes() == expected.tobytes()
+
+
 def test_weights_live_on_when_nothing_of_the_reading_does(
     shop: Shop, licensee: ShopLicensee, ir: tuple[bytes, bytes]
 ) -> None:
@@ -132,19 +153,46 @@ def test_weights_live_on_when_nothing_of_the_reading_does(
     assert all(request(IMAGE)[0].tobytes() == first for _ in range(20))
 
 
-def test_a_folder_for_compiled_weights_is_refused(
+def test_compiled_weights_are_kept_encrypted_and_used_again(
+    shop: Shop, licensee: ShopLicensee, tmp_path: Path, ir: tuple[bytes, bytes]
+) -> None:
+    folder = tmp_path / "cache"
+    for path in (
+        shop.seal("conv.onnx", onnx_models.convolutions())[0],
+        shop.seal("both.sealed", {"net.xml": ir[0], "net.bin": ir[1]})[0],
+    ):
+        expected = modelseal.openvino.Core().compile_model(path, "CPU")(IMAGE)[0].tobytes()
+        core = modelseal.openvino.Core()
+        core.set_property({"CACHE_DIR": str(folder)})
+        assert core.compile_model(path, "CPU")(IMAGE)[0].tobytes() == expected
+        (kept,) = folder.iterdir()
+        assert kept.read_bytes().startswith(CACHE_MAGIC) and b"Conv" not in kept.read_bytes()
+        assert licensee.notes[-1][:2] == ("cache_encrypted", "CACHE_DIR")
+        count = len(licensee.notes)
+        fresh = modelseal.openvino.Core()
+        again = fresh.compile_model(path, "CPU", {"CACHE_DIR": str(folder)})
+        assert again(IMAGE)[0].tobytes() == expected
+        assert len(licensee.notes) == count, "it was imported, not compiled"
+        shop.grant("other")
+        with pytest.raises(NotEntitled):
+            fresh.compile_model(path, "CPU", {"CACHE_DIR": str(folder)})
+        shop.grant("face.swap")
+        kept.write_bytes(kept.read_bytes()[:-1] + b"?")
+        assert fresh.compile_model(path, "CPU", {"CACHE_DIR": str(folder)})(IMAGE)[0].tobytes() == (
+            expected
+        )
+        kept.unlink()
+
+
+def test_a_model_that_was_read_first_is_compiled_without_a_cache(
     shop: Shop, licensee: ShopLicensee, tmp_path: Path
 ) -> None:
     path, _ = shop.seal("conv.onnx", onnx_models.convolutions())
     core = modelseal.openvino.Core()
-    model = core.read_model(path)
     core.set_property({"CACHE_DIR": str(tmp_path / "cache")})
-    for use in (lambda: core.read_model(path), lambda: core.compile_model(model, "CPU")):
-        with pytest.raises(EgressRefused):
-            use()
-    fresh = modelseal.openvino.Core()
-    with pytest.raises(EgressRefused):
-        fresh.compile_model(path, "CPU", {"CACHE_DIR": str(tmp_path / "cache")})
+    model = core.read_model(path)
+    assert core.compile_model(model, "CPU")(IMAGE)
+    assert licensee.notes[-1][:2] == ("cache_off", "CACHE_DIR")
     assert not list(tmp_path.glob("cache/*"))
 
 

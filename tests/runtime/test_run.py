@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from modelseal.errors import AccessDenied, InputMissing, Misuse
+from modelseal.runtime import reach, report, summary
 from modelseal.runtime import run as runner
+from modelseal.runtime.report import RUN_REPORT
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CODE = "import sys; from modelseal.runtime.run import run; sys.exit(run(sys.argv[1:]))"
@@ -170,10 +172,10 @@ def test_state_and_app_travel_as_absolute_paths(
 
 def test_a_python_that_ignores_the_hook_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     for options in (["-I"], ["-X", "dev", "-sE"], ["-S"]):
-        runner._warn_unreachable(["/usr/bin/python3.12", *options, "app.py"])
+        reach.warn(["/usr/bin/python3.12", *options, "app.py"])
         assert "modelseal.install()" in capsys.readouterr().err
     for argv in (["python", "-c", "I"], ["python", "app.py", "-I"], ["ls", "-I"], ["python", "-u"]):
-        runner._warn_unreachable(argv)
+        reach.warn(argv)
         assert capsys.readouterr().err == ""
 
 
@@ -190,6 +192,50 @@ def test_nothing_is_left_in_the_temporary_folder(tmp_path: Path) -> None:
     env = {**os.environ, "TMPDIR": str(tmp_path)}
     assert finished(*python("import os; os._exit(0)"), env=env)[0] == 0
     assert os.listdir(tmp_path) == []
+
+
+def test_a_run_that_is_killed_leaves_nothing_and_its_program_goes_on(tmp_path: Path) -> None:
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    told = tmp_path / "told"
+    told.mkdir()
+    code = (
+        "import os, time, sys; print('ready', flush=True); time.sleep(1)\n"
+        "from modelseal.errors import NotSealed\nfrom modelseal.runtime import report\n"
+        f"report.to_run_report(NotSealed('x'), 'y'); open({str(told / 'done')!r}, 'w').close()"
+    )
+    with started(*python(code), env=env) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+        process.kill()
+    until = time.monotonic() + 30
+    while not (told / "done").exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert (told / "done").exists()
+    assert os.listdir(tmp_path) == ["told"]
+
+
+def test_where_no_file_lies_in_memory_the_next_run_removes_what_a_killed_one_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "memfd_create", raising=False)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    (tmp_path / f"modelseal-run-{gone.pid}-x").touch()
+    (tmp_path / f"modelseal-run-{os.getpid()}-y").touch()
+    with summary.report_file() as place:
+        assert place is not None and Path(place).parent == tmp_path
+        assert len(os.listdir(tmp_path)) == 2
+    assert os.listdir(tmp_path) == [f"modelseal-run-{os.getpid()}-y"]
+
+
+def test_a_report_of_a_run_that_is_gone_is_written_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its number may be another process's by now, and its descriptor any file of that."""
+    with (tmp_path / "other").open("w") as other:
+        monkeypatch.setenv(RUN_REPORT, f"/proc/{os.getpid()}/fd/{other.fileno()}")
+        report.append({"code": "x"})
+    assert (tmp_path / "other").read_bytes() == b""
 
 
 def test_run_works_without_stderr(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -112,3 +113,48 @@ def test_the_hook_serves_torch_and_the_torch_forms_of_safetensors(
     root = Path(__file__).resolve().parent.parent.parent
     command = [sys.executable, "-c", code, str(state), str(tensors)]
     subprocess.run(command, env=env, cwd=root, check=True, timeout=120)
+
+
+def test_legacy_and_zip_files_load_the_same(shop: Shop, licensee: ShopLicensee) -> None:
+    state = {"w": torch.randn(40, 40), "list": [torch.arange(3)], "n": 7}
+    for zipped in (True, False):
+        made = io.BytesIO()
+        torch.save(state, made, _use_new_zipfile_serialization=zipped)
+        path, _ = shop.seal("m.pt", made.getvalue())
+        found = modelseal.torch.load(path)
+        assert torch.equal(found["w"], state["w"]) and found["n"] == 7
+        assert torch.equal(found["list"][0], state["list"][0])
+
+
+def script() -> bytes:
+    made = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated, and still in use
+        module = torch.jit.trace(torch.nn.Linear(3, 2), torch.ones(1, 3))
+        torch.jit.save(module, made)
+    return made.getvalue()
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_script_computes_what_the_plain_one_does(shop: Shop, licensee: ShopLicensee) -> None:
+    data = script()
+    path, _ = shop.seal("s.pt", data)
+    expected = torch.jit.load(io.BytesIO(data))(torch.ones(1, 3))
+    for given in (path, str(path), path.read_bytes()):
+        found = modelseal.torch.jit.load(given, map_location="cpu")
+        assert torch.equal(found(torch.ones(1, 3)), expected)
+    plain = shop.folder / "plain.pt"
+    plain.write_bytes(data)
+    with pytest.raises(NotSealed):
+        modelseal.torch.jit.load(plain)
+    assert modelseal.torch.jit.load(plain, allow_plain=True) is not None
+    extra = {"none.txt": ""}
+    assert modelseal.torch.jit.load(path, _extra_files=extra) is not None
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_garbage_in_a_sealed_file_is_torchs_own_error(shop: Shop, licensee: ShopLicensee) -> None:
+    path, _ = shop.seal("bad.pt", b"\x80" * 5000)
+    for load in (modelseal.torch.load, modelseal.torch.jit.load):
+        with pytest.raises(Exception):  # noqa: B017 - whatever torch raises for a plain one
+            load(path)

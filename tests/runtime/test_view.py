@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -18,8 +20,10 @@ from modelseal.errors import (
     ContainerDamaged,
     ContainerTruncated,
     InputMissing,
+    InvalidBytes,
     KeyNotInLease,
     LicenseExpired,
+    MemoryNotReached,
     Misuse,
     NotEntitled,
     NotFound,
@@ -31,6 +35,7 @@ from modelseal.errors import (
 from modelseal.runtime import sharing, sniff
 from modelseal.runtime.source import translate
 from modelseal.runtime.view import open_view
+from modelseal.types import MemoryProtection
 
 TEXT = bytes(range(256)) * 1024
 
@@ -62,6 +67,7 @@ def test_an_entry_is_decrypted_once_for_all_who_hold_it(shop: Shop, licensee: Sh
         thread.join(30)
     assert len(set(addresses)) == 1
     assert len(licensee.protections) == 1  # one memory was filled
+    sharing.forget()
     assert sharing.live() <= before
 
 
@@ -247,3 +253,84 @@ def test_a_forked_child_opens_for_itself(shop: Shop, licensee: ShopLicensee) -> 
         _, status = os.waitpid(child, 0)
         assert os.waitstatus_to_exitcode(status) == 0
         assert bytes(held) == TEXT
+
+
+def test_what_the_plan_demands_holds_for_sections_that_ask_for_less(
+    shop: Shop, licensee: ShopLicensee
+) -> None:
+    shop.memory = "secret"
+    path, _ = shop.seal("m.bin", b"weights" * 10_000)
+    assert bytes(open_view(path, licensee).private("m.bin")) == b"weights" * 10_000
+    assert licensee.protections[-1] is MemoryProtection.SECRET
+
+
+def test_what_was_verified_is_remembered_without_descriptor_key_or_plaintext(
+    shop: Shop, licensee: ShopLicensee, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _ = shop.seal("m.bin", b"weights" * 10_000)
+    times = []
+    verify = licensee.verify
+    monkeypatch.setattr(licensee, "verify", lambda model: times.append(model) or verify(model))
+    for _ in range(3):
+        view = open_view(path, licensee, at_once=True)
+        assert bytes(view.private("m.bin")) == b"weights" * 10_000
+        source = view._file.source
+        view.close()
+        del view
+        with pytest.raises(ReaderClosed):
+            source.check_unchanged()
+    assert len(times) == 1
+    assert len(licensee.key_requests) == 3
+    shop.expired = True
+    shop.save()
+    with pytest.raises(LicenseExpired):
+        open_view(path, licensee)
+    shop.expired = False
+    shop.save()
+    other = ShopLicensee(shop.folder)
+    monkeypatch.setattr(other, "verify", verify)
+    assert open_view(path, other)._file is not open_view(path, licensee)._file
+
+
+def test_a_file_that_was_replaced_or_changed_is_verified_anew(
+    shop: Shop, licensee: ShopLicensee
+) -> None:
+    path, _ = shop.seal("m.bin", b"weights" * 10_000)
+    open_view(path, licensee).close()
+    data = bytearray(path.read_bytes())
+    data[200] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(InvalidBytes):
+        open_view(path, licensee)
+
+
+def test_small_plaintext_is_decrypted_once_and_gone_some_seconds_after_its_last_use(
+    shop: Shop, licensee: ShopLicensee, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "KEPT_SECONDS", 0.3)
+    path, _ = shop.seal("m.bin", b"weights" * 10_000)
+
+    def load() -> None:
+        view = open_view(path, licensee, at_once=True)
+        with view.shared("m.bin") as data:
+            assert bytes(data[:7]) == b"weights"
+        view.close()
+
+    load()
+    asked = len(licensee.key_requests)
+    load()
+    assert len(licensee.key_requests) == asked and sharing.live() == 1
+    shop.granted = []
+    shop.save()
+    with pytest.raises(NotEntitled):
+        load()
+    until = time.monotonic() + 5
+    while sharing.live() and time.monotonic() < until:
+        time.sleep(0.05)
+    assert sharing.live() == 0
+    shop.grant("face.swap")
+    shop.memory = "secret"
+    shop.save()
+    with contextlib.suppress(MemoryNotReached):
+        load()
+    assert sharing.live() == 0

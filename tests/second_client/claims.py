@@ -82,6 +82,11 @@ def _params(value: Any) -> bool:
     )
 
 
+def _releases(value: Any) -> bool:
+    named = isinstance(value, dict) and len(value) <= 256
+    return named and all(1 <= len(name) <= 128 and count(part) for name, part in value.items())
+
+
 date, count, level = whole(0, _DATE), whole(0, _COUNT), whole(0, 5)
 _name, _id, _path = text(1, 64), text(1, 128), text(0, 512)
 
@@ -104,6 +109,8 @@ _status = schema(_must(idx=count, uri=_path))
 _any: Check = text(0, 1 << 20)
 _keys = listing(schema(_must(recipient=thumb, suite=_name, level=level, ct=_any)))
 _bundle = schema(_must(digest=thumb))
+_kinds: Check = lambda value: listing(_name)(value) and 1 <= len(value) <= 16  # noqa: E731
+_attested = schema(_must(transcript=thumb, result=thumb, kinds=_kinds))
 _eula = schema(_must(digest=thumb) | _may(uri=_path))
 _list = schema(_must(bits=one_of(2), lst=_any))
 
@@ -113,6 +120,8 @@ KINDS: dict[str, Check] = {
         | _must(product=_name, plan=_name, pv=count, ent=_ent, cnf=_cnf)
         | _must(lease_max_seconds=count, status=_status)
         | _may(eula=_eula)
+        | _defaults(channels=listing(_name), on_expiry=one_of("stop_new", "stop_now"))
+        | _defaults(memory=one_of("none", "locked", "secret"), min_releases=_releases)
     ),
     "lease+jwt": schema(
         _must(iss=_id, aud=_name, sub=_id, lic=_id, product=_name, pv=count, jti=_id)
@@ -133,7 +142,7 @@ KINDS: dict[str, Check] = {
         _must(iss=_id, aud=_name, sub=_id, lic=_id, product=_name, jti=_id, iat=date)
         | _must(exp=date, lease=_id, seq=count, request_nonce=thumb, cnf=_cnf)
         | _must(keys=_keys, level=level)
-        | _may(bundle=_bundle)
+        | _may(bundle=_bundle, attested=_attested)
     ),
     "statuslist+jwt": schema(
         _must(iss=_id, sub=_path, iat=date, exp=date, ttl=count, number=count)

@@ -36,7 +36,10 @@ def opened(token: dict[str, Any], kem: hpke.KemKey, nonce: str | None = None) ->
             "level": entry["level"],
             "jkt": token["cnf"]["jkt"],
         }
-        label = "release" if nonce else "lease"
+        label, proved = "release" if nonce else "lease", token.get("attested")
+        if nonce and proved:
+            label = "attested-release"
+            values |= {name: unb64u(proved[name], _BAD) for name in ("transcript", "result")}
         if nonce:
             values["nonce"] = nonce
         rows = uncbor(kem.open(unb64u(entry["ct"], _BAD), label, values), _BAD)

@@ -80,8 +80,16 @@ class Device:
         return {"sub": self.state.get("device_id"), "lic": (self.license or {}).get("sub")}
 
     def _ask(self, method: str, path: str, claims: Claims, status: int = 200) -> Claims:
+        token = self.key.token(claims).encode()
+        return self._told(claims, method, path, token, claims["nonce"], status)
+
+    def _ask_json(self, method: str, path: str, claims: Claims, body: bytes) -> Claims:
+        """As `_ask`, with the request inside a JSON body."""
+        return self._told(claims, method, path, body, claims["nonce"], 200, "application/json")
+
+    def _told(self, claims: Claims, *question: Any) -> Claims:
         try:
-            return self.wire.ask(method, path, self.key.token(claims), claims["nonce"], status)
+            return self.wire.ask(*question)
         except Refused as refusal:
             denial = refusal.params.get("denial")
             if isinstance(denial, str):
@@ -175,7 +183,10 @@ class Device:
             denial = self._read(text, "denial+jwt")
         except Refused as error:
             raise Refused("answer_unsigned", f"not signed: {error}") from error
-        if claims["op"] in ("activate", "trial", "lookup"):
+        if claims["op"] == "attest":
+            self._mine(denial, claims, self.key.kid)
+            expect((denial["seq"], denial["erase"]) == (0, False), _BAD, "a link of the chain")
+        elif claims["op"] in ("activate", "trial", "lookup"):
             self._mine(denial, claims, None)
             expect(denial["seq"] == 0, _BAD, "a link of the chain for a first call")
             if claims["op"] != "lookup" and not (self.lease or self.denial):

@@ -113,6 +113,7 @@ def market(folder: Path, token_alg: str = "hybrid") -> Iterator[Market]:
             ("trial", Plan(entitlements=[swap])),
             ("pro", Plan(entitlements=[swap, restore], seats=2)),
             ("online", Plan(entitlements=[swap, restore], enforcement="online")),
+            ("proved", Plan(entitlements=[PlanEntitlement(id="face.swap", min_level=4)])),
             ("packs", Plan(entitlements=every)),
             ("packs-online", Plan(entitlements=every, enforcement="online")),
         ):

@@ -53,7 +53,7 @@ def claims(question: Claims, key: DeviceKey, keys: KeyList, now: int, **more: An
         "kem": [{"suite": hpke.SUITE, "pub": b64u(kem_of(question).public)}],
         **more,
     }
-    if question["op"] == "lookup":
+    if question["op"] in ("lookup", "nonce"):
         del made["kem"]
     return {name: value for name, value in made.items() if value is not None}
 

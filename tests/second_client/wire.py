@@ -45,20 +45,28 @@ class Wire:
         """Close the connections."""
         self.http.close()
 
-    def ask(self, method: str, path: str, token: str, nonce: str, status: int) -> dict[str, Any]:
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        nonce: str,
+        status: int,
+        media: str = "application/jwt",
+    ) -> dict[str, Any]:
         """The members of an answer. A problem is raised under its code, a denial in `params`."""
         headers = {
-            "Content-Type": "application/jwt",
+            "Content-Type": media,
             "Accept": f"application/json, {_PROBLEM}",
             "Idempotency-Key": nonce,
         }
-        request = self.http.build_request(method, path, headers=headers, content=token.encode())
-        found, body, kind = self._send(request, _CAP)
+        request = self.http.build_request(method, path, headers=headers, content=body)
+        found, told, kind = self._send(request, _CAP)
         if found == status and kind == "application/json":
-            value = strict_json(body, "answer_unsigned")
+            value = strict_json(told, "answer_unsigned")
             expect(isinstance(value, dict), "answer_unsigned", "no object")
             return dict(value)
-        raise self._problem(found, kind, body)
+        raise self._problem(found, kind, told)
 
     def get(self, path: str, kind: str, most: int = _CAP) -> bytes:
         """The body of what everybody may fetch."""

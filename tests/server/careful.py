@@ -9,7 +9,7 @@ from typing import Any
 from tests.server.world import Computer
 
 from modelseal.crypto.hpke import KemPrivateKey
-from modelseal.errors import ModelsealError
+from modelseal.errors import ModelsealError, Unavailable
 from modelseal.license import tokens
 from modelseal.license.claims import DenialClaims
 from modelseal.server.services.denials import refusal_of
@@ -33,7 +33,8 @@ class Careful(Computer):
     """A device that keeps asking the same question until it is answered.
 
     ``sent`` is every request that reached the server; ``heard`` are the events of every answer that
-    arrived. A failure that is no error of ours (a broken connection) leaves the question pending.
+    arrived. What is no error of ours (a broken connection) and an outage leave the question
+    pending.
     """
 
     pending: Pending | None = None
@@ -42,7 +43,7 @@ class Careful(Computer):
     heard: list[str] = field(default_factory=list)
 
     def ask(self, op: str, lost: str, *wish: str, key: str = "") -> str:
-        """What came of it: ``allowed``, the code of a refusal, or ``lost``."""
+        """What came of it: ``allowed``, the code of a refusal, ``unavailable``, or ``lost``."""
         question = self._question(op, wish)
         if lost == "request":
             return "lost"
@@ -50,6 +51,8 @@ class Careful(Computer):
             answer = self._send(op, question, wish, key)
         except ModelsealError as error:
             refusal = refusal_of(error)
+            if refusal is None and isinstance(error, Unavailable):
+                return "unavailable"
             assert refusal is not None, f"{op}: {error!r}"
             if lost == "nothing":
                 self._denied(refusal.denial, op)

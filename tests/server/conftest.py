@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.server.processes import Nursery, clock
 from tests.server.world import START, Clock, Computer, Shop
 from tests.store.postgres import Postgres, configure
 
@@ -20,7 +21,7 @@ from modelseal.server.services import open_server
 
 CONTRACT = frozenset({
     "test_activation", "test_admin", "test_events", "test_lost_replies", "test_processes",
-    "test_renewal", "test_seats",
+    "test_renewal", "test_seats", "test_webhooks", "test_workers",
 })  # fmt: skip
 """The suite that both stores pass."""
 RARELY = frozenset({"test_admin", "test_events"})
@@ -100,3 +101,21 @@ def shop(tmp_path: Path, copied: Callable[[Path], Path]) -> Iterator[Shop]:
 def computer(shop: Shop) -> Computer:
     """A computer that asks this shop."""
     return Computer(shop)
+
+
+@pytest.fixture
+def here(tmp_path: Path, copied: Callable[[Path], Path]) -> Iterator[Shop]:
+    """A shop opened in this process, by the real clock."""
+    home = copied(tmp_path / "shop")
+    with open_server(home) as server:
+        shop = Shop(home, clock, server)  # type: ignore[arg-type]
+        shop.plan("basic", "face.swap")
+        yield shop
+
+
+@pytest.fixture
+def nursery(here: Shop) -> Iterator[Nursery]:
+    """Where servers over that shop are started."""
+    made = Nursery(here.home)
+    yield made
+    made.close()

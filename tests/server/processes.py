@@ -1,6 +1,7 @@
 """Server processes that can be killed: forked from one that has everything imported, and far ends.
 
-``Nursery.start`` gives a running ``serve`` in a process of its own within a tenth of a second.
+``Nursery.start`` gives a running ``serve`` in a process of its own within a tenth of a second, or
+in several that share its address.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import signal
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +22,17 @@ import httpx
 import msgspec
 from tests.server.world import Shop
 
-from modelseal.errors import ModelsealError, by_code
+from modelseal.errors import ModelsealError, Unavailable, by_code
 from modelseal.server.services.activation import Activated
 from modelseal.server.services.denials import _ATTRIBUTE, Refusal
 from modelseal.server.services.renewal import Renewed
 from modelseal.server.services.returning import Returned
+
+
+def clock() -> datetime:
+    """The real one."""
+    return datetime.now(UTC)
+
 
 _PROGRAM = """
 import os, signal, sys
@@ -37,7 +46,7 @@ for line in sys.stdin:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.close(0)
         serve(
-            Path(sys.argv[1]), listen="127.0.0.1:0",
+            Path(sys.argv[1]), listen="127.0.0.1:0", workers=int(line),
             on_ready=lambda url: print(os.getpid(), url, flush=True),
         )
         os._exit(0)
@@ -58,6 +67,21 @@ class Process:
         """Told to stop; what is under way is still answered."""
         os.kill(self.pid, signal.SIGTERM)
 
+    def workers(self) -> list[int]:
+        """The processes behind it, where it is several."""
+        return [int(n) for n in _children(self.pid)]
+
+    def is_gone(self) -> bool:
+        """True when it has ended."""
+        return not Path(f"/proc/{self.pid}").exists()
+
+
+def _children(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except FileNotFoundError:
+        return []
+
 
 class Nursery:
     """Starts servers over one workspace; ends them all when closed."""
@@ -71,9 +95,9 @@ class Nursery:
         )
         self._started: list[Process] = []
 
-    def start(self) -> Process:
+    def start(self, workers: int = 1) -> Process:
         assert self._parent.stdin is not None and self._parent.stdout is not None
-        self._parent.stdin.write("start\n")
+        self._parent.stdin.write(f"{workers}\n")
         self._parent.stdin.flush()
         pid, url = self._parent.stdout.readline().split()
         made = Process(int(pid), url)
@@ -94,13 +118,19 @@ class Nursery:
 class Far:
     """The device calls of the server that ``url`` names at the moment, over HTTPS.
 
-    A broken connection is ``httpx.HTTPError``, a refusal the error that ``refusal_of`` knows.
+    A broken connection is ``httpx.HTTPError``, a refusal the error that ``refusal_of`` knows. With
+    ``patience_seconds`` what nobody could answer is asked again, unchanged, as clients do;
+    ``again`` counts how often.
     """
 
-    def __init__(self, shop: Shop, url: Callable[[], str]) -> None:
+    def __init__(self, shop: Shop, url: Callable[[], str], *, patience_seconds: float = 0) -> None:
         self._url = url
+        self._patience = patience_seconds
+        self.again = 0
         tls = ssl.create_default_context(cadata=shop.trust.tls_ca)
-        self._http = httpx.Client(verify=tls, timeout=30)
+        # A connection for each question, so that nothing sticks to the process that answered.
+        once = httpx.Limits(max_keepalive_connections=0) if patience_seconds else httpx.Limits()
+        self._http = httpx.Client(verify=tls, timeout=120, limits=once)
         self.devices = self
 
     def close(self) -> None:
@@ -116,6 +146,17 @@ class Far:
         return self._ask("POST", f"/v1/devices/{device_id}:return", token, Returned)
 
     def _ask(self, method: str, path: str, token: bytes, kind: type[Any]) -> Any:
+        end = time.monotonic() + self._patience
+        while True:
+            try:
+                return self._ask_once(method, path, token, kind)
+            except (httpx.HTTPError, Unavailable):
+                if time.monotonic() > end:
+                    raise
+                self.again += 1
+                time.sleep(0.05)
+
+    def _ask_once(self, method: str, path: str, token: bytes, kind: type[Any]) -> Any:
         headers = {"Content-Type": "application/jwt"}
         answer = self._http.request(method, self._url() + path, content=token, headers=headers)
         if answer.is_success:

@@ -26,7 +26,7 @@ from modelseal.errors import (
     Misuse,
     NotFound,
 )
-from modelseal.license.plans import Anomaly, Plan, PlanEntitlement
+from modelseal.license.plans import Plan, PlanEntitlement
 from modelseal.server.services import recorder
 from modelseal.testing.server import RunningServer
 
@@ -94,28 +94,6 @@ def test_plans_are_made_once_and_changed_by_version(both: Both) -> None:
 def test_a_plan_that_makes_no_sense_is_refused(both: Both) -> None:
     with pytest.raises(ConfigInvalid):
         both.api.create_plan(draft(unique(both, "odd"), "UPPER CASE"))
-
-
-@pytest.mark.parametrize(
-    "terms",
-    [
-        {"anomalies": [Anomaly(rule="address_spread", limit=1, per_seconds=60)]},
-        {"anomalies": [Anomaly(rule="fork", limit=1, per_seconds=60, action="webhook")]},
-        {"on_expiry": "stop_now"},
-        {"channels": ["beta"]},
-    ],
-)
-def test_a_plan_with_terms_that_nothing_carries_out_is_refused(
-    both: Both, terms: dict[str, object]
-) -> None:
-    name = unique(both, "early")
-    with pytest.raises(ConfigInvalid) as caught:
-        both.api.create_plan(draft(name, **terms))
-    assert caught.value.params["setting"] in terms
-    both.api.create_plan(draft(name))
-    with pytest.raises(ConfigInvalid):
-        both.api.update_plan(name, draft(name, **terms))
-    assert both.api.show_plan(name).version == 1
 
 
 def test_a_license_keeps_its_plan_version_until_it_is_changed(both: Both) -> None:

@@ -143,6 +143,26 @@ def test_traits_that_change_again_and_again_are_churn(shop: Shop) -> None:
     assert fired(shop) == [("trait_churn", 3)]
 
 
+def test_many_networks_in_the_rules_time_are_address_spread(shop: Shop) -> None:
+    """Neighbours are one network, the same network counts once, and none is stored readably."""
+    key, _ = sold(shop, Anomaly(rule="address_spread", limit=2, per_seconds=HOUR))
+    device = Computer(shop)
+    device.activate(key)
+    asked_from = ["198.51.100.7", "198.51.100.8", "2001:db8:1::/56", "2001:db8:1:ff00::/56"]
+    for network in asked_from * 2:
+        device.renew(network=network)
+        shop.clock.pass_(seconds=60)
+    assert fired(shop) == [("address_spread", 3)]  # with the activation's own
+    shop.clock.pass_(seconds=HOUR)
+    for network in ("203.0.113.1", "192.0.2.1"):
+        device.renew(network=network)
+    assert len(fired(shop)) == 1
+    device.renew(network="198.51.100.7")
+    assert fired(shop) == [("address_spread", 3)] * 2
+    stored = b"".join(part.read_bytes() for part in (shop.home / "server").glob("modelseal.db*"))
+    assert b"198.51" not in stored and b"2001:db8" not in stored
+
+
 @pytest.mark.parametrize("watched", [True, False])
 def test_a_plan_without_rules_counts_nothing(shop: Shop, watched: bool) -> None:
     rules = [Anomaly(rule="fork", limit=1, per_seconds=HOUR)] if watched else []

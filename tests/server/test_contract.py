@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.attested.machines import Tee, verdict
 from tests.server.world import Clock, Computer, Shop, denied
 
 from modelseal import admin
@@ -21,10 +22,14 @@ from modelseal.admin import (
     IssueLicense,
     LicenseChange,
     LicenseState,
+    MessageState,
+    NewWebhook,
     PlanDraft,
     PublishModel,
     PutTrust,
+    RelayReport,
     Role,
+    WebhookChange,
 )
 from modelseal.desk import sealing
 from modelseal.desk import workspace as workspaces
@@ -33,6 +38,7 @@ from modelseal.errors import AccessDenied, ModelsealError, NotFound
 from modelseal.license.claims import SealedText
 from modelseal.license.plans import Plan, PlanEntitlement
 from modelseal.server.services import LocalAdmin
+from modelseal.strict_json import unb64u
 from modelseal.testing.server import RunningServer
 
 Call = Callable[[AdminApi], object]
@@ -60,11 +66,20 @@ class Place:
         second = Computer(self.shop, "b")
         self.refused = denied(lambda: second.activate(self.license.license_key), self.shop)[0]
         self.model = self.shop.publish(folder, "swap.onnx", "face.swap")
+        self.attested = self._attested()
         self.sealed = folder / "other.sealed"
         plain = folder / "other.onnx"
         plain.write_bytes(b"weights" * 900)
         with workspaces.open(self.shop.home) as desk:
             sealing.seal_paths(desk, [plain], self.sealed, entitlements=["face.swap"], now=clock())
+
+    def _attested(self) -> str:
+        """The event of a machine whose evidence the strict policy refused."""
+        tee = Tee(self.shop, "tee")
+        tee.activate(self.shop.license().license_key)
+        sent = tee.ask({unb64u(self.model.file_id): [0, 1]})
+        verdict(lambda: tee.send(sent), self.shop)
+        return next(e.event_id for e in reversed(self.shop.events()) if "evidence" in e.params)
 
     def doors(self, role: Role = Role.OWNER) -> tuple[LocalAdmin, RemoteAdmin]:
         token = self.shop.admin.create_token(role, 3600, "contract").token
@@ -90,6 +105,7 @@ def doors(place: Place) -> Iterator[tuple[LocalAdmin, RemoteAdmin]]:
         yield local, remote
 
 
+REPORT = RelayReport(relay="rly_019ca945-0a00-713e-aa37-c7c879c30fc9", sync="syn_0")
 CALLS: dict[str, tuple[str, Callable[[AdminApi, Place], object]]] = {
     "create_plan": ("plans", lambda api, _: api.create_plan(DRAFT)),
     "list_plans": ("read", lambda api, _: api.list_plans()),
@@ -108,6 +124,7 @@ CALLS: dict[str, tuple[str, Callable[[AdminApi, Place], object]]] = {
     "revoke_license": ("licenses", lambda api, _: api.revoke_license("lic_no")),
     "rekey_license": ("licenses", lambda api, _: api.rekey_license("lic_no")),
     "explain": ("read", lambda api, at: api.explain(at.refused.reference or "")),
+    "show_attestation": ("read", lambda api, at: api.show_attestation(at.attested)),
     "list_devices": ("read", lambda api, at: api.list_devices(at.license.license_id)),
     "show_device": ("read", lambda api, at: api.show_device(at.device.device_id or "")),
     "revoke_device": ("devices", lambda api, _: api.revoke_device("dev_no")),
@@ -132,12 +149,23 @@ CALLS: dict[str, tuple[str, Callable[[AdminApi, Place], object]]] = {
     "create_token": ("tokens", lambda api, _: api.create_token(Role.AUDITOR, 60)),
     "list_tokens": ("tokens", lambda api, _: api.list_tokens()),
     "revoke_token": ("tokens", lambda api, _: api.revoke_token("tok_no")),
+    "sync_relay": ("relays", lambda api, _: api.sync_relay(REPORT)),
+    "create_webhook": ("webhooks", lambda api, _: api.create_webhook(NewWebhook(url="ftp://a"))),
+    "list_webhooks": ("webhooks", lambda api, _: api.list_webhooks()),
+    "show_webhook": ("webhooks", lambda api, _: api.show_webhook("whk_no")),
+    "change_webhook": ("webhooks", lambda api, _: api.change_webhook("whk_no", WebhookChange())),
+    "remove_webhook": ("webhooks", lambda api, _: api.remove_webhook("whk_no")),
+    "rotate_webhook": ("webhooks", lambda api, _: api.rotate_webhook("whk_no")),
+    "test_webhook": ("webhooks", lambda api, _: api.test_webhook("whk_no")),
+    "list_messages": ("webhooks", lambda api, _: api.list_messages("whk_no")),
+    "replay_messages": ("webhooks", lambda api, _: api.replay_messages("whk_no")),
 }
 MAY = {
     Role.OWNER: {right for right, _call in CALLS.values()},
     Role.SUPPORT: {"read", "licenses", "devices"},
     Role.AUDITOR: {"read"},
     Role.AUTOMATION: {"read", "licenses", "models"},
+    Role.RELAY: {"relays"},
 }
 CHECKED_FIRST = {"make_keys"}
 """Calls whose odd argument is found before the right is asked for."""
@@ -229,6 +257,7 @@ ODD: dict[str, Call] = {
     "long reason for a device": lambda api: api.revoke_device("dev_no", "x" * 600),
     "unknown reference": lambda api: api.explain("ZZZZZZZZ"),
     "odd reference": lambda api: api.explain("ü …"),
+    "verdict of nothing": lambda api: api.show_attestation("evt_no"),
     "unknown device": lambda api: api.show_device("dev_no"),
     "no request": lambda api: api.respond(b"nothing of ours"),
     "code for nobody": lambda api: api.lease_code("dev_no"),
@@ -257,6 +286,20 @@ ODD: dict[str, Call] = {
     "token for ever": lambda api: api.create_token(Role.AUDITOR, 10**10),
     "token with a long label": lambda api: api.create_token(Role.AUDITOR, 60, "x" * 65),
     "unknown token": lambda api: api.revoke_token("tok_no"),
+    "webhook to nowhere": lambda api: api.create_webhook(NewWebhook(url="ftp://a")),
+    "webhook to this computer": lambda api: api.create_webhook(
+        NewWebhook(url="https://127.0.0.1/hook")
+    ),
+    "webhook of no kind": lambda api: api.create_webhook(
+        NewWebhook(url="https://hooks.example.com/", events=["lease_renewed"])
+    ),
+    "unknown webhook": lambda api: api.show_webhook("whk_no"),
+    "change of an unknown webhook": lambda api: api.change_webhook(
+        "whk_no", WebhookChange(enabled=False)
+    ),
+    "removal of an unknown webhook": lambda api: api.remove_webhook("whk_no"),
+    "messages of nobody": lambda api: api.list_messages("whk_no", MessageState.GIVEN_UP),
+    "replay of nothing": lambda api: api.replay_messages("whk_no", ["evt_no"]),
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import inspect, text
+from tests.server.handing_over import move, successor
 from tests.server.world import DAY, Computer, Shop, hardware
 from tests.store.snapshots import forget, keep
 
@@ -21,12 +24,15 @@ from modelseal.crypto.signing import SigningKey
 from modelseal.desk import catalog, publishing
 from modelseal.desk import workspace as workspaces
 from modelseal.desk.founding import TARGETS_LIFE
-from modelseal.errors import ModelsealError
+from modelseal.errors import ModelsealError, SignInRefused
 from modelseal.license import lease_keys
 from modelseal.license.plans import Anomaly, Binding, Plan, PlanEntitlement
-from modelseal.server.services import LocalAdmin, open_server
+from modelseal.server.services import LocalAdmin, idtoken, open_server, signin
+from modelseal.server.services.config import SignInConfig
 from modelseal.server.services.denials import refusal_of
+from modelseal.server.services.provider import Provider
 from modelseal.server.store import tokens as token_store
+from modelseal.strict_json import b64u
 from modelseal.trust import Use, keylist, writing
 
 LATER = {
@@ -67,6 +73,10 @@ class Acts:
     def device_activated(self) -> Act:
         key = self._license()
         return lambda: Computer(self.shop).activate(key)
+
+    def device_rekeyed(self) -> Act:
+        old = self._device()
+        return lambda: move(old, successor(old))
 
     def device_replaced(self) -> Act:
         old = self._device()
@@ -239,7 +249,7 @@ class Acts:
         with workspaces.open(home) as desk:
             old = keylist.read((desk.desk / "tuf" / "keys").read_bytes())
             fresh = SigningKey.generate().verify_key()
-            added = keylist.trusted(Use.ENDORSEMENT, fresh, "endorsement-1", not_before=now)
+            added = keylist.trusted(Use.ENDORSEMENT, fresh, "endorsement-2", not_before=now)
             new = keylist.write(
                 keylist.KeyList(2, old.product, old.server_id, old.trait_salt, (*old.keys, added))
             )
@@ -271,6 +281,43 @@ class Acts:
         made = self.api.create_token(Role.AUDITOR, 60)
         actor = self.shop.server.tokens.authenticate(made.token)
         return lambda: LocalAdmin(self.shop.server, actor).record_denied("/v1/admin/plans")
+
+    # -- people who sign in
+
+    def _person(self, **claims: object) -> tuple[str, str]:
+        """An ID token of a provider whose one key the server knows, and its proof."""
+        key, proof = SigningKey.generate("ES256"), b64u(b"p" * 32)
+        now = int(self.shop.clock().timestamp())
+        said = {
+            "iss": "https://id.example.com", "aud": "c", "sub": "li", "iat": now, "exp": now + 60,
+            "nonce": signin.nonce_of(proof), "groups": ["a"], **claims,
+        }  # fmt: skip
+        held = self.shop.server.signin
+        held._config = SignInConfig("https://id.example.com", "c", {"a": Role.OWNER})
+        known = [idtoken.ProviderKey(None, "ES256", key.verify_key())]
+        held._provider = Provider(held._config, self.shop.home, self.shop.clock)
+        held._provider._keys, held._provider._known_at = known, self.shop.clock()
+        parts = [b64u(json.dumps(part).encode()) for part in ({"alg": "ES256"}, said)]
+        return ".".join([*parts, b64u(key.sign(".".join(parts).encode()))]), proof
+
+    def signed_in(self) -> Act:
+        token, proof = self._person()
+        return lambda: self.shop.server.signin.open(token, proof, "here")
+
+    def sign_in_refused(self) -> Act:
+        token, proof = self._person(aud="other")
+        act = self.shop.server.signin.open
+
+        def turned_away() -> None:
+            with contextlib.suppress(SignInRefused):
+                act(token, proof, "here")
+
+        return turned_away
+
+    def signed_out(self) -> Act:
+        made = self.shop.server.signin.open(*self._person(), "here")
+        actor = self.shop.server.tokens.authenticate(made.token)
+        return lambda: LocalAdmin(self.shop.server, actor).end_session()
 
     def events_exported(self) -> Act:
         return lambda: list(self.api.export_events())

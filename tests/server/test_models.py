@@ -392,3 +392,18 @@ def test_an_auditor_publishes_nothing(shop: Shop, sealed: Path) -> None:
         auditor.put_blob(sealed)
     with pytest.raises(AccessDenied):
         auditor.withdraw_model("mod_x", b"")
+
+
+def test_a_blob_is_hashed_once_and_again_when_somebody_touched_it(
+    shop: Shop, tmp_path: Path
+) -> None:
+    """What was hashed as it was stored is known by its file; a file that changed since is not."""
+    model = shop.publish(tmp_path, "swap.onnx", "face.swap")
+    blobs = shop.server.context.blobs
+    assert blobs.was_hashed(model.blob_digest)
+    with shop.reopen().server as other:
+        assert not other.context.blobs.was_hashed(model.blob_digest)
+    path = shop.home / "server/blobs" / model.blob_digest[:2] / model.blob_digest
+    with path.open("r+b") as file:
+        file.write(b"\x89")  # the byte that was there: only the file's times tell
+    assert not blobs.was_hashed(model.blob_digest) and not blobs.was_hashed("0" * 64)

@@ -25,7 +25,6 @@ from modelseal.errors import (
     NotFound,
     StoreBehind,
     TokenClaims,
-    TokenKeyUnknown,
 )
 from modelseal.license import status
 from modelseal.license.plans import Binding, LeaseTerms
@@ -319,12 +318,12 @@ def test_a_renewal_is_signed_by_the_enrolled_key_and_for_its_own_device(
     from modelseal.crypto.signing import SigningKey
 
     thief.key = SigningKey.generate()
-    with pytest.raises(TokenKeyUnknown):
+    with pytest.raises(NotFound):
         thief.renew()
     other = Computer(shop, "b")
     other.activate(shop.license().license_key)
     token = active.sign(active.request("renew", kem=active.kem(KemPrivateKey.generate())))
-    with pytest.raises((TokenKeyUnknown, TokenClaims)):
+    with pytest.raises(NotFound):
         shop.server.devices.renew(other.device_id or "", token)
     with pytest.raises(TokenClaims):
         active.renew(lic=other.license_id)

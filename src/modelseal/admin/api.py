@@ -28,6 +28,7 @@ from modelseal.admin.licenses import (
     RekeyedLicense,
 )
 from modelseal.admin.records import (
+    Attestation,
     CheckpointRecord,
     CustomerExport,
     ErasedCustomer,
@@ -36,6 +37,16 @@ from modelseal.admin.records import (
     Page,
     Role,
     TokenRecord,
+)
+from modelseal.admin.relays import RelayReport, RelaySynced
+from modelseal.admin.webhooks import (
+    IssuedWebhook,
+    MessageRecord,
+    MessageState,
+    NewWebhook,
+    ReplayedMessages,
+    WebhookChange,
+    WebhookRecord,
 )
 
 Progress = Callable[[int, int], None]
@@ -119,6 +130,10 @@ class AdminApi(Protocol):
         """The decision with this reference or event id, or a license's or device's newest one."""
         ...
 
+    def show_attestation(self, event_id: str) -> Attestation:
+        """The signed verdicts over evidence beside an event; ``NotFound`` where there are none."""
+        ...
+
     def list_devices(
         self, license_id: str | None = None, cursor: str | None = None
     ) -> Page[DeviceRecord]:
@@ -185,8 +200,10 @@ class AdminApi(Protocol):
         """Every key of the server by its public half, oldest first."""
         ...
 
-    def make_keys(self, uses: Sequence[str]) -> ServerKeys:
+    def make_keys(self, uses: Sequence[str], to: str | None = None) -> ServerKeys:
         """New keys for ``uses``, that sign nothing until ``put_trust`` lists them.
+
+        ``to`` is the key URI of the hardware, on the server's host, that makes and keeps them.
 
         Those that wait to be listed already are not made again.
         """
@@ -226,4 +243,48 @@ class AdminApi(Protocol):
 
     def revoke_token(self, token_id: str) -> TokenRecord:
         """The token opens nothing from now on."""
+        ...
+
+    def create_webhook(self, wish: NewWebhook) -> IssuedWebhook:
+        """A new webhook with its secret; ``Misuse`` for an address that is never called."""
+        ...
+
+    def list_webhooks(self, cursor: str | None = None) -> Page[WebhookRecord]:
+        """Webhooks without their secrets."""
+        ...
+
+    def show_webhook(self, webhook_id: str) -> WebhookRecord:
+        """One webhook."""
+        ...
+
+    def change_webhook(self, webhook_id: str, change: WebhookChange) -> WebhookRecord:
+        """The webhook after the change."""
+        ...
+
+    def remove_webhook(self, webhook_id: str) -> WebhookRecord:
+        """The webhook as it was; it and what waited for it are gone."""
+        ...
+
+    def rotate_webhook(self, webhook_id: str) -> IssuedWebhook:
+        """A new secret; the one before signs beside it until ``previous_ends_at``."""
+        ...
+
+    def test_webhook(self, webhook_id: str) -> ReplayedMessages:
+        """One message is due: about this act."""
+        ...
+
+    def list_messages(
+        self, webhook_id: str, state: MessageState | None = None, cursor: str | None = None
+    ) -> Page[MessageRecord]:
+        """What became of each event of a webhook, in one state where asked."""
+        ...
+
+    def replay_messages(
+        self, webhook_id: str, event_ids: Sequence[str] | None = None
+    ) -> ReplayedMessages:
+        """The named messages, or all that were given up, are due again; ``NotFound``."""
+        ...
+
+    def sync_relay(self, report: RelayReport) -> RelaySynced:
+        """What a relay did stands in the log, and how that follows its last report is said."""
         ...

@@ -39,7 +39,10 @@ class PublishedModel(Answered, frozen=True):
 
 
 class ModelRecord(Answered, frozen=True):
-    """A published model. ``file_id`` is base64url, ``blob_digest`` SHA-256 in hex."""
+    """A published model. ``file_id`` is base64url, ``blob_digest`` SHA-256 in hex.
+
+    ``channels`` are those whose plans get it; none for a withdrawn one.
+    """
 
     record_id: str
     product: str
@@ -53,6 +56,7 @@ class ModelRecord(Answered, frozen=True):
     entitlements: list[str]
     published_at: datetime
     withdrawn_at: datetime | None = None
+    channels: list[str] = []
 
 
 class SignedMetadata(Answered, frozen=True):

@@ -9,7 +9,10 @@ from msgspec import Meta
 
 from modelseal.admin._base import Answered, Asked
 
-USES = ("license", "lease", "status", "checkpoint", "sealing", "snapshot", "timestamp")
+USES = (
+    *("license", "lease", "status", "checkpoint", "attestation"),
+    *("sealing", "snapshot", "timestamp"),
+)
 """What the server has keys for."""
 Use = Annotated[str, Meta(pattern=f"^({'|'.join(USES)})$")]
 Uri = Annotated[str, Meta(min_length=1, max_length=1024)]
@@ -48,9 +51,13 @@ class ServerKeys(Answered, frozen=True):
 
 
 class MakeKeys(Asked, frozen=True):
-    """New keys for these uses, in the algorithms of the ones in force."""
+    """New keys for these uses, in the algorithms of the ones in force.
+
+    ``to`` is the key URI of the hardware that makes and keeps them; none: the server, in files.
+    """
 
     uses: Annotated[list[Use], Meta(min_length=1, max_length=len(USES))]
+    to: Uri | None = None
 
 
 class TrustDocuments(Answered, frozen=True):

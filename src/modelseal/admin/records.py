@@ -25,13 +25,15 @@ class Role(StrEnum):
     """What an admin token may do; the table stands in ``docs/spec/protocol.md``.
 
     owner: everything · support: reads, and changes to licenses and devices · auditor: reads
-    only · automation: issues, changes and renews licenses, publishes models.
+    only · automation: issues, changes and renews licenses, publishes models · relay: reports what
+    a relay in a closed network did, and nothing else.
     """
 
     OWNER = "owner"
     SUPPORT = "support"
     AUDITOR = "auditor"
     AUTOMATION = "automation"
+    RELAY = "relay"
 
 
 class EventRecord(Answered, frozen=True):
@@ -45,6 +47,23 @@ class EventRecord(Answered, frozen=True):
     reference: str
     params: dict[str, Any]
     index: int | None = None
+
+
+class AttestationVerdict(Answered, frozen=True):
+    """One verdict over a machine's evidence: the signed result (EAR), and the policy's text.
+
+    With the evidence and the endorsements of that day the verdict can be come to again.
+    """
+
+    ear: str
+    policy: str
+
+
+class Attestation(Answered, frozen=True):
+    """The verdicts beside one event of an attested key release, given or refused."""
+
+    event_id: str
+    verdicts: list[AttestationVerdict]
 
 
 class CheckpointRecord(Answered, frozen=True):
@@ -64,6 +83,7 @@ class CustomerExport(Answered, frozen=True):
     licenses: list[LicenseRecord]
     devices: list[DeviceRecord]
     events: list[EventRecord]
+    attestations: list[Attestation] = []
 
 
 class ErasedCustomer(Answered, frozen=True):
@@ -84,6 +104,7 @@ class TokenRecord(Answered, frozen=True):
     created_at: datetime
     expires_at: datetime
     revoked_at: datetime | None = None
+    person: str | None = None
 
 
 class IssuedToken(Answered, frozen=True):
@@ -96,3 +117,35 @@ class IssuedToken(Answered, frozen=True):
     created_at: datetime
     expires_at: datetime
     event_id: str
+
+
+class SignInOffer(Answered, frozen=True):
+    """Where and as which client people sign in. ``device``: also by a code on another screen."""
+
+    issuer: str
+    client_id: str
+    scopes: list[str]
+    device: bool
+
+
+class Session(Answered, frozen=True):
+    """An admin token of a person who signed in; ``token`` is shown this once.
+
+    It ends at ``expires_at``, or after ``idle_seconds`` without a call. ``person`` is a pseudonym.
+    """
+
+    token_id: str
+    token: str
+    role: Role
+    person: str
+    created_at: datetime
+    expires_at: datetime
+    idle_seconds: int
+    event_id: str
+
+
+class EndedSession(Answered, frozen=True):
+    """A session that opens nothing any more."""
+
+    token_id: str
+    ended_at: datetime

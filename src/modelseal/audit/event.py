@@ -37,6 +37,11 @@ _SECRET_NAMES = frozenset(
 )
 
 
+_MOST_KNOWN = 512
+_KNOWN: set[str] = set()
+"""Names that were found good: the same few stand in every event."""
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """One act. ``subjects`` maps nouns to opaque ids, ``params`` holds JSON values without floats.
@@ -104,7 +109,7 @@ def encode(event: Event) -> bytes:
     if event.personal is not None:
         members["personal"] = _text(event.personal, "a commitment")
     try:
-        data = strict_json.encode(members)
+        data = strict_json.encode_plain(members)
     except UnicodeEncodeError:
         raise Misuse("an audit event holds text that is no Unicode") from None
     if len(data) > MAX_EVENT_BYTES:
@@ -163,7 +168,7 @@ def read_personal(fields: object, salt: object) -> Personal:
 
 
 def _write_time(at: datetime) -> str:
-    return check_aware(at).strftime("%Y-%m-%dT%H:%M:%S.%fZ").zfill(27)
+    return check_aware(at).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def _read_time(text: str) -> datetime:
@@ -178,10 +183,14 @@ def _read_time(text: str) -> datetime:
 
 
 def _name(name: object) -> str:
+    if isinstance(name, str) and name in _KNOWN:
+        return name
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise Misuse("a name in an audit event is lower-case ASCII", name=str(name)[:64])
     if name in _SECRET_NAMES:
         raise Misuse("an audit event never holds a secret", name=name)
+    if len(_KNOWN) < _MOST_KNOWN:
+        _KNOWN.add(name)
     return name
 
 
@@ -196,6 +205,9 @@ def _plain_map(values: Mapping[str, Any], depth: int) -> dict[str, Any]:
 
 
 def _plain(value: Any, depth: int) -> Any:
+    kind = type(value)
+    if kind is str and len(value) <= _TEXT_CHARS and depth <= _MAX_DEPTH:
+        return value
     if depth > _MAX_DEPTH:
         raise Misuse(f"parameters of an audit event are nested at most {_MAX_DEPTH} deep")
     if value is None or isinstance(value, bool):

@@ -14,6 +14,7 @@ class EventKind(StrEnum):
     DEVICE_RETURNED = "device_returned"
     DEVICE_REVOKED = "device_revoked"
     DEVICE_UNBOUND = "device_unbound"
+    DEVICE_REKEYED = "device_rekeyed"
     LEASE_RENEWED = "lease_renewed"
     LEASE_DENIED = "lease_denied"
     LEASE_ADOPTED = "lease_adopted"
@@ -49,6 +50,9 @@ class EventKind(StrEnum):
     TOKEN_CREATED = "token_created"
     TOKEN_REVOKED = "token_revoked"
     ACCESS_DENIED = "access_denied"
+    SIGNED_IN = "signed_in"
+    SIGN_IN_REFUSED = "sign_in_refused"
+    SIGNED_OUT = "signed_out"
     EVENTS_EXPORTED = "events_exported"
     # the server itself
     SERVER_INITIALISED = "server_initialised"

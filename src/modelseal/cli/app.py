@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from modelseal.cli import (
+    attest,
     audit,
     catalog,
     daily,
@@ -17,9 +18,12 @@ from modelseal.cli import (
     keys,
     lease,
     license,
+    login,
     model,
     plan,
+    recipe,
     server,
+    webhook,
     workspace,
 )
 
@@ -60,6 +64,8 @@ _VERBS: tuple[tuple[str, Callable[..., object]], ...] = (
     ("status", daily.status),
     ("pull", daily.pull),
     ("doctor", doctor.doctor),
+    ("login", login.login),
+    ("logout", login.logout),
 )
 for _name, _verb in _VERBS:
     app.command(_name)(_verb)
@@ -74,6 +80,9 @@ for _name, _noun in (
     ("catalog", catalog.app),
     ("audit", audit.app),
     ("server", server.app),
+    ("webhook", webhook.app),
     ("hook", hook.app),
+    ("app", recipe.app),
+    ("attest", attest.app),
 ):
     app.add_typer(_noun, name=_name)

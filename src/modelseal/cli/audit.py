@@ -45,7 +45,13 @@ def list_(
 @app.command()
 def export(
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="The JSON Lines file to write.", readable=False)
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            help="The file to write; Parquet by .parquet, else JSON Lines.",
+            readable=False,
+        ),
     ],
     home: options.Home = None,
     server: options.Server = None,
@@ -53,13 +59,16 @@ def export(
     json: options.Json = False,
 ) -> None:
     """The whole log with its signed checkpoint. `audit verify` proves it anywhere."""
-    from modelseal.cli import files
+    from modelseal.cli import audit_table, files
 
     count = 0
     with context.admin(home, server, ca) as api, files.whole(output) as out:
-        for line in api.export_events():
-            out.write(line if line.endswith(b"\n") else line + b"\n")
-            count += 1
+        if output.suffix == audit_table.SUFFIX:
+            count = audit_table.write(api.export_events(), out)
+        else:
+            for line in api.export_events():
+                out.write(line if line.endswith(b"\n") else line + b"\n")
+                count += 1
     talk.answer(
         {"path": output, "lines": count},
         lambda: talk.said("exported", count=count, path=output),

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from modelseal import audit, trust
-from modelseal.cli import files
+from modelseal.cli import audit_table, files
 from modelseal.crypto.signing import VerifyKey
 from modelseal.errors import InputMissing
 from modelseal.trust import Use
 
 
 def read_lines(path: Path) -> list[bytes]:
-    """The lines of an export file."""
+    """The lines of an export file, JSON Lines or a table."""
+    if audit_table.is_table(path):
+        return list(audit_table.read(path))
     try:
         with path.open("rb") as file:
             return file.readlines()

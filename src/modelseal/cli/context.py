@@ -20,12 +20,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+def is_workspace(folder: Path) -> bool:
+    """Whether a workspace lies in ``folder``; where one may not look there is none."""
+    return os.path.isfile(folder / "trust.json")  # noqa: PTH113 - Path.is_file raises
+
+
 def home_of(home: Path | None) -> Path:
     """The named workspace folder, or the current folder when it is one."""
     if home is not None:
         return home
     here = Path.cwd()
-    if (here / "trust.json").is_file():
+    if is_workspace(here):
         return here
     raise WorkspaceMissing("no --home, no MODELSEAL_HOME and none here", path=str(here))
 
@@ -62,18 +67,25 @@ def admin(home: Path | None, server: str | None, ca: Path | None = None) -> Iter
         return
     from modelseal.desk.remote import RemoteAdmin
 
-    token = os.environ.get("MODELSEAL_TOKEN", "")
-    if not token:
-        raise Misuse("--server needs an access token in MODELSEAL_TOKEN")
-    with RemoteAdmin(server, token, trust=_pinned(home), ca=ca) as remote:
+    token = os.environ.get("MODELSEAL_TOKEN", "") or _session(server)
+    with RemoteAdmin(server, token, trust=pinned(home), ca=ca) as remote:
         yield remote
 
 
-def _pinned(home: Path | None) -> bytes | None:
+def _session(server: str) -> str:
+    from modelseal.desk import sessions
+
+    kept = sessions.find(server)
+    if kept is None:
+        raise Misuse("--server needs `modelseal login`, or an access token in MODELSEAL_TOKEN")
+    return kept.token
+
+
+def pinned(home: Path | None) -> bytes | None:
     """The trust.json of the named or present workspace; None leaves HTTPS to the system's store."""
     from modelseal.cli import files
 
-    if home is None and not (Path.cwd() / "trust.json").is_file():
+    if home is None and not is_workspace(Path.cwd()):
         return None
     return files.read(home_of(home) / "trust.json")
 
@@ -97,6 +109,8 @@ def client(
     server: str | None = None,
     trust: Path | None = None,
     ca: Path | None = None,
+    device_key: str | None = None,
+    collectors: list[str] | None = None,
 ) -> Iterator[Client]:
     """The device's client, closed afterwards; it renews nothing in the background."""
     from modelseal.client import Client
@@ -104,7 +118,16 @@ def client(
 
     if app is None and not os.environ.get("MODELSEAL_APP"):
         app = upwards(Path.cwd())
-    with Client(app=app, state=state, server=server, trust=trust, ca=ca, background=False) as made:
+    with Client(
+        app=app,
+        state=state,
+        server=server,
+        trust=trust,
+        ca=ca,
+        device_key=device_key,
+        background=False,
+        collectors=collectors,
+    ) as made:
         yield made
 
 

@@ -31,6 +31,16 @@ def activate(
         str | None,
         typer.Option("--eula", help="Accept the agreement: `accept`, or the digest you have read."),
     ] = None,
+    switch: Annotated[
+        bool,
+        typer.Option("--switch", help="Give back the seat of another license held here first."),
+    ] = False,
+    device_key: Annotated[
+        str | None,
+        typer.Option(
+            "--device-key", help="Where a new device key is made: tpm2: for this computer's TPM."
+        ),
+    ] = None,
     explain: Annotated[
         bool,
         typer.Option("--explain", help="Only show what would be sent about this computer."),
@@ -51,10 +61,12 @@ def activate(
     text = talk.ask_secret("License key") if key in (None, "-") else key
     if not text:
         raise Misuse("no license key was given")
-    with context.client(state, app, server, trust, ca) as client:
+    with context.client(state, app, server, trust, ca, device_key) as client:
         accepted = _accepted(client, text) if eula == "accept" else eula
         with talk.progress("", quiet=json) as bar:
-            client.activate(text, eula=accepted, replace=replace, label=label, on_progress=bar)
+            client.activate(
+                text, eula=accepted, replace=replace, label=label, switch=switch, on_progress=bar
+            )
         status = client.status()
     talk.answer(status, lambda: standing.tell(status), as_json=json)
 
@@ -137,12 +149,25 @@ def run(
     program: Annotated[
         list[str] | None, typer.Argument(metavar="-- PROGRAM...", help="The program to run.")
     ] = None,
+    isolated: Annotated[
+        bool,
+        typer.Option(
+            "--isolated",
+            help="Start it without foreign import paths, preloaded libraries and tracing hooks.",
+        ),
+    ] = False,
     app: options.App = None,
     state: options.State = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            "--report", help="Where exit code, refusals and findings go as JSON.", readable=False
+        ),
+    ] = None,
 ) -> int:
     """Run a program unchanged. The sealed models it opens are unlocked in memory."""
     from modelseal.runtime import run as runner
 
     if not program:
         raise Misuse("name the program behind --, for example: modelseal run -- python app.py")
-    return runner.run(program, state=state, app=app)
+    return runner.run(program, state=state, app=app, isolated=isolated, report=report)

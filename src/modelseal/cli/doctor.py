@@ -7,16 +7,21 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from modelseal.cli import files, options, tables, talk
-from modelseal.errors import ModelsealError, OutputExists
+from modelseal.cli import context, files, options, tables, talk
+from modelseal.errors import Misuse, ModelsealError, OutputExists
 from modelseal.texts import said
 from modelseal.types import MemoryProtection
 
+if TYPE_CHECKING:
+    from modelseal.cli.measuring import Report
+    from modelseal.desk.workspace import Workspace
+
 Grade = Literal["ok", "note", "bad"]
+_OLD_DAYS, _SHORT_DAYS = 90, 30
 _FRAMEWORKS = ("onnxruntime", "safetensors", "torch", "openvino", "ai_edge_litert", "ncnn", "cv2")
 
 
@@ -39,6 +44,25 @@ def doctor(
         Path | None,
         typer.Option("--bundle", help="Write a redacted file for support.", readable=False),
     ] = None,
+    bench: Annotated[
+        bool, typer.Option("--bench", help="Measure what protection costs on this computer.")
+    ] = False,
+    plain: Annotated[
+        Path | None,
+        typer.Option(
+            "--plain",
+            help="With --bench: a plain model (.onnx, .safetensors).",
+            readable=False,
+        ),
+    ] = None,
+    sealed: Annotated[
+        Path | None,
+        typer.Option(
+            "--sealed",
+            help="With --plain: the same model, sealed and licensed here.",
+            readable=False,
+        ),
+    ] = None,
     home: options.Home = None,
     app: options.App = None,
     state: options.State = None,
@@ -48,9 +72,11 @@ def doctor(
 
     Ends with 0 whenever it could tell; whether all is well is in `healthy` of --json.
     """
+    if bench or plain is not None or sealed is not None:
+        return _bench(plain, sealed, app, state, as_json=json)
     findings = [*_installation(), *_memory()]
     findings += _guard("device", lambda: list(_device(app, state)))
-    if home is not None or (Path.cwd() / "trust.json").is_file():
+    if home is not None or context.is_workspace(Path.cwd()):
         findings += _guard("workspace", lambda: list(_workspace(home or Path.cwd())))
     report = {
         "healthy": not any(f.grade == "bad" for f in findings),
@@ -61,6 +87,39 @@ def doctor(
         report["bundle"] = str(bundle)
     talk.answer(report, lambda: _tell(findings, bundle), as_json=json)
     return max(finding.exit_code for finding in findings)
+
+
+def _bench(
+    plain: Path | None, sealed: Path | None, app: Path | None, state: Path | None, *, as_json: bool
+) -> int:
+    """Loads, and runs where that can be measured, plain against sealed; see ``cli.measuring``."""
+    from modelseal.cli import measuring
+
+    if (plain is None) != (sealed is None):
+        raise Misuse("the same model is wanted plain and sealed: --plain and --sealed")
+    if plain is None or sealed is None:
+        found = measuring.throughput()
+    else:
+        import modelseal
+
+        with files.about(plain), context.client(state, app) as client:
+            modelseal.use(client)
+            found = measuring.model(plain, sealed)
+    talk.answer(found, lambda: _tell_bench(found), as_json=as_json)
+    return 0
+
+
+def _tell_bench(found: Report) -> None:
+    rows = [
+        (m.what, f"{m.seconds * 1e3:.1f}", f"{m.ratio:.3f}", f"{m.cpu_ratio:.3f}")
+        for m in found.measured
+    ]
+    title = said("doctor_bench", megabytes=f"{found.size_bytes / 1e6:.0f}",
+                 processors=found.processors)  # fmt: skip
+    columns = [said(f"doctor_bench_{name}") for name in ("what", "ms", "ratio", "cpu")]
+    tables.table(title, columns, rows)
+    if found.identical is not None:
+        talk.said("doctor_same" if found.identical else "doctor_not_same")
 
 
 def _guard(what: str, look: Callable[[], list[Finding]]) -> list[Finding]:
@@ -111,7 +170,6 @@ def _memory() -> Iterator[Finding]:
 
 
 def _device(app: Path | None, state: Path | None) -> Iterator[Finding]:
-    from modelseal.cli import context
     from modelseal.errors import ConfigInvalid
 
     try:
@@ -131,30 +189,18 @@ def _device(app: Path | None, state: Path | None) -> Iterator[Finding]:
 
 
 def _workspace(home: Path) -> Iterator[Finding]:
-    from modelseal.desk import backup
     from modelseal.desk import workspace as workspaces
 
-    with workspaces.open(home) as desk:
+    asked = context.ask_passphrase if context.stdin_is_terminal() else None
+    with workspaces.open(home, ask=asked) as desk:
         yield Finding("trust.json", "ok", said("doctor_trust_holds", product=desk.product))
         if desk.kit.exists():
-            yield Finding(
-                "recovery kit",
-                "bad",
-                said("doctor_kit_there"),
-                said("doctor_print_kit"),
-            )
+            step = said("doctor_print_kit")
+            yield Finding("recovery kit", "bad", said("doctor_kit_there"), step)
         else:
             yield Finding("recovery kit", "ok", said("doctor_kit_gone"))
-        tested_at = backup.last_recovery_test(desk)
-        if tested_at is None:
-            yield Finding(
-                "backup",
-                "bad",
-                said("doctor_backup_old" if backup.is_old(desk) else "doctor_backup_none"),
-                said("doctor_make_backup"),
-            )
-        else:
-            yield Finding("backup", "ok", said("doctor_backup_proved", at=tables.cell(tested_at)))
+        if desk.has_desk:  # a host that serves has the other half alone
+            yield _backup(desk)
         if desk.has_server and desk.kek_old:
             yield Finding(
                 "key-encryption key",
@@ -162,7 +208,57 @@ def _workspace(home: Path) -> Iterator[Finding]:
                 said("doctor_kek_interrupted"),
                 said("doctor_rotate_again"),
             )
+        yield from _ages(desk)
         yield from _permissions(desk.desk, desk.server)
+        yield from _key_stores(desk)
+
+
+def _backup(desk: Workspace) -> Finding:
+    from modelseal.desk import backup
+
+    tested_at = backup.last_recovery_test(desk)
+    if tested_at is not None:
+        return Finding("backup", "ok", said("doctor_backup_proved", at=tables.cell(tested_at)))
+    told = said("doctor_backup_old" if backup.is_old(desk) else "doctor_backup_none")
+    return Finding("backup", "bad", told, said("doctor_make_backup"))
+
+
+def _key_stores(desk: Workspace) -> Iterator[Finding]:
+    """Every key URI of the workspace, tried: something is wrapped and opened again."""
+    from modelseal.desk import keystores
+
+    for found in keystores.examine(desk):
+        what = f"key store {found.use}"
+        if found.error is not None:
+            told = f"{found.error.message} {found.error.reason}"
+            yield Finding(what, "bad", told, found.error.next_step, found.error.exit_code)
+        elif not found.tried:
+            yield Finding(what, "note", said("doctor_key_asks", uri=found.uri))
+        else:
+            told = said("doctor_key_works", uri=found.uri, level=f"L{found.level or 0}",
+                        ms=f"{found.milliseconds or 0:.1f}")  # fmt: skip
+            yield Finding(what, "ok", told)
+
+
+def _ages(desk: Workspace) -> Iterator[Finding]:
+    """How old the keys are that work every day, and how long the certificate still holds."""
+    from datetime import UTC, datetime
+
+    from modelseal.desk import ages
+
+    now = datetime.now(UTC)
+    for use, age in ages.keys(desk, now):
+        old = age.days > _OLD_DAYS
+        step = said("doctor_rotate_signing") if old else ""
+        told = said("doctor_key_old" if old else "doctor_key_age", days=age.days)
+        yield Finding(f"{use} key", "note" if old else "ok", told, step)
+    ends_at = ages.certificate_ends_at(desk)
+    if ends_at is not None:
+        left = (ends_at - now).days
+        grade: Grade = "ok" if left >= _SHORT_DAYS else "note" if ends_at > now else "bad"
+        step = "" if grade == "ok" else said("doctor_renew_certificate")
+        name = "doctor_certificate" if ends_at > now else "doctor_certificate_over"
+        yield Finding("certificate", grade, said(name, days=max(left, 0)), step)
 
 
 def _permissions(*folders: Path) -> Iterator[Finding]:
@@ -182,11 +278,15 @@ def _permissions(*folders: Path) -> Iterator[Finding]:
 
 
 def _write_bundle(path: Path, report: dict[str, Any], app: Path | None, state: Path | None) -> None:
-    """A zip with the report and the journal; both hold no secret and no raw trait by design."""
+    """A zip with the report, the journal and which settings are in force by the environment.
+
+    None holds a secret or a raw trait by design; all of it is redacted nevertheless.
+    """
     import json
+    import os
     import zipfile
 
-    from modelseal.cli import context
+    from modelseal.cli.redacting import redacted
 
     if path.exists():
         raise OutputExists("will not overwrite", path=str(path))
@@ -197,9 +297,11 @@ def _write_bundle(path: Path, report: dict[str, Any], app: Path | None, state: P
     except ModelsealError as error:
         journal = [{"journal": error.code}]
     with files.whole(path) as out, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as bundle:
-        bundle.writestr("doctor.json", json.dumps(report, indent=2))
-        lines = "".join(json.dumps(talk.plain(entry)) + "\n" for entry in journal)
-        bundle.writestr("journal.jsonl", lines)
+        bundle.writestr("doctor.json", redacted(json.dumps(report, indent=2, ensure_ascii=False)))
+        lines = (json.dumps(talk.plain(entry), ensure_ascii=False) for entry in journal)
+        bundle.writestr("journal.jsonl", "".join(redacted(line) + "\n" for line in lines))
+        names = sorted(name for name in os.environ if name.startswith("MODELSEAL_"))
+        bundle.writestr("environment.json", json.dumps({"set": names}, indent=2))
 
 
 def _tell(findings: list[Finding], bundle: Path | None) -> None:

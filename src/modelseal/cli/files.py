@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -68,11 +68,16 @@ def about(path: Path) -> Iterator[None]:
         raise
 
 
+def refuse_existing(path: Path) -> None:
+    """``OutputExists`` when there is something at ``path``."""
+    if os.path.lexists(path):
+        raise OutputExists("will not overwrite", path=str(path))
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[BinaryIO]:
     """A file that appears as ``path`` when the block ends well, and not at all otherwise."""
-    if os.path.lexists(path):
-        raise OutputExists("will not overwrite", path=str(path))
+    refuse_existing(path)
     if not path.parent.is_dir():
         raise InputMissing("there is no such folder", path=str(path.parent))
     try:
@@ -90,3 +95,14 @@ def whole(path: Path) -> Iterator[BinaryIO]:
         raise translate(error, path) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def fill(folder: Path, written: Mapping[str, bytes], *, exist_ok: bool = False) -> None:
+    """``folder`` is made, and each of ``written`` is a file of that name in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=exist_ok)
+    except OSError as error:
+        raise translate(error, folder) from None
+    for name, data in written.items():
+        with whole(folder / name) as out:
+            out.write(data)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from modelseal.cli import context, options, rotate, tables, talk
+from modelseal.cli import context, device_key, options, rotate, tables, talk
 from modelseal.errors import Misuse
 
 app = typer.Typer(
@@ -16,6 +16,9 @@ app = typer.Typer(
 app.add_typer(rotate.app, name="rotate")
 app.add_typer(rotate.move, name="move")
 app.command("retire")(rotate.retire)
+rotate.move.command("device")(device_key.move_device)
+app.command("authority")(device_key.authority)
+app.command("approve")(device_key.approve)
 
 Passphrase = Annotated[
     str | None,
@@ -32,22 +35,26 @@ def list_(
     ca: options.Ca = None,
     json: options.Json = False,
 ) -> None:
-    """Every key with its use and validity. Never a private part."""
+    """Every key, its use and validity, and what wraps it. Never a private part."""
+    from modelseal.desk import keystores
+
     with context.workspace(home) as desk:
         if server is None:
-            keys = desk.list_keys()
+            keys, stores = desk.list_keys(), keystores.named(desk)
         else:
             with context.admin(home, server, ca) as api:
-                keys = desk.list_keys(server=api.server_keys())
-    talk.answer(
-        {"items": keys},
-        lambda: tables.table(
+                known = api.server_keys()
+            keys, stores = desk.list_keys(server=known), keystores.named(desk, known)
+
+    def human() -> None:
+        tables.table(
             "Keys",
             ("use", "algorithm", "id", "where", "state", "from", "ends"),
             [(k.use, k.alg, k.kid[:16], k.where, k.state, k.not_before, k.not_after) for k in keys],
-        ),
-        as_json=json,
-    )
+        )
+        tables.table("Wrapped by", ("what", "key URI"), [(each.use, each.uri) for each in stores])
+
+    talk.answer({"items": keys, "key_stores": stores}, human, as_json=json)
 
 
 @app.command()
@@ -64,11 +71,13 @@ def backup(
 
     with context.workspace(home) as desk:
         made = backups.backup(desk, path, _passphrase(home, passphrase)[0])
-    talk.answer(
-        made,
-        lambda: talk.said("backed_up", keys=made.keys, path=path, where=context.home_option(home)),
-        as_json=json,
-    )
+
+    def human() -> None:
+        talk.said("backed_up", keys=made.keys, path=path, where=context.home_option(home))
+        if made.elsewhere:
+            talk.said("backup_elsewhere", count=made.elsewhere)
+
+    talk.answer(made, human, as_json=json)
 
 
 @app.command("recovery-test")
@@ -89,6 +98,8 @@ def recovery_test(
 
     def human() -> None:
         talk.said("backup_good", keys=proved.keys)
+        if proved.elsewhere:
+            talk.said("backup_elsewhere", count=proved.elsewhere)
         if from_kit:
             talk.said("backup_by_kit")
 

@@ -20,6 +20,17 @@ def publish(
     paths: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="Sealed models.", readable=False)
     ],
+    channels: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--channel",
+            help="Whose plans get them; repeat for several. Default: as before, else stable.",
+        ),
+    ] = None,
+    min_release: Annotated[
+        int | None,
+        typer.Option("--min-release", min=1, help="The oldest release that may still be opened."),
+    ] = None,
     home: options.Home = None,
     server: options.Server = None,
     ca: options.Ca = None,
@@ -36,7 +47,14 @@ def publish(
     ):
         for path in paths:
             with files.about(path):
-                item = publishing.publish(desk, api, path, progress=_named(bar, path.name))
+                item = publishing.publish(
+                    desk,
+                    api,
+                    path,
+                    channels=channels or (),
+                    min_release=min_release,
+                    progress=_named(bar, path.name),
+                )
             published.append(item)
 
     def human() -> None:
@@ -64,12 +82,22 @@ def list_(
         {"items": items, "next_cursor": following},
         lambda: tables.table(
             "Models",
-            ("model", "release", "file", "entitlements", "size", "published", "withdrawn"),
+            (
+                "model",
+                "release",
+                "file",
+                "channels",
+                "entitlements",
+                "size",
+                "published",
+                "withdrawn",
+            ),
             [
                 (
                     item.model,
                     item.release,
                     item.name,
+                    item.channels,
                     item.entitlements,
                     f"{item.size_bytes:,} B",
                     item.published_at,

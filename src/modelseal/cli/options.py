@@ -21,8 +21,8 @@ Server = Annotated[
     str | None,
     typer.Option(
         "--server",
-        help="Use this server (https://…) with the token in MODELSEAL_TOKEN"
-        " instead of the workspace's own half.",
+        help="Use this server (https://…) with `modelseal login` or the token in"
+        " MODELSEAL_TOKEN, instead of the workspace's own half.",
     ),
 ]
 Ca = Annotated[

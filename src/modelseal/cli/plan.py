@@ -31,6 +31,13 @@ Lease = Annotated[
 Enforcement = Annotated[
     str | None, typer.Option("--enforcement", help="online, hardware or software.")
 ]
+PowerCuts = Annotated[
+    int | None,
+    typer.Option(
+        "--power-cuts",
+        help="With hardware enforcement: resets of the TPM until a renewal is due (24).",
+    ),
+]
 Period = Annotated[
     str | None, typer.Option("--period", help="How long a license of this plan runs (30d).")
 ]
@@ -51,6 +58,7 @@ def create(
     seats: Seats = None,
     lease: Lease = None,
     enforcement: Enforcement = None,
+    power_cuts: PowerCuts = None,
     period: Period = None,
     terms: TermsFile = None,
     home: options.Home = None,
@@ -61,7 +69,7 @@ def create(
     """Make a plan."""
     from modelseal.admin import PlanDraft
 
-    wanted = _terms(_base(terms), entitlement, seats, lease, enforcement, period)
+    wanted = _terms(_base(terms), entitlement, seats, lease, enforcement, power_cuts, period)
     with context.admin(home, server, ca) as api:
         record = api.create_plan(PlanDraft(name=name, terms=wanted))
     talk.answer(record, lambda: _tell("made", record), as_json=json)
@@ -74,6 +82,7 @@ def update(
     seats: Seats = None,
     lease: Lease = None,
     enforcement: Enforcement = None,
+    power_cuts: PowerCuts = None,
     period: Period = None,
     terms: TermsFile = None,
     home: options.Home = None,
@@ -88,7 +97,7 @@ def update(
 
     with context.admin(home, server, ca) as api:
         base = _base(terms) if terms is not None else msgspec.to_builtins(api.show_plan(name).terms)
-        wanted = _terms(base, entitlement, seats, lease, enforcement, period)
+        wanted = _terms(base, entitlement, seats, lease, enforcement, power_cuts, period)
         record = api.update_plan(name, PlanDraft(name=name, terms=wanted))
     talk.answer(record, lambda: _tell("updated", record), as_json=json)
 
@@ -147,6 +156,7 @@ def _terms(
     seats: int | None,
     lease: str | None,
     enforcement: str | None,
+    power_cuts: int | None,
     period: str | None,
 ) -> Plan:
     """``base`` with what the options say; every member is checked by the plan's own schema."""
@@ -158,7 +168,11 @@ def _terms(
     if seats is not None:
         terms["seats"] = seats
     if lease is not None:
+        kept = terms.get("lease", {}).get("power_cuts")
         terms["lease"] = {"max_seconds": spans.seconds(lease)}
+        power_cuts = kept if power_cuts is None else power_cuts
+    if power_cuts is not None:
+        terms["lease"] = {**terms.get("lease", {}), "power_cuts": power_cuts}
     if enforcement is not None:
         terms["enforcement"] = enforcement
     if period is not None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from modelseal import container, processors, trust
+from modelseal.attest.verify import bundle, ear
 from modelseal.cli import files
 from modelseal.cli.talk import Progress
 from modelseal.container import VerifiedModel
@@ -23,7 +25,7 @@ from modelseal.license.claims import (
     RequestClaims,
     StatusListClaims,
 )
-from modelseal.trust import Trust
+from modelseal.trust import Trust, Use
 from modelseal.types import from_numeric
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ _TOKENS: dict[str, Any] = {
     for cls in (LicenseClaims, LeaseClaims, DenialClaims, ReleaseClaims, StatusListClaims)
 }
 _RESPONSE = "air-gap response"
+_BUNDLE = "endorsement bundle"
 _TIMES = {"iat", "nbf", "exp", "renew_after_at"}
 _LONG = {"keys", "status_list", "lst", "ct", "kem", "lease_token"}
 
@@ -61,6 +64,10 @@ def verify(path: Path, trust_path: Path, progress: Progress) -> dict[str, Any]:
             return _verify_trust(data, pinned)
         if kind == _RESPONSE:
             return _verify_response(data, pinned)
+        if kind == _BUNDLE:
+            return _verify_bundle(data, pinned)
+        if kind == ear.TYP:
+            return _verify_result(data, pinned)
         return _verify_token(data, kind, pinned)
 
 
@@ -79,6 +86,8 @@ def _kind(data: bytes, path: Path) -> str:
     """What ``data`` says it is; ``NotSealed`` when it is nothing of ours."""
     if air_gap.is_response(data):
         return _RESPONSE
+    if bundle.is_bundle(data):
+        return _BUNDLE
     with suppress(InvalidBytes):
         return tokens.peek_typ(data.strip())
     with suppress(InvalidBytes):
@@ -122,6 +131,18 @@ def _verify_response(data: bytes, pinned: Trust) -> dict[str, Any]:
         "trust": found.trust is not None,
         **carried,
     }
+
+
+def _verify_bundle(data: bytes, pinned: Trust) -> dict[str, Any]:
+    from modelseal.desk import endorsing
+
+    found = endorsing.check(data, pinned, datetime.now(UTC))
+    return {"kind": _BUNDLE, "verified": True, **endorsing.shown(found)}
+
+
+def _verify_result(data: bytes, pinned: Trust) -> dict[str, Any]:
+    found = ear.read(data.strip(), lambda kid, at: pinned.verify_keys(Use.ATTESTATION, kid, at))
+    return {"kind": ear.TYP, "verified": True, **found[ear.DEVELOPER]}
 
 
 def _verify_token(data: bytes, typ: str, pinned: Trust) -> dict[str, Any]:

@@ -28,7 +28,9 @@ class SigningUse(StrEnum):
     LEASE = "lease"
     STATUS = "status"
     CHECKPOINT = "checkpoint"
+    ATTESTATION = "attestation"
     PUBLISHER = "publisher"
+    ENDORSEMENT = "endorsement"
 
 
 AtOnce = Annotated[
@@ -45,10 +47,18 @@ def signing(
     key: Annotated[
         list[SigningUse] | None,
         typer.Option(
-            "--key", help="Only this use; repeatable. Default: license, lease, status, checkpoint."
+            "--key", help="Only this use; repeatable. Default: all but publisher and endorsement."
         ),
     ] = None,
     at_once: AtOnce = False,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to",
+            help="Key URI of a token on the server's host that makes and keeps the new keys,"
+            " like pkcs11:token=shop?module-path=...",
+        ),
+    ] = None,
     home: options.Home = None,
     server: options.Server = None,
     ca: options.Ca = None,
@@ -60,7 +70,7 @@ def signing(
 
     uses = [Use(each.value) for each in key] if key else list(rotating.SIGNING)
     with _both(home, server, ca) as (desk, api):
-        done = rotating.rotate(desk, api, uses, at_once=at_once)
+        done = rotating.rotate(desk, api, uses, at_once=at_once, to=to)
 
     def human() -> None:
         _tell(done, home)
@@ -185,7 +195,7 @@ def tls(
         talk.say(f"New certificate for {', '.join(done.hosts)}: {done.certificate}, {done.key}.")
         if output is not None:
             talk.say("  Copy both files to server/tls of the workspace on the server's host.")
-        talk.say("  Restart the server: it reads its certificate when it starts.")
+        talk.say("  A server that runs takes it within seconds.")
 
     talk.answer(done, human, as_json=json)
 
@@ -194,7 +204,9 @@ def tls(
 def move_kek(
     to: Annotated[
         str,
-        typer.Option("--to", help="Key URI on the server's host, like file:/mnt/token/kek.key."),
+        typer.Option(
+            "--to", help="Key URI on the server's host, like pkcs11:token=shop;object=kek?..."
+        ),
     ],
     home: options.Home = None,
     server: options.Server = None,

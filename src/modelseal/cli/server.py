@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from modelseal.cli import context, options, spans, tables, talk
+from modelseal.cli import context, options, relay, spans, tables, talk
 from modelseal.errors import Misuse
 
 app = typer.Typer(no_args_is_help=True, help="Run the license server and look after it.")
 token = typer.Typer(no_args_is_help=True, help="Access tokens for people and programs.")
 app.add_typer(token, name="token")
+app.add_typer(relay.app, name="relay")
 Database = Annotated[
     str | None,
     typer.Option(
@@ -34,6 +37,26 @@ def run(
         list[str] | None,
         typer.Option("--behind-proxy", help="CIDR of the ingress; permits plain HTTP from it."),
     ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", help="So many processes share the address (1).", metavar="N"),
+    ] = None,
+    log: Annotated[
+        str | None, typer.Option("--log", help="text, or json: one object a line on stderr.")
+    ] = None,
+    sign_in_issuer: Annotated[
+        str | None,
+        typer.Option("--sign-in-issuer", help="People sign in at this OpenID Connect provider."),
+    ] = None,
+    sign_in_client_id: Annotated[
+        str | None, typer.Option("--sign-in-client-id", help="As this client of the provider.")
+    ] = None,
+    sign_in_role: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sign-in-role", help="GROUP=ROLE: who gets which role; repeat.", metavar="GROUP=ROLE"
+        ),
+    ] = None,
     database: Database = None,
     home: options.Home = None,
 ) -> None:
@@ -42,17 +65,58 @@ def run(
     from modelseal.server import serve
 
     place = context.home_of(home)
+    say = _logging(place, log)
+    sign_in = (sign_in_issuer, sign_in_client_id, ";".join(sign_in_role or ()))
     try:
-        serve(
-            place,
-            listen=listen,
-            public_url=public_url,
-            behind_proxy=behind_proxy or [],
-            database=database,
-            on_ready=lambda url: talk.said("listening", url=url),
-        )
+        with _sign_in(*sign_in):
+            serve(
+                place,
+                listen=listen,
+                public_url=public_url,
+                behind_proxy=behind_proxy or [],
+                workers=workers,
+                database=database,
+                ask=context.ask_passphrase,
+                on_ready=lambda url: say("listening", url=url),
+            )
     except (KeyboardInterrupt, Ended):
-        talk.said("stopped")
+        say("stopped")
+
+
+@contextmanager
+def _sign_in(*wanted: str | None) -> Iterator[None]:
+    """Inside, the environment says what the flags said: every worker process reads it there."""
+    import os
+
+    from modelseal.server.services import signin
+
+    before = dict(os.environ)
+    said = zip(signin.SETTINGS, wanted, strict=True)
+    os.environ.update({signin.ENVIRONMENT + name: value for name, value in said if value})
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _logging(place: Path, wanted: str | None) -> Callable[..., None]:
+    """The process logs in the form asked for; how it tells a person, which is by that, too."""
+    import logging
+    import os
+
+    from modelseal import texts
+    from modelseal.server import logs
+    from modelseal.server.services import config
+
+    form = wanted or os.environ.get("MODELSEAL_LOG") or config.load(place / "server").log
+    if form not in logs.FORMS:
+        raise Misuse("--log is text or json")
+    logs.use("json" if form == "json" else "text")
+    if form == "text":
+        return talk.said
+    log = logging.getLogger("modelseal.server")
+    return lambda name, **values: log.info("%s", texts.said(name, **values))
 
 
 @app.command()
@@ -140,7 +204,9 @@ def restore(
 
 @token.command("create")
 def token_create(
-    role: Annotated[str, typer.Option("--role", help="owner, support, auditor or automation.")],
+    role: Annotated[
+        str, typer.Option("--role", help="owner, support, auditor, automation or relay.")
+    ],
     expires: Annotated[str, typer.Option("--expires", help="For example 90d.")] = "90d",
     label: Annotated[str, typer.Option("--label", help="Whose it is.")] = "",
     home: options.Home = None,

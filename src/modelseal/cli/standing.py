@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from modelseal.client import Status
     from modelseal.client.explaining import TraitShown
+    from modelseal.client.status import HardwareStatus, ProvedStatus
 
 
 def tell(found: Status) -> None:
@@ -21,6 +22,14 @@ def tell(found: Status) -> None:
     lines += [("device", _device(found)), ("lease", _lease(found))]
     if found.lease is not None:
         lines += [("enforcement", found.lease.enforcement), ("level", f"L{found.level or 0}")]
+        lines.append(("hardware", _hardware(found.hardware)))
+    if found.level_verdict is not None:
+        lines.append(("verdict", texts.said_or(f"attest_{found.level_verdict}")))
+    if found.proved is not None:
+        lines.append(("proved", _proved(found.proved)))
+    if found.unproved is not None:
+        told = texts.said("proved_not", level=found.unproved.level, why=found.unproved.why)
+        lines.append(("unproved", told))
     lines += [
         ("missing", texts.said("missing_value", **talk.plain(item))) for item in found.level_missing
     ]
@@ -29,6 +38,8 @@ def tell(found: Status) -> None:
         swap = texts.said("swap_safe" if found.memory.swap_safe else "not_swap_safe")
         told = texts.said("memory_value", protection=found.memory.protection, swap=swap)
         lines.append(("memory", told))
+    if found.keys_erased:
+        lines.append(("keys", texts.said("keys_erased_value")))
     if found.clock.set_back:
         behind = found.clock.behind_seconds
         lines.append(("clock", texts.said("clock_value", behind_seconds=behind)))
@@ -76,11 +87,36 @@ def _lease(found: Status) -> str | None:
     return texts.said("lease_value", **talk.plain(found.lease), days_left=found.days_left)
 
 
+def _hardware(end: HardwareStatus | None) -> str | None:
+    if end is None:
+        return None
+    return texts.said(
+        "hardware_value",
+        powered_on=_span(end.powered_on_seconds),
+        power_cuts=end.power_cuts,
+        longest=_span(end.longest_seconds),
+    )
+
+
+def _proved(found: ProvedStatus) -> str:
+    """What a run proved, and until when that counts."""
+    told = {**talk.plain(found), "kinds": ", ".join(found.kinds)}
+    return texts.said("proved_value", **told)
+
+
+def _span(seconds: int) -> str:
+    """Days and hours, rounded up: what is promised is never less than what can happen."""
+    hours = -(-seconds // 3600)
+    return texts.said("days_hours", days=hours // 24, hours=hours % 24)
+
+
 def _limits(found: Status) -> list[str]:
     """What this device's level and enforcement do not stop (docs/threat-model.md)."""
     if found.lease is None:
         return []
     limits = ["limit_software"] if found.lease.enforcement == "software" else []
+    if found.hardware is not None:
+        limits.append("limit_hardware")
     if (found.level or 0) < 4:
         limits.append("limit_memory")
     if found.binding == "copyable":

@@ -18,6 +18,20 @@ def init(
     token_alg: Annotated[
         str, typer.Option("--token-alg", help="Ed25519, ES256, RS256 or hybrid.")
     ] = "Ed25519",  # noqa: S107 - the name of an algorithm
+    kek: Annotated[
+        str | None,
+        typer.Option(
+            "--kek",
+            help="Key URI of the server's key-encryption key (default: file:kek.key). One that a"
+            " key store holds already is taken.",
+        ),
+    ] = None,
+    desk_key: Annotated[
+        str | None,
+        typer.Option(
+            "--desk-key", help="Key URI of what encrypts the desk (default: file:desk.key)."
+        ),
+    ] = None,
     home: options.Home = None,
     json: options.Json = False,
 ) -> None:
@@ -26,7 +40,14 @@ def init(
 
     if home is None:
         raise Misuse("name the new workspace with --home DIR")
-    made = workspace.init(home, product, token_alg=token_alg)
+    chosen: dict[str, Any] = {"kek": kek, "desk_key": desk_key}
+    made = workspace.init(
+        home,
+        product,
+        token_alg=token_alg,
+        ask=context.ask_passphrase,
+        **{name: uri for name, uri in chosen.items() if uri is not None},
+    )
     with made:
         shown = {
             "home": home,
@@ -87,6 +108,14 @@ def seal(
             help="Replace each file by its sealed one, CRC-32 kept; `model restore` undoes it.",
         ),
     ] = False,
+    optimise: Annotated[
+        bool,
+        typer.Option(
+            "--optimise",
+            help="ONNX models also as ONNX Runtime optimises them on machines like this one:"
+            " they load faster there, the file grows.",
+        ),
+    ] = False,
     home: options.Home = None,
     json: options.Json = False,
 ) -> None:
@@ -98,8 +127,10 @@ def seal(
         "min_level": options.level(min_level),
         "memory": options.protection(memory),
     }
-    if in_place and (output or model or model_version or together_with):
-        raise Misuse("--in-place keeps file and name and takes no -o, --model or --together-with")
+    if in_place and (output or model or model_version or together_with or optimise):
+        raise Misuse(
+            "--in-place keeps file and name and takes no -o, --model, --together-with or --optimise"
+        )
     with context.workspace(home) as desk, talk.progress("sealing", quiet=json) as bar:
         if in_place:
             sealed = inplace.seal_in_place(desk, inputs, progress=bar, **terms)
@@ -111,6 +142,7 @@ def seal(
                 model=model,
                 model_version=model_version,
                 together_with=together_with or [],
+                optimise=optimise,
                 progress=bar,
                 **terms,
             )
@@ -121,6 +153,8 @@ def seal(
             opens = texts.said("or").join(item.entitlements)
             told = {"model": item.model, "release": item.release, "size": f"{item.size_bytes:,}"}
             talk.said("sealed", **told, entitlements=opens)
+            if item.optimised:
+                talk.said("sealed_optimised", names=", ".join(item.optimised))
         files = " ".join(shlex.quote(str(item.path)) for item in sealed)
         talk.said("sealed_next", files=files, where=context.home_option(home))
 

@@ -5,6 +5,7 @@ from modelseal.client.activation import EulaTerms, Holder, LicenseInfo
 from modelseal.client.api import Client
 from modelseal.client.events import Event, EventName
 from modelseal.client.ports import Ports
+from modelseal.client.proving import Proved
 from modelseal.client.pulled import Pulled, PulledModel
 from modelseal.client.renewal import Returned
 from modelseal.client.standing import Standing
@@ -20,6 +21,7 @@ __all__ = [
     "Holder",
     "LicenseInfo",
     "Ports",
+    "Proved",
     "Pulled",
     "PulledModel",
     "Returned",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from modelseal.client import answering, asking, identity
+from modelseal.client import answering, asking, bundles, hardware, identity, renewal
+from modelseal.client import standing as standings
 from modelseal.client.asking import Denied, Question
 from modelseal.client.config import check_digest
 from modelseal.client.core import Core, Held
@@ -16,15 +19,22 @@ from modelseal.client.identity import Identity
 from modelseal.client.pulled import Progress
 from modelseal.client.settings import NO_SERVER
 from modelseal.errors import (
+    AnotherLicense,
     AnswerInvalid,
     ClockSetBack,
     ConfigInvalid,
+    Conflict,
     DeviceChanged,
+    EnforcementNotReached,
+    KeyOfAnotherTpm,
+    LevelNotReached,
     Misuse,
     ModelsealError,
     NotActivated,
+    Refused,
     StateDamaged,
     TokenAudience,
+    TpmCleared,
     UnknownProduct,
 )
 from modelseal.license import clock, license_key
@@ -32,6 +42,7 @@ from modelseal.license.claims import LeaseClaims, SealedText
 from modelseal.license.license_key import KeyBinding
 from modelseal.trust import Use
 
+T = TypeVar("T")
 LOCK_SECONDS = 60.0
 _MAX_LABEL = 64
 
@@ -57,6 +68,7 @@ class LicenseInfo(msgspec.Struct, frozen=True):
     """What the server says about a license key before anything is decided."""
 
     product: str
+    license_id: str
     plan: str
     seats: int
     holders: list[Holder]
@@ -72,6 +84,7 @@ class Wish:
     eula: str | None = None
     replace: str | None = None
     label: str | None = None
+    switch: bool = False
 
     def __post_init__(self) -> None:
         if self.eula is not None:
@@ -95,22 +108,29 @@ def activate(core: Core, key: str, wish: Wish, progress: Progress | None = None)
     text = license_key.format_key(license_key.parse(key))
     _check_product(core)
     _tell(progress, 0)
+    _leave_another(core, text, wish)
     before = _lease_id(core)
     with core.locked(LOCK_SECONDS):
-        me = identity_for(core)
-        by = me.keyed_hash("license-key", text).hex()
-        held = core.held(tolerant=True)
-        done = _done_meanwhile(held, before, by)
-        if done is not None:
-            return done
-        question = asking.prepare(core, me, held, "activate", text, *wish.parts())
-        more: dict[str, Any] = {
-            "license_key": sealed_key(core, me, question.nonce, text),
-            "replace": wish.replace,
-            "label": wish.label,
-            "eula": wish.eula,
-        }
-        return _ask(core, question, "/v1/devices", "activate", more, wish, by, progress)[0]
+
+        def enter(proving: ModelsealError | None) -> LeaseClaims:
+            me = identity_for(core)
+            by = me.keyed_hash("license-key", text).hex()
+            held = core.held(tolerant=True)
+            done = _done_meanwhile(held, before, by)
+            if done is not None:
+                return done
+            asked = ("activate", text, *wish.parts())
+            question = _prepared(core, me, held, asked, proving=proving)
+            more: dict[str, Any] = {
+                "license_key": sealed_key(core, me, question.nonce, text),
+                "replace": wish.replace,
+                "label": wish.label,
+                "eula": wish.eula,
+            }
+            return _ask(core, question, "/v1/devices", "activate", more, wish, by, progress)[0]
+
+        lease = _entered(core, enter)
+    return _moved_up(core, lease)
 
 
 def start_trial(
@@ -120,12 +140,17 @@ def start_trial(
     _check_product(core)
     _tell(progress, 0)
     with core.locked(LOCK_SECONDS):
-        me = identity_for(core)
-        held = core.held(tolerant=True)
-        question = asking.prepare(core, me, held, "trial", plan, email or "", *wish.parts())
-        more = {"plan": plan, "email": email, "label": wish.label, "eula": wish.eula}
-        lease, found = _ask(core, question, "/v1/trials", "trial", more, wish, None, progress)
-    return lease, asking.text_of(found, "license_key")
+
+        def enter(proving: ModelsealError | None) -> tuple[LeaseClaims, dict[str, Any]]:
+            me = identity_for(core)
+            held = core.held(tolerant=True)
+            asked = ("trial", plan, email or "", *wish.parts())
+            question = _prepared(core, me, held, asked, proving=proving)
+            more = {"plan": plan, "email": email, "label": wish.label, "eula": wish.eula}
+            return _ask(core, question, "/v1/trials", "trial", more, wish, None, progress)
+
+        lease, found = _entered(core, enter)
+    return _moved_up(core, lease), asking.text_of(found, "license_key")
 
 
 def lookup(core: Core, key: str) -> LicenseInfo:
@@ -149,6 +174,34 @@ def lookup(core: Core, key: str) -> LicenseInfo:
         return msgspec.convert(found, LicenseInfo, strict=True)
     except msgspec.ValidationError as error:
         raise AnswerInvalid(f"lookup: {error}"[:200]) from None
+
+
+def _leave_another(core: Core, text: str, wish: Wish) -> None:
+    """Returns when no running lease of another license would be left with its seat taken.
+
+    A license key is another one's when it is not the one entered here and the server names another
+    license for it: a license that was rekeyed is the same license, and so is one whose seat the
+    server has taken from this device.
+    """
+    if not core.has_trust:
+        return
+    held = core.held(tolerant=True)
+    if held.lease is None or held.record is None:
+        return
+    if standings.take(core, core.ports.now(), held).state not in standings.RUNNING:
+        return
+    if held.record.activated_by == _passing_identity(core).keyed_hash("license-key", text).hex():
+        return
+    known = lookup(core, text)
+    if known.license_id == held.license_id:
+        return
+    if not wish.switch:
+        plan = None if held.license is None else held.license.plan
+        raise AnotherLicense("a seat of it is held here", license_id=held.license_id, plan=plan)
+    if wish.replace is None and len(known.holders) >= known.seats:
+        return  # it will be refused, and the seat that is held stays held
+    with contextlib.suppress(Refused):  # then there is no seat to give back
+        renewal.give_back(core)
 
 
 def sealed_key(core: Core, me: Identity, nonce: str, text: str) -> SealedText:
@@ -179,7 +232,7 @@ def _ask(
 ) -> tuple[LeaseClaims, dict[str, Any]]:
     _tell(progress, 1)
     try:
-        found, asked = asking.put(core, question, "POST", path, op=op, **more)
+        question, found, asked = hardware.put(core, question, "POST", path, op=op, **more)
     except Denied as denied:
         error = answering.accept_denial(core, question.identity, question.keys, denied, first=True)
         core.store.put_back()
@@ -197,19 +250,77 @@ def _ask(
     return lease, found
 
 
-def identity_for(core: Core) -> Identity:
-    """The device's identity; a new one where there is none that this computer can unlock."""
+def _prepared(
+    core: Core, me: Identity, held: Held, asked: tuple[str, ...], *, proving: ModelsealError | None
+) -> Question:
+    """The question; with a key in the TPM where the license or the refusal ``proving`` wants it."""
+    key = hardware.maker(core, held, demanded=proving)
+    question = asking.prepare(core, me, held, *asked, key=key)
+    if proving is not None and key is not None and question.pending.hardware is None:
+        return question.with_key(core, key())  # it was denied just now, so it has no answer
+    return question
+
+
+def _entered(core: Core, enter: Callable[[ModelsealError | None], T]) -> T:
+    """What ``enter`` gives; asked once more with the TPM's proof where the plan demands it."""
     try:
-        return core.unlock(asking=True)
+        return enter(None)
+    except (EnforcementNotReached, LevelNotReached) as error:
+        if not hardware.present(core):
+            raise
+        refusal = error
+    return enter(refusal)
+
+
+def _moved_up(core: Core, lease: LeaseClaims) -> LeaseClaims:
+    """The lease, or its successor where the TPM's proof opens more of what the license grants.
+
+    What it opens can be opened without the network from now on.
+    """
+    with contextlib.suppress(ModelsealError):
+        held = core.held(tolerant=True)
+        if lease.level < hardware.LEVEL and hardware.wanted(held) and hardware.present(core):
+            return renewal.renew(core, seen=lease.jti)
+    bundles.prefetch(core, lease)
+    return lease
+
+
+def identity_for(core: Core) -> Identity:
+    """The device's identity; a new one where there is none that this computer can unlock.
+
+    A new one is made where the settings say, or where the old one was: a device whose keys were in
+    a TPM gets none in a file by itself. ``Conflict`` when the settings name a TPM and the keys of a
+    device that holds a license lie in a file: they are moved, by a command of its own.
+    """
+    wanted, old = core.settings.device_key, True
+    try:
+        me = core.unlock(asking=True)
+        if wanted is None or me.kind == identity.TPM2:
+            return me
+        if core.held(tolerant=True).lease is not None:
+            raise Conflict("the device has a key already: move it with keys move device --to")
     except NotActivated:
-        pass
-    except (DeviceChanged, StateDamaged) as error:
+        old = False
+    except (DeviceChanged, KeyOfAnotherTpm, StateDamaged, TpmCleared) as error:
         core.journal.write("device_key_set_aside", code=error.code, durable=True)
+        wanted = wanted or _place_of_old(core)
+    fresh, wrapped = identity.create(core.traits, core.ports.random, wanted)
+    if old:  # not before: where no TPM answers, everything stays as it is
         core.store.set_aside()
-    fresh, wrapped = identity.create(core.traits(), core.ports.random)
     core.store.write_device_key(wrapped)
     core.adopt()
     return fresh
+
+
+def _place_of_old(core: Core) -> str | None:
+    try:
+        data = core.store.device_key() or b""
+    except StateDamaged:  # not even a file
+        return None
+    try:
+        return identity.uri_of(data, str(core.store.path))
+    except StateDamaged:
+        return f"{identity.TPM2}:"
 
 
 def _passing_identity(core: Core) -> Identity:

@@ -14,7 +14,14 @@ from datetime import datetime
 
 import msgspec
 
-from modelseal.client import activation, airgap_codes, airgap_keys, airgap_responses, asking
+from modelseal.client import (
+    activation,
+    airgap_codes,
+    airgap_keys,
+    airgap_responses,
+    asking,
+    hardware,
+)
 from modelseal.client.activation import Wish
 from modelseal.client.airgap_keys import NextKeys, Noted, Waiting
 from modelseal.client.asking import Question
@@ -162,9 +169,14 @@ def _renewal(core: Core, next_count: int, *, show_lease: bool) -> RequestFile:
         raise DeviceReturned("this device gave its seat back")
     me = core.unlock(asking=True)
     before = asking.stored_keys(core, me).pending
-    question = asking.prepare(core, me, held, "renew")
+    # Only a server that knows the TPM can be asked without a challenge.
+    known = held.lease is not None and held.lease.hardware is not None
+    key = hardware.maker(core, held) if known else None
+    question = asking.prepare(core, me, held, "renew", key=key)
     shown = {"lease_token": held.lease_token} if show_lease else {}
-    asked = asking.claims_of(core, question, op="renew", **shown)
+    evidence = hardware.prove(core, question, None)
+    proof = {} if evidence is None else {"tpm": evidence}
+    asked = asking.claims_of(core, question, op="renew", **shown, **proof)
     return _file(core, question, asked, next_count, None, again=before == question.pending)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from modelseal.client import asking, counting, trusting
@@ -16,6 +16,7 @@ from modelseal.license import lease as leases
 from modelseal.license.claims import DenialClaims, LeaseClaims, LicenseClaims, RequestClaims
 from modelseal.types import LeaseState, to_numeric
 
+Keep = Callable[[str, str | None], None]
 _RUNNING = frozenset({LeaseState.ACTIVE, LeaseState.RENEW_DUE, LeaseState.OVERDUE})
 
 
@@ -26,18 +27,23 @@ def accept(
     found: Mapping[str, Any],
     *,
     license_needed: bool,
+    keep: Keep | None = None,
     **noted: Any,
 ) -> LeaseClaims:
     """The lease in ``found`` answers the question, is stored and replaces what was held.
 
-    Raises ``AnswerInvalid`` or a token error when it does not; then nothing has changed and the
-    question stays pending. Under the lock.
+    ``keep`` stores lease and license in another way than as the next ones of the same key. Raises
+    ``AnswerInvalid`` or a token error when it does not; then nothing has changed and the question
+    stays pending. Under the lock.
     """
     token = asking.text_of(found, "lease")
     claims = trusting.read_token(core, token, LeaseClaims)
     asking.check(claims, asked, question.identity)
     license_ = _license(core, found, claims, asked, needed=license_needed)
-    core.store.accept_lease(question.identity, question.keys, lease=token, license_=license_)
+    if keep is None:
+        core.store.accept_lease(question.identity, question.keys, lease=token, license_=license_)
+    else:
+        keep(token, license_)
     core.note(
         device_id=claims.sub,
         license_id=claims.lic,

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -31,18 +30,19 @@ from modelseal.client import (
     settings,
     standing,
     status,
-    trusting,
     verified,
 )
 from modelseal.client.activation import LicenseInfo, Wish
 from modelseal.client.background import Keeper, on_record
 from modelseal.client.clock import RunClock
+from modelseal.client.contact import Contact
 from modelseal.client.core import Core
 from modelseal.client.events import Callback, Events
 from modelseal.client.explaining import TraitShown
 from modelseal.client.heartbeat import Heartbeat
 from modelseal.client.journal import Journal
 from modelseal.client.ports import Ports
+from modelseal.client.proving import Proved, Prover, Shown
 from modelseal.client.pulled import Progress, Pulled
 from modelseal.client.record import MemoryNote
 from modelseal.client.renewal import Returned
@@ -60,7 +60,6 @@ from modelseal.errors import (
     LeaseExpired,
     Misuse,
     ModelsealError,
-    NotEntitled,
     Refused,
     StateDamaged,
     Unavailable,
@@ -70,13 +69,11 @@ from modelseal.trust import Trust
 from modelseal.types import LeaseState, MemoryProtection
 
 if TYPE_CHECKING:
+    from modelseal.attest.collect import Collector
     from modelseal.client.airgap import AirGap
+    from modelseal.container import VerifiedModel
 
-EXPIRED_SECONDS = 10.0
-_ASK_AGAIN_SECONDS = 15.0
 _ASKS_ONCE = frozenset({LeaseState.EXPIRED, LeaseState.SUSPENDED})
-
-
 _clients: weakref.WeakSet[Client] = weakref.WeakSet()
 
 
@@ -86,8 +83,11 @@ class Client:
     ``app`` names the app's folder or ``modelseal.toml`` (default: beside the program), ``state``
     the state folder (default: the platform's data folder under the product's name), ``server``
     and ``trust`` what ``modelseal.toml`` would say, ``ca`` a PEM file of further TLS authorities.
+    ``device_key`` is where a new device key is made (``tpm2:...``; default: the state folder).
     ``on_event`` is called with each ``Event`` from one thread of its own. With ``background`` a
-    thread renews in time from the first use of a model on. Nothing is read from the network here.
+    thread renews in time from the first use of a model on. ``collectors`` are what proves this run
+    where a model demands a level (names or objects of ``modelseal.attest.collect``; default: what
+    is found here). Nothing is read from the network here.
 
     Raises ``ConfigInvalid`` for settings that are wrong or missing.
     """
@@ -101,13 +101,16 @@ class Client:
         trust: PathLike | bytes | None = None,
         *,
         ca: PathLike | None = None,
+        device_key: str | None = None,
         background: bool = True,
+        collectors: Sequence[str | Collector] | None = None,
         ports: Ports | None = None,
     ) -> None:
         ports = ports or Ports()
         self._settings = settings.resolve(
-            app=app, state=state, server=server, trust=trust, ca=ca, environ=ports.environ
-        )
+            app=app, state=state, server=server, trust=trust, ca=ca, device_key=device_key,
+            environ=ports.environ,
+        )  # fmt: skip
         self._core = Core(self._settings, ports)
         self._clock = RunClock(ports)
         self._events = Events(on_event, partial(_note_failure, self._core.journal))
@@ -115,8 +118,8 @@ class Client:
         me = weakref.ref(self)
         self._heartbeat = Heartbeat(self._keeper.beat, ports.wait, lambda: me() is not None)
         self._background = background
-        self._renewing = threading.Lock()
-        self._ask_again_at = float("-inf")
+        self._contact = Contact(self._core, self._clock, self._keeper)
+        self._prover = Prover(self._core, collectors)
         self._closed = False
         self._unattended = Unattended(self._core, self._activated, self.refusal)
         _clients.add(self)
@@ -139,19 +142,21 @@ class Client:
         eula: str | None = None,
         replace: str | None = None,
         label: str | None = None,
+        switch: bool = False,
         on_progress: Progress | None = None,
     ) -> Status:
         """This computer holds a seat and a lease of the license; both are stored.
 
         ``eula`` is the digest of the agreement the user accepted, ``replace`` the id of a device
         whose seat is taken over, ``label`` (1 to 64 characters) what other holders are shown,
-        ``on_progress(done, total, name)`` is called at each step. Raises ``LicenseKeyMistyped``
-        before anything is sent; ``UnknownLicenseKey``, ``NoFreeSeat`` (``holders``),
-        ``EulaNotAccepted`` and the other refusals; ``Unavailable`` errors, after which the same
-        call gets the same answer.
+        ``on_progress(done, total, name)`` is called at each step. Where a lease of another license
+        runs here, it raises ``AnotherLicense``; with ``switch`` that seat is given back first.
+        Raises ``LicenseKeyMistyped`` before anything is sent; ``UnknownLicenseKey``,
+        ``NoFreeSeat`` (``holders``), ``EulaNotAccepted`` and the other refusals; ``Unavailable``
+        errors, after which the same call gets the same answer.
         """
         with self._told():
-            wish = Wish(eula=eula, replace=replace, label=label)
+            wish = Wish(eula=eula, replace=replace, label=label, switch=switch)
             lease = activation.activate(self._core, license_key, wish, on_progress)
             self._activated(lease.jti)
         return self.status()
@@ -183,7 +188,8 @@ class Client:
         if not self._core.has_trust:
             return status.of_nothing(self._core, self._clock.now())
         found = standing.take(self._core, self._clock.now())
-        return status.of(found, counting.totals(self._core, found.record))
+        erased = status.lost_its_keys(self._core, found)
+        return status.of(found, counting.totals(self._core, found.record), keys_erased=erased)
 
     def traits(self) -> list[TraitShown]:
         """What an activation would send about this computer; nothing is sent, nothing stored."""
@@ -208,6 +214,52 @@ class Client:
         with self._told():
             self._keeper.renew(seen=self._lease_id())
         return self.status()
+
+    def move_device(self, to: str) -> Status:
+        """The device's key is a new one in the TPM at the key URI ``to``; the old one is retired.
+
+        No seat is spent. Interrupted, it goes on with the next renewal. Raises what ``renew``
+        raises, ``Conflict`` when the key is in a TPM already, ``KeyStoreUnavailable``.
+        """
+        with self._told():
+            renewal.move_device(self._core, to)
+            self._clock.rebase()
+        return self.status()
+
+    def prove(
+        self,
+        model: VerifiedModel | PathLike,
+        level: int | None = None,
+        *,
+        shown: Callable[[Shown], object] | None = None,
+    ) -> Proved:
+        """The keys of a sealed model that only evidence opens are here for this run.
+
+        Of every section that the license grants and that demands at most ``level`` (default: the
+        highest that one of them demands). Loading does this by itself where it is needed. ``shown``
+        is handed each piece of evidence before it is sent: whoever keeps it can appraise it again,
+        as the server does. Raises
+        ``LevelNotReached`` naming the verdict, the other refusals, ``EvidenceUnavailable``,
+        ``Unavailable`` errors.
+        """
+        with self._told():
+            found = self.standing()
+            refusal = found.refusal()
+            if refusal is not None:
+                raise refusal
+            return self._prover.prove(model, level, found, shown)
+
+    def may_prove(self, level: int) -> bool:
+        """Whether a load tries to prove ``level``: a TPM's own L2 stands in the lease already."""
+        return self._prover.tries(level)
+
+    def proved_level(self, file_id: bytes) -> int:
+        """The level whose keys this run holds for the sealed file; 0 where it proved none."""
+        run = self._core.run_keys
+        if not run.proved:  # asked at every read: the state folder need not be
+            return 0
+        run.expire(self._clock.now())
+        return run.level(self._lease_id(), file_id)
 
     def pull(self, to: PathLike | None = None, on_progress: Progress | None = None) -> Pulled:
         """Every granted model lies in ``to`` (default: ``models`` in the state folder), sealed.
@@ -312,13 +364,9 @@ class Client:
         self._start_of_use()
         found = self._keeper.observe(standing.take(self._core, self._clock.now()))
         asks = found.state in _ASKS_ONCE or found.clock_set_back  # or the server's was ahead
-        if found.held.device_id is None or not asks:
+        if found.held.device_id is None or not asks or not self._contact.due():
             return found
-        now = self._core.ports.monotonic()
-        if now < self._ask_again_at:  # many models are loaded at once: one question is enough
-            return found
-        self._ask_again_at = now + _ASK_AGAIN_SECONDS
-        return self._renewed_in_time(found)
+        return self._contact.renewed_in_time(found)
 
     def keys_for(self, file_id: bytes, sections: Iterable[int]) -> dict[int, SecretBytes]:
         """The data keys of ``sections`` of one sealed file, each in memory that ``close`` wipes.
@@ -335,13 +383,14 @@ class Client:
         refusal = found.refusal()
         if refusal is not None:
             raise refusal
+        self._core.run_keys.expire(found.now)
         try:
             return keys.pick(self._core, found.held, file_id, wanted)
         except KeyNotInLease as error:
-            if not self._renewed_for(file_id, found):
+            if not self._contact.renewed_for(file_id, found):
                 raise error from None
         except (DeviceChanged, LeaseExpired, StateDamaged) as error:  # or a clock that was wrong
-            if not self._put_right(found):
+            if not self._contact.put_right(found):
                 raise error from None
         return keys.pick(self._core, self._core.held(), file_id, wanted)
 
@@ -396,9 +445,9 @@ class Client:
     def _after_fork(self) -> None:
         for part in (
             self._core, self._clock, self._events, self._keeper, self._heartbeat, self._unattended,
+            self._contact, self._prover,
         ):  # fmt: skip
             part.after_fork()
-        self._renewing = threading.Lock()
 
     # -- inside
 
@@ -409,58 +458,6 @@ class Client:
     def _start_of_use(self) -> None:
         self._unattended.activate()
         self.start_background()
-
-    def _renewed_in_time(self, found: Standing) -> Standing:
-        """The standing after one renewal that took at most ten seconds, whatever it brought."""
-        done = threading.Event()
-
-        def attempt() -> None:
-            try:
-                with self._renewing:
-                    seen = None if found.lease is None else found.lease.jti
-                    self._keeper.renew(seconds=EXPIRED_SECONDS, seen=seen)
-            except ModelsealError:
-                pass  # told and on the record; what counts is where the device stands now
-            except Exception as error:  # noqa: BLE001 - a thread of ours prints nothing
-                self._core.journal.write("renewal_failed", error=type(error).__name__)
-            finally:
-                done.set()
-
-        threading.Thread(target=attempt, name="modelseal-renewal", daemon=True).start()
-        self._core.ports.wait(done, EXPIRED_SECONDS)
-        return self._keeper.observe(standing.take(self._core, self._clock.now()))
-
-    def _renewed_for(self, file_id: bytes, found: Standing) -> bool:
-        """Whether the lease was renewed because the catalog has this file and it is granted."""
-        license_ = found.license
-        try:
-            listed = trusting.refresh(self._core).file(file_id)
-        except (Unavailable, InvalidBytes) as error:
-            self._core.journal.write("catalog_not_read", code=error.code)
-            return False
-        if listed is None or license_ is None:
-            return False
-        lacking = listed.lacking(frozenset(e.id for e in license_.ent))
-        if lacking is not None:
-            raise NotEntitled(
-                "no key for it was ever delivered", entitlement=lacking, model=listed.model
-            )
-        lease = found.lease
-        self._keeper.renew(seconds=EXPIRED_SECONDS, seen=None if lease is None else lease.jti)
-        return True
-
-    def _put_right(self, found: Standing) -> bool:
-        """Whether the server gave a lease for what changed on this computer or in its folder."""
-        now = self._core.ports.monotonic()
-        if now < self._ask_again_at:
-            return False
-        self._ask_again_at = now + _ASK_AGAIN_SECONDS
-        lease = found.lease
-        try:
-            self._keeper.renew(seconds=EXPIRED_SECONDS, seen=None if lease is None else lease.jti)
-        except (DeviceChanged, StateDamaged, Unavailable):
-            return False
-        return True
 
     def _activated(self, lease_id: str) -> None:
         self._clock.rebase()

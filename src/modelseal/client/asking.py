@@ -7,8 +7,8 @@ denial, ends it. ``put`` sends it and returns what came back, verified to answer
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ from modelseal.client.answers import SignedRefusal
 from modelseal.client.core import Core, Held
 from modelseal.client.identity import Identity
 from modelseal.client.leasekey import LeaseKeys, Pending
+from modelseal.client.tpm import HardwareKey
 from modelseal.client.transport import ANSWER_SECONDS
 from modelseal.crypto import hpke
 from modelseal.crypto.hpke import KemPrivateKey
@@ -37,6 +38,7 @@ from modelseal.license import lease, tokens
 from modelseal.license.claims import (
     ClockReading,
     DenialClaims,
+    EnforcementName,
     KemKey,
     LeaseClaims,
     ReleaseClaims,
@@ -49,18 +51,35 @@ from modelseal.types import to_numeric
 _NONCE_BYTES = 32
 _ROOM_FOR_LEASE = 16384
 _FIRST = frozenset({"activate", "trial", "lookup"})
-_TELLS_USAGE = frozenset({"renew", "release", "return"})
+_OUTSIDE = frozenset({"nonce", "attest"})
+"""What is asked beside the chain: a denial of it ends the question and nothing else."""
+_TELLS_USAGE = frozenset({"renew", "release", "return", "attest"})
 _CONTENT_TYPE = "application/jwt"
+MakeKey = Callable[[], HardwareKey]
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A prepared question: who asks, what is held, what opens the answer."""
+    """A prepared question: who asks, what is held, what opens the answer.
+
+    ``keeper`` is whose ``lease.key`` it stands in, where that is another identity than asks.
+    """
 
     identity: Identity
     held: Held
     keys: LeaseKeys = field(repr=False)
     pending: Pending
+    keeper: Identity | None = None
+
+    def with_key(self, core: Core, key: HardwareKey) -> Question:
+        """The question with another key in the TPM, stored durably.
+
+        Only for a question that no answer can have been given to.
+        """
+        pending = replace(self.pending, hardware=key)
+        keys = replace(self.keys, pending=pending)
+        core.store.write_lease_keys(self.keeper or self.identity, keys)
+        return replace(self, keys=keys, pending=pending)
 
     @property
     def nonce(self) -> str:
@@ -76,8 +95,17 @@ class Denied(Exception):
     token: str = field(repr=False)
 
 
-def prepare(core: Core, identity: Identity, held: Held, op: str, *parts: str) -> Question:
+def prepare(
+    core: Core,
+    identity: Identity,
+    held: Held,
+    op: str,
+    *parts: str,
+    key: MakeKey | None = None,
+) -> Question:
     """The question, its nonce and KEM key stored durably. Under the lock.
+
+    ``key`` makes the TPM's part of a new question.
 
     A question that may have reached the server is asked again under its own nonce: the very same
     one, and from a place in the chain whatever else is asked there (a fresh nonce is a copy's).
@@ -94,6 +122,7 @@ def prepare(core: Core, identity: Identity, held: Held, op: str, *parts: str) ->
             seq=held.seq,
             prev=held.prev,
             ask=ask,
+            hardware=None if key is None else key(),
         )
         keys = LeaseKeys(keys.current, pending, keys.coming)
         core.store.write_lease_keys(identity, keys)
@@ -156,12 +185,17 @@ def claims(
         traits=[*enrolment.digests, *operator_digest(core)],
         missing=list(enrolment.missing),
         memory=_memory(held),
-        enforcement=["online", "software"],
+        enforcement=_possible(more),
         vm=around.vm,
         container=around.container,
         usage=counting.usage(core, held.record) if op in _TELLS_USAGE else [],
         **more,
     )
+
+
+def _possible(more: Mapping[str, Any]) -> list[EnforcementName]:
+    """How the end of a lease can be held here; in hardware where that is proved beside it."""
+    return ["online", "software", "hardware"] if more.get("tpm") else ["online", "software"]
 
 
 def operator_digest(core: Core) -> list[TraitDigest]:
@@ -231,15 +265,30 @@ def send(
     seconds: float = ANSWER_SECONDS,
 ) -> dict[str, Any]:
     """One signed request and its answer; see ``put``."""
-    token = tokens.sign(asked, [identity.signer])
+    body = tokens.sign(asked, [identity.signer]).encode("ascii")
+    return exchange(
+        core, identity, asked, method, path, body, content_type=_CONTENT_TYPE, seconds=seconds
+    )
+
+
+def exchange(
+    core: Core,
+    identity: Identity,
+    asked: RequestClaims,
+    method: str,
+    path: str,
+    body: bytes,
+    *,
+    content_type: str,
+    seconds: float = ANSWER_SECONDS,
+) -> dict[str, Any]:
+    """``body``, in which the signed request ``asked`` stands, and its answer; see ``put``."""
     headers: Mapping[str, str] = {
-        "Content-Type": _CONTENT_TYPE,
+        "Content-Type": content_type,
         "Accept": "application/json, application/problem+json",
         "Idempotency-Key": asked.nonce,
     }
-    answer = core.transport.exchange(
-        method, path, body=token.encode("ascii"), headers=headers, seconds=seconds
-    )
+    answer = core.transport.exchange(method, path, body=body, headers=headers, seconds=seconds)
     found = answers.read(answer, server=core.server)
     if isinstance(found, SignedRefusal):
         raise _verified(core, identity, asked, found)
@@ -253,7 +302,8 @@ def check(
 
     Entering a license key begins a chain of its own, so nothing of an older one is compared then.
     """
-    first = asked.op in _FIRST
+    outside = asked.op in _OUTSIDE and isinstance(answer, DenialClaims)
+    first = asked.op in _FIRST or outside
     lease.check_answer(
         answer,
         nonce=asked.nonce,

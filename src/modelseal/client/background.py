@@ -115,9 +115,9 @@ class Keeper:
         return standing
 
     def erase_ended(self, standing: Standing) -> None:
-        """A software lease that has ended can no longer be opened from what lies on this device."""
+        """A lease that has ended can no longer be opened from what lies on this device."""
         lease, core = standing.lease, self._core
-        if lease is None or Enforcement(lease.enforcement) is not Enforcement.SOFTWARE:
+        if lease is None or Enforcement(lease.enforcement) is Enforcement.ONLINE:
             return
         try:
             with core.locked(_QUICK_LOCK_SECONDS):

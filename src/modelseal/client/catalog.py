@@ -30,6 +30,8 @@ from modelseal.errors import (
     TrustExpired,
     TrustRollback,
 )
+from modelseal.license.claims import LicenseClaims
+from modelseal.license.plans import STABLE
 from modelseal.strict_json import JsonInvalid, unb64u
 from modelseal.trust import Trust
 from modelseal.types import EntitlementExpression
@@ -58,6 +60,7 @@ class _Custom(msgspec.Struct, frozen=True):
     size: int
     model_version: str = ""
     min_release: int = 0
+    channels: list[str] = msgspec.field(default_factory=lambda: list(STABLE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ class CatalogModel:
     size_bytes: int
     file_id: bytes
     sections: tuple[EntitlementExpression | None, ...]
+    channels: frozenset[str] = frozenset(STABLE)
 
     def granted_by(self, entitlements: frozenset[str]) -> bool:
         """True when at least one section besides the index opens with ``entitlements``."""
@@ -95,15 +99,22 @@ class Catalog:
     models: tuple[CatalogModel, ...]
     trust: Trust
 
-    def newest(self) -> tuple[CatalogModel, ...]:
-        """The newest release of every model that is not below its own ``min_release``."""
+    def newest(self, license_: LicenseClaims | None = None) -> tuple[CatalogModel, ...]:
+        """The newest release of every model in the license's channels, if it is not too old.
+
+        Too old is what is below the model's ``min_release`` or the license's own minimum.
+        """
+        wanted = (license_.channels if license_ else None) or STABLE
+        least = license_.min_releases if license_ else {}
         best: dict[str, CatalogModel] = {}
         floor: dict[str, int] = {}
         for item in self.models:
             floor[item.model] = max(floor.get(item.model, 0), item.min_release)
+            if item.channels.isdisjoint(wanted):
+                continue
             if item.model not in best or best[item.model].release < item.release:
                 best[item.model] = item
-        kept = (m for m in best.values() if m.release >= floor[m.model])
+        kept = (m for m in best.values() if m.release >= max(floor[m.model], least.get(m.model, 0)))
         return tuple(sorted(kept, key=lambda m: m.name))
 
     def file(self, file_id: bytes) -> CatalogModel | None:
@@ -274,6 +285,7 @@ def _model(path: str, item: Any) -> tuple[str, CatalogModel | None]:
             size_bytes=int(item["length"]),
             file_id=unb64u(known.file_id),
             sections=sections,
+            channels=frozenset(known.channels),
         )
     except (msgspec.ValidationError, KeyError, ValueError, TypeError, Misuse, JsonInvalid) as error:
         raise CatalogInvalid(f"{path[:80]}: {type(error).__name__}") from None

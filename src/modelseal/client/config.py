@@ -1,14 +1,17 @@
 """``modelseal.toml`` and where each setting comes from.
 
 Precedence, the first that says something wins: argument, environment (``MODELSEAL_SERVER``,
-``MODELSEAL_TRUST``, ``MODELSEAL_STATE``, ``MODELSEAL_CA``, ``MODELSEAL_APP``), ``modelseal.toml``,
-what the state folder remembers from its activation, the platform's data folder.
+``MODELSEAL_TRUST``, ``MODELSEAL_STATE``, ``MODELSEAL_CA``, ``MODELSEAL_APP``,
+``MODELSEAL_DEVICE_KEY``), ``modelseal.toml``, what the state folder remembers from its activation,
+the platform's data folder.
 
     product = "facefusion"
     server  = "https://license.example.com"
     trust   = "trust.json"                 # a path beside this file, or the JSON itself
     sealed  = ["models/*.onnx"]            # what must be sealed under `modelseal run`
+    recipes = ["facefusion", "my.toml"]    # app recipes (docs/spec/app-recipe.md)
     mirrors = ["https://cdn.example.com/blobs"]
+    device_key = "tpm2:"                   # new device keys are made in the TPM
     [eula]
     path = "EULA.txt"                      # or digest = "...", and uri = "https://..."
 """
@@ -50,7 +53,9 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
     trust: str | None = None
     eula: _EulaTable | None = None
     sealed: list[str] = []
+    recipes: list[str] | None = None
     mirrors: list[str] = []
+    device_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +77,9 @@ class AppConfig:
     trust: bytes | None = None
     eula: Eula | None = None
     sealed: tuple[str, ...] = ()
+    recipes: tuple[str, ...] | None = None
     mirrors: tuple[str, ...] = ()
+    device_key: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -97,14 +104,19 @@ def beside_program() -> Path | None:
         parents = Path(main).resolve().parents
         depth = str(getattr(getattr(program, "__spec__", None), "name", "")).count(".")
         places.extend(parents[: depth + 1])
-    return next((p / FILE_NAME for p in places if (p / FILE_NAME).is_file()), None)
+    return next((p / FILE_NAME for p in places if _is_there(p / FILE_NAME)), None)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether ``path`` is a file; where one may not look there is none."""
+    return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises PermissionError
 
 
 def upwards(start: Path) -> Path | None:
     """The ``modelseal.toml`` in ``start`` or the nearest parent that has one (for the CLI)."""
     start = start.resolve()
     places = (start, *start.parents)
-    return next((p / FILE_NAME for p in places if (p / FILE_NAME).is_file()), None)
+    return next((p / FILE_NAME for p in places if _is_there(p / FILE_NAME)), None)
 
 
 def find(app: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> AppConfig | None:
@@ -139,7 +151,9 @@ def load(path: Path) -> AppConfig:
         trust=None if file.trust is None else read_trust(file.trust, path.parent),
         eula=None if file.eula is None else _eula(file.eula, path),
         sealed=tuple(_glob(pattern, path) for pattern in file.sealed),
+        recipes=None if file.recipes is None else tuple(_glob(name, path) for name in file.recipes),
         mirrors=tuple(check_server(url, path) for url in file.mirrors),
+        device_key=file.device_key,
     )
 
 
@@ -222,7 +236,7 @@ def _eula(table: _EulaTable, path: Path) -> Eula:
 
 def _glob(pattern: str, path: Path) -> str:
     if not pattern or "\0" in pattern:
-        raise ConfigInvalid("an empty pattern in `sealed`", path=str(path))
+        raise ConfigInvalid("an empty name in `sealed` or `recipes`", path=str(path))
     return pattern
 
 

@@ -19,7 +19,7 @@ from modelseal.client.ports import Ports
 from modelseal.client.record import Record
 from modelseal.client.runkeys import RunKeys
 from modelseal.client.settings import NO_SERVER, NO_TRUST, Settings
-from modelseal.client.state import CATALOG, DENIAL, DEVICE_KEY, LEASE, LICENSE, StateStore
+from modelseal.client.state import CATALOG, DENIAL, DEVICE_KEY, LEASE, LICENSE, Files, StateStore
 from modelseal.client.transport import Transport, TransportSettings
 from modelseal.device import Traits
 from modelseal.errors import (
@@ -104,6 +104,7 @@ class Core:
         self._judged = False
         self._catalog: tuple[tuple[int, int, int], Catalog | None] | None = None
         self._tokens: dict[tuple[type, str], tuple[Trust, Any]] = {}
+        self._last: tuple[Files, Trust | None, Held] | None = None
         self._holding = threading.local()
         self._transport: Transport | None = None
         self._traits: Traits | None = None
@@ -210,7 +211,17 @@ class Core:
         A file that does not hold raises ``StateDamaged`` naming it; with ``tolerant`` it counts as
         absent, for the operations that replace it.
         """
+        self._finish_move()
         files = self.store.read(tolerant=tolerant)
+        last = self._last
+        if last is not None and last[0] is files and last[1] is self._trust:
+            return last[2]
+        found = self._verified(files, tolerant=tolerant)
+        if not tolerant:  # else a damaged token may be missing in it
+            self._last = (files, self._trust, found)
+        return found
+
+    def _verified(self, files: Files, *, tolerant: bool) -> Held:
         if files.license is None and files.lease is None and files.denial is None:
             return Held(None, None, None, files.record, None)
         license_ = self._read(files.license, LicenseClaims, LICENSE, tolerant=tolerant)
@@ -273,25 +284,42 @@ class Core:
             return self._surroundings
 
     def unlock(self, *, asking: bool = False) -> Identity:
-        """The device's identity, unlocked with this computer's traits, once per run and file.
+        """The device's identity, unlocked by this computer's traits or TPM, once per run and file.
 
         Changes of the computer since the last contact count as drift, except when ``asking``: the
         server is about to judge them. Raises ``NotActivated`` without a device key,
-        ``DeviceChanged``, ``StateDamaged``, ``StateNotReadable``.
+        ``DeviceChanged``, ``KeyRefused``, ``KeyStoreUnavailable``, ``StateDamaged``,
+        ``StateNotReadable``.
         """
+        self._finish_move()
         data = self.store.device_key()
         if data is None:
             raise NotActivated("there is no device key", path=str(self.store.path))
         with self._guard:
             known = self._unlocked
             if known is None or known[0] != data:
-                path = str(self.store.path / DEVICE_KEY)
-                known = (data, identity.unlock(data, self.traits(), path))
+                known = (data, self.unlocked(data))
                 self._unlocked, self._judged = known, False
             judged = self._judged
         if not asking and not judged:
             self._keep_wrapping(contact=False)
         return known[1].identity
+
+    def unlocked(self, data: bytes) -> Unlocked:
+        """The identity in ``data``, the bytes of a ``device.key``; raises as ``unlock`` does."""
+        return identity.unlock(
+            data,
+            self.traits,
+            str(self.store.path / DEVICE_KEY),
+            uri=self.settings.device_key,
+            policy=self.store.device_policy(),
+        )
+
+    def _finish_move(self) -> None:
+        """A device key that was moved, but not to the end, is so now; see ``StateStore.locked``."""
+        if self.store.is_moving():
+            with contextlib.suppress(ModelsealError), self.locked(_QUICK_SECONDS):
+                pass
 
     def adopt(self) -> None:
         """Another device key was just written; the next ``unlock`` reads it."""
@@ -317,8 +345,7 @@ class Core:
             # a folder that is read-only or busy keeps the old one
             if self.store.device_key() == data:
                 self.store.write_device_key(new)
-                path = str(self.store.path / DEVICE_KEY)
-                fresh = identity.unlock(new, unlocked.traits, path)
+                fresh = self.unlocked(new)
                 with self._guard:
                     self._unlocked = (new, fresh)
 

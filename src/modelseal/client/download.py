@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import urlsplit
 
 from modelseal.client import answers, lock
 from modelseal.client.folder import translate
@@ -71,6 +72,12 @@ def fetch(
         raise problem from None
 
 
+def place(url: str) -> str:
+    """Whose address it is, without a path or query that may open something."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def _leave_room(part: Path) -> None:
     """A full disk is left with room for a lease: the state folder may lie on it too."""
     with contextlib.suppress(OSError):
@@ -96,7 +103,7 @@ class _Pace:
             return
         if self._bytes < _PACE_BYTES:
             self.too_slow = True
-            raise ServerUnreachable("the download trickles", server=url.split("/blobs")[0])
+            raise ServerUnreachable("the download trickles", server=place(url))
         self._since, self._bytes = now, 0
 
 
@@ -145,7 +152,7 @@ def _from_mirror(
         problem: ModelsealError | None = None
         try:
             etag = _one_request(partial, expected, transport, url, etag, pace, progress)
-            problem = ServerUnreachable("the download ended early", server=url.split("/blobs")[0])
+            problem = ServerUnreachable("the download ended early", server=place(url))
         except ModelsealError as error:
             problem = error
         finally:

@@ -11,6 +11,7 @@ import errno
 import os
 import secrets
 import stat
+import time
 from pathlib import Path
 
 from modelseal.errors import (
@@ -33,6 +34,10 @@ _NO_FILE = frozenset({errno.ELOOP, errno.ENXIO})
 _PLAIN_OPEN = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)
 """A pipe where a file belongs must not keep anybody waiting."""
+_SETTLED_NS = 3_000_000_000
+"""A change right after another may bear the same time (on FAT within 2 s): younger files are read
+each time."""
+_REMEMBERED_BYTES = 256 * 1024
 
 
 def translate(error: OSError, path: Path, *, writing: bool) -> ModelsealError:
@@ -58,6 +63,16 @@ def open_file(path: Path) -> int:
     raise OSError(number, os.strerror(number), str(path))
 
 
+def _stamp(seen: os.stat_result) -> tuple[int, ...]:
+    """What differs once a file was written, replaced or given other rights."""
+    times = seen.st_mtime_ns, seen.st_ctime_ns
+    return (seen.st_dev, seen.st_ino, seen.st_size, *times, seen.st_mode, seen.st_uid)
+
+
+def _is_settled(seen: os.stat_result) -> bool:
+    return time.time_ns() - max(seen.st_mtime_ns, seen.st_ctime_ns) > _SETTLED_NS
+
+
 class Folder:
     """Files of one folder, mode 0600 in a folder of mode 0700.
 
@@ -66,6 +81,7 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._known: dict[str, tuple[str, tuple[int, ...], bytes]] = {}
 
     def create(self) -> None:
         """The folder exists; a new one is readable by its owner only."""
@@ -92,13 +108,20 @@ class Folder:
         return True
 
     def read(self, name: str, max_bytes: int) -> bytes | None:
-        """The bytes of ``name``, None when there is no such file.
+        """The bytes of ``name``, None when there is no such file; read again only when it changed.
 
         Raises ``StateNotReadable`` and, for a file larger than ``max_bytes``, ``StateDamaged``.
         """
+        known = self._known.get(name)
+        if known is not None:
+            place, seen_then, data = known
+            with contextlib.suppress(OSError):
+                if seen_then == _stamp(os.stat(place)):  # noqa: PTH116 - at every load
+                    return data
         path = self.path / name
         try:
             with os.fdopen(open_file(path), "rb") as file:
+                seen = os.fstat(file.fileno())
                 data = file.read(max_bytes + 1)
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -110,6 +133,8 @@ class Folder:
             raise translate(error, path, writing=False) from None
         if len(data) > max_bytes:
             raise StateDamaged(f"longer than {max_bytes} bytes", path=str(path))
+        if len(data) <= _REMEMBERED_BYTES and _is_settled(seen):
+            self._known[name] = (str(path), _stamp(seen), data)
         return data
 
     def write(self, name: str, data: bytes) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelseal.client.boxed import Kind
+from modelseal.client.tpm import SEED_BYTES, HardwareKey
 from modelseal.errors import StateDamaged
 
 FILE_NAME = "lease.key"
@@ -25,10 +26,14 @@ _KIND = Kind(FILE_NAME, MAGIC, VERSION, MAX_BYTES)
 
 @dataclass(frozen=True, slots=True)
 class LeaseSecret:
-    """What opens one lease: the nonce it echoes and the KEM private key (96 bytes)."""
+    """What opens one lease: the nonce it echoes and the KEM private key (96 bytes).
+
+    ``hardware``: and the TPM's key, without which the other opens nothing.
+    """
 
     nonce: str
     kem: bytes = field(repr=False)
+    hardware: HardwareKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +50,11 @@ class Pending:
     seq: int
     prev: str | None
     ask: bytes = field(repr=False)
+    hardware: HardwareKey | None = None
 
     def secret(self) -> LeaseSecret:
         """What opens the lease that answers this question."""
-        return LeaseSecret(self.nonce, self.kem)
+        return LeaseSecret(self.nonce, self.kem, self.hardware)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,9 @@ def seal(
     }
     if keys.coming is not None:
         value["coming"] = [keys.coming.nonce, keys.coming.kem]
+    for name, known in (("current", current), ("pending", pending)):
+        if known is not None and known.hardware is not None:
+            value[f"{name}_hardware"] = _numbers(known.hardware)
     return _KIND.seal(value, storage_key, device=device, random=random)
 
 
@@ -94,20 +103,37 @@ def open_(data: bytes, storage_key: bytes, *, device: str, path: str = FILE_NAME
     value = _KIND.open_(data, storage_key, device=device, path=path)
     try:
         return LeaseKeys(
-            _current(value["current"]), _pending(value["pending"]), _current(value.get("coming"))
+            _current(value["current"], value.get("current_hardware")),
+            _pending(value["pending"], value.get("pending_hardware")),
+            _current(value.get("coming")),
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         raise StateDamaged("altered, or another device's", path=path) from None
 
 
-def _current(value: Any) -> LeaseSecret | None:
+def _numbers(key: HardwareKey) -> list[Any]:
+    return [key.seed, key.clock_limit_ms, key.reset_limit, key.x, key.y]
+
+
+def _hardware(value: Any) -> HardwareKey | None:
+    if value is None:
+        return None
+    seed, limit, last, x, y = value
+    if not all(type(number) is int and number >= 0 for number in (limit, last)):
+        raise TypeError("numbers")
+    return HardwareKey(
+        _bytes(seed, SEED_BYTES), limit, last, _bytes(x, _HASH_BYTES), _bytes(y, _HASH_BYTES)
+    )
+
+
+def _current(value: Any, hardware: Any = None) -> LeaseSecret | None:
     if value is None:
         return None
     nonce, kem = value
-    return LeaseSecret(_text(nonce), _bytes(kem, _KEM_BYTES))
+    return LeaseSecret(_text(nonce), _bytes(kem, _KEM_BYTES), _hardware(hardware))
 
 
-def _pending(value: Any) -> Pending | None:
+def _pending(value: Any, hardware: Any) -> Pending | None:
     if value is None:
         return None
     op, nonce, kem, seq, prev, ask = value
@@ -120,6 +146,7 @@ def _pending(value: Any) -> Pending | None:
         seq=seq,
         prev=None if prev is None else _text(prev),
         ask=_bytes(ask, _HASH_BYTES),
+        hardware=_hardware(hardware),
     )
 
 

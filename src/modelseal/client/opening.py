@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from modelseal.crypto.hpke import KemPrivateKey
+from modelseal.crypto.hpke_p256 import P256PrivateKey
 from modelseal.errors import SealedKeyInvalid
 from modelseal.license import lease_keys
 from modelseal.license.claims import LeaseClaims, ReleaseClaims
 from modelseal.license.lease_keys import Binding, DataKeys
+from modelseal.strict_json import unb64u
 from modelseal.types import Enforcement
 
 
@@ -15,22 +17,33 @@ def is_online(lease: LeaseClaims) -> bool:
     return Enforcement(lease.enforcement) is Enforcement.ONLINE
 
 
-def open_claims(claims: LeaseClaims | ReleaseClaims, kem: KemPrivateKey) -> DataKeys:
-    """The keys in ``claims`` sealed to ``kem``; ``SealedKeyInvalid`` for another KEM key's."""
-    mine = [item for item in claims.keys if item.recipient == kem.kid]
+def open_claims(
+    claims: LeaseClaims | ReleaseClaims,
+    kem: KemPrivateKey,
+    hardware: P256PrivateKey | None = None,
+) -> DataKeys:
+    """The keys in ``claims`` sealed to ``kem``, and round that to ``hardware`` where there is one.
+
+    ``SealedKeyInvalid`` for other keys'; the hardware's own refusal leaves as it is.
+    """
+    recipient = kem.kid if hardware is None else hardware.kid
+    mine = [item for item in claims.keys if item.recipient == recipient]
     if claims.keys and not mine:
         raise SealedKeyInvalid("sealed to another KEM key")
     found: DataKeys = {}
     for item in mine:
-        found.update(lease_keys.open_keys(item, kem, _binding(claims, item.level)))
+        binding = _binding(claims, item.level)
+        found.update(lease_keys.open_keys(item, kem, binding, hardware))
     return found
 
 
 def _binding(claims: LeaseClaims | ReleaseClaims, level: int) -> Binding:
     """What the keys in ``claims`` are sealed for: exactly this lease or release."""
     released = isinstance(claims, ReleaseClaims)
+    proved = claims.attested if isinstance(claims, ReleaseClaims) else None
+    plain = "release" if released else "lease"
     return Binding(
-        label="release" if released else "lease",
+        label=plain if proved is None else "attested-release",
         product=claims.product,
         license=claims.lic,
         device=claims.sub,
@@ -40,4 +53,6 @@ def _binding(claims: LeaseClaims | ReleaseClaims, level: int) -> Binding:
         level=level,
         jkt=claims.cnf.jkt,
         nonce=claims.request_nonce if released else None,
+        transcript=None if proved is None else unb64u(proved.transcript),
+        result=None if proved is None else unb64u(proved.result),
     )

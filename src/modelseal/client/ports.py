@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from modelseal.client.folder import Folder
 
 if TYPE_CHECKING:
+    from modelseal.attest.collect import Collector
+    from modelseal.client.tpm import DeviceTpm
     from modelseal.client.transport import Transport, TransportSettings
     from modelseal.collect import Surroundings
     from modelseal.device import Traits
@@ -38,6 +40,18 @@ def _read_surroundings() -> Surroundings:
     return collect.surroundings()
 
 
+def _open_tpm(address: str) -> DeviceTpm:
+    from modelseal.client.tpm import DeviceTpm
+
+    return DeviceTpm(address)
+
+
+def _collectors() -> Mapping[str, Callable[[], Collector]]:
+    from modelseal.attest import collect
+
+    return collect.collectors()
+
+
 def _open_transport(settings: TransportSettings) -> Transport:
     from modelseal.client.transport import HttpTransport
 
@@ -50,8 +64,9 @@ class Ports:
 
     ``now`` is aware UTC, ``monotonic`` seconds that never go back (since boot where the system
     tells), ``random(n)`` n secret bytes, ``traits`` reads the computer, ``surroundings`` tells
-    whether it is virtual or a container, ``folder`` opens a state
-    folder, ``wait(event, seconds)`` sleeps until the event is set or the time is over.
+    whether it is virtual or a container, ``tpm`` names the TPM at an address, ``collectors`` are
+    what can make it prove what it is, by name, ``folder`` opens a
+    state folder, ``wait(event, seconds)`` sleeps until the event is set or the time is over.
     """
 
     now: Callable[[], datetime] = _now
@@ -60,6 +75,8 @@ class Ports:
     traits: Callable[[], Traits] = _read_traits
     surroundings: Callable[[], Surroundings] = _read_surroundings
     transport: Callable[[TransportSettings], Transport] = _open_transport
+    tpm: Callable[[str], DeviceTpm] = _open_tpm
+    collectors: Callable[[], Mapping[str, Callable[[], Collector]]] = _collectors
     folder: Callable[[Path], Folder] = Folder
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     sleep: Callable[[float], None] = time.sleep

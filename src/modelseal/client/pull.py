@@ -7,7 +7,7 @@ import os
 from pathlib import Path, PurePosixPath
 
 from modelseal import container, processors
-from modelseal.client import download, keys, renewal, trusting, verified
+from modelseal.client import download, keys, places, renewal, trusting, verified
 from modelseal.client.catalog import Catalog, CatalogModel
 from modelseal.client.core import Core, Held
 from modelseal.client.filesource import FileSource
@@ -60,7 +60,7 @@ def _split(catalog: Catalog, standing: Standing) -> tuple[list[CatalogModel], li
     """What the license grants and what it does not; the lease may still lack what it grants."""
     license_ = standing.license
     names = frozenset() if license_ is None else frozenset(e.id for e in license_.ent)
-    newest = catalog.newest()
+    newest = catalog.newest(license_)
     return (
         [item for item in newest if item.granted_by(names)],
         [item for item in newest if not item.granted_by(names)],
@@ -93,6 +93,7 @@ def _one(
     outcome = "present"
     if not _is_present(core, me, target, expected):
         urls = [*(f"{mirror}/{item.digest}" for mirror in core.settings.mirrors)]
+        urls += places.of(core, item.digest)
         urls.append(f"{core.server}/v1/blobs/{item.digest}")
         download.fetch(
             expected, target, transport=core.transport, urls=urls,

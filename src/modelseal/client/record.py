@@ -72,10 +72,26 @@ class MeterNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     resets_at: int | None = None
 
 
+class ProvedNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What an attested key release said: ``level`` was reached until ``exp`` (``verdict`` ``ok``),
+    or was not, and why, with ``params`` for its text; under which lease.
+    """
+
+    level: int
+    verdict: str
+    at: int
+    lease: str
+    kinds: list[str] = []
+    exp: int = 0
+    params: dict[str, str | int] = {}
+
+
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The contents of ``state.json``.
 
     ``code_from`` is the ``seq`` of the newest answer, when leases under codes have followed it.
+    ``verdict`` is why the server took the TPM's proof for none, ``proved`` and
+    ``unproved`` what evidence last reached and did not reach.
     """
 
     product: str
@@ -99,6 +115,9 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     status: StatusNote | None = None
     memory: MemoryNote | None = None
     meters: list[MeterNote] = []
+    verdict: str | None = None
+    proved: ProvedNote | None = None
+    unproved: ProvedNote | None = None
 
 
 def encode(record: Record) -> bytes:

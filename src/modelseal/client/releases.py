@@ -8,25 +8,34 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import msgspec
 
-from modelseal.client import answering, asking, bundles, trusting
+from modelseal.client import answering, asking, bundles, hardware, trusting
 from modelseal.client.asking import Denied
 from modelseal.client.core import Core, Held
 from modelseal.client.identity import Identity
 from modelseal.client.opening import is_online, open_claims
+from modelseal.client.tpm import HardwareKey
 from modelseal.crypto.hpke import KemPrivateKey
 from modelseal.errors import (
     AnswerInvalid,
     DiskFull,
+    EvidenceOutdated,
     KeyNotInLease,
     ModelsealError,
     StateNotWritable,
     StorageFailed,
     Unavailable,
 )
-from modelseal.license.claims import KeyWish, LeaseClaims, ReleaseClaims
+from modelseal.license.claims import (
+    KeyWish,
+    LeaseClaims,
+    ReleaseClaims,
+    RequestClaims,
+    TpmEvidence,
+)
 from modelseal.memory import SecretBytes
 from modelseal.strict_json import b64u
 
@@ -52,7 +61,7 @@ def pick(
     return found
 
 
-def _at_its_lease(held: Held, lease: LeaseClaims) -> Held:
+def at_its_lease(held: Held, lease: LeaseClaims) -> Held:
     """A release names the lease it is for, whatever number is noted beside it."""
     if held.record is None:
         return held
@@ -66,12 +75,13 @@ def _worth_asking(core: Core, held: Held, file_id: bytes) -> list[bytes]:
     catalog, license_ = core.stored_catalog(), held.license
     if catalog is not None and license_ is not None:
         names = frozenset(item.id for item in license_.ent)
-        files += [item.file_id for item in catalog.newest() if item.granted_by(names)]
+        newest = catalog.newest(license_)
+        files += [item.file_id for item in newest if item.granted_by(names)]
     return list(dict.fromkeys(files))[:_MAX_FILES]
 
 
 @contextlib.contextmanager
-def _alone(core: Core) -> Iterator[None]:
+def alone(core: Core) -> Iterator[None]:
     """No other process of this device renews meanwhile, which would make this question an old one.
 
     In a folder that cannot be locked the question is asked all the same.
@@ -103,33 +113,66 @@ def release(core: Core, file_id: bytes) -> LeaseClaims:
     without an online lease, ``Unavailable`` errors.
     """
     me = core.unlock()
-    with _alone(core):
+    with alone(core):
         held = core.held()
         lease = held.lease
         if lease is None or not is_online(lease):
             raise KeyNotInLease("there is no lease whose keys come at each run")
         files = _worth_asking(core, held, file_id)
-        held = _at_its_lease(held, lease)
-        kem = KemPrivateKey.generate()
-        asked = asking.claims(
-            core, me, held, op="release", nonce=asking.fresh_nonce(core), kem=kem.to_bytes(),
-            want=[KeyWish(file=b64u(item), sections=[]) for item in files],
-        )  # fmt: skip
-        path = f"/v1/devices/{held.device_id}/key-releases"
+        held = at_its_lease(held, lease)
+        kem, nonce = KemPrivateKey.generate(), asking.fresh_nonce(core)
+        key = hardware.run_key(core, held, lease)
         try:
-            found, asked = asking.show(
-                core, me, held, asked, "POST", path, seconds=_RELEASE_SECONDS
-            )
+            found, asked, key = _asked(core, me, held, files, kem, nonce, key)
         except Denied as denied:
             raise _refused(core, me, denied) from None
     claims = trusting.read_token(core, asking.text_of(found, "release"), ReleaseClaims)
     asking.check(claims, asked, me)
     if claims.lease != lease.jti:
         raise AnswerInvalid("keys for another lease")
-    opened = open_claims(claims, kem)
+    nested = None if key is None or claims.level < hardware.LEVEL else hardware.private(core, key)
+    opened = open_claims(claims, kem, nested)
     keys = opened | bundles.open_keys(core, claims, opened, store=False)
     core.run_keys.keep(lease.jti, {at: key for at, key in keys.items() if at[1] >= 0}, files)
     return lease
+
+
+def _asked(
+    core: Core,
+    me: Identity,
+    held: Held,
+    files: list[bytes],
+    kem: KemPrivateKey,
+    nonce: str,
+    key: HardwareKey | None,
+) -> tuple[dict[str, Any], RequestClaims, HardwareKey | None]:
+    """The answer, what was asked, and the TPM's key that the answer may be sealed to.
+
+    The proof is made anew where the server wants it.
+    """
+    path = f"/v1/devices/{held.device_id}/key-releases"
+    want = [KeyWish(file=b64u(item), sections=[]) for item in files]
+
+    def ask(proof: TpmEvidence | None) -> tuple[dict[str, Any], RequestClaims]:
+        asked = asking.claims(
+            core, me, held, op="release", nonce=nonce, kem=kem.to_bytes(), want=want, tpm=proof
+        )
+        return asking.show(core, me, held, asked, "POST", path, seconds=_RELEASE_SECONDS)
+
+    if key is None:
+        return *ask(None), None
+    try:
+        return *ask(hardware.statement(core, me, nonce, kem, key)), key
+    except EvidenceOutdated as error:
+        credential = None
+        if str(error.params.get("verdict", "")).startswith("key_"):
+            key = hardware.make(core, hardware.told(core, held, error))
+        else:
+            credential = hardware.enrol(core, me, held)
+            key = None if credential is None else key
+    if key is None:
+        return *ask(None), None
+    return *ask(hardware.statement(core, me, nonce, kem, key, credential)), key
 
 
 def refresh(core: Core) -> bool:

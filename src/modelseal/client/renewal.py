@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 
-from modelseal.client import answering, asking, bundles
+from modelseal.client import answering, asking, bundles, hardware, moving
 from modelseal.client.asking import Denied, Question
 from modelseal.client.core import Core, Held
 from modelseal.client.transport import ANSWER_SECONDS
-from modelseal.errors import AnswerInvalid, NotActivated, StoreBehind
+from modelseal.errors import AnswerInvalid, KeyStoreUnavailable, NotActivated, StoreBehind
 from modelseal.license.claims import LeaseClaims
 
 LOCK_SECONDS = 60.0
@@ -45,7 +45,7 @@ def renew(
         if held.lease is not None and seen is not None and held.lease.jti != seen:
             return held.lease
         try:
-            lease = _ask(core, held, seconds)
+            lease = moving.settle(core, seconds=seconds) or _ask(core, held, seconds)
         except StoreBehind:
             if not _noted_too_much(core, held):
                 raise
@@ -56,10 +56,12 @@ def renew(
 
 def _ask(core: Core, held: Held, seconds: float) -> LeaseClaims:
     me = core.unlock(asking=True)
-    question = asking.prepare(core, me, held, "renew")
+    question = asking.prepare(core, me, held, "renew", key=hardware.maker(core, held))
     path = f"/v1/leases/{held.device_id}"
     try:
-        found, asked = asking.put(core, question, "PUT", path, op="renew", seconds=seconds)
+        question, found, asked = hardware.put(
+            core, question, "PUT", path, op="renew", seconds=seconds
+        )
     except Denied as denied:
         raise answering.accept_denial(core, me, question.keys, denied, first=False) from None
     return answering.accept(core, question, asked, found, license_needed=False)
@@ -76,6 +78,40 @@ def _noted_too_much(core: Core, held: Held) -> bool:
     core.journal.write("note_ignored", seq=held.seq, signed=latest.seq)
     core.note(seq=latest.seq, prev=latest.jti)
     return True
+
+
+def move_device(
+    core: Core,
+    uri: str,
+    *,
+    seconds: float = ANSWER_SECONDS,
+    lock_seconds: float = LOCK_SECONDS,
+) -> LeaseClaims:
+    """The device's key is one in the TPM at ``uri``, and the old one is retired; see ``moving``.
+
+    Raises what a renewal raises, ``Conflict``, ``KeyStoreUnavailable``; where the server did not
+    answer, the next renewal goes on with it.
+    """
+    with core.locked(lock_seconds):
+        if not moving.is_begun(core):
+            _answered(core, seconds)
+            moving.begin(core, uri)
+        lease = moving.settle(core, seconds=seconds)
+        if lease is None:
+            raise KeyStoreUnavailable("the TPM in which the new key was made does not answer")
+    bundles.prefetch(core, lease)
+    return lease
+
+
+def _answered(core: Core, seconds: float) -> None:
+    """No renewal is unanswered: a question that was put by one key is not put by another."""
+    held = core.held(tolerant=True)
+    if held.device_id is None:
+        raise NotActivated("this device has never been activated", path=str(core.store.path))
+    me = core.unlock(asking=True)
+    pending = asking.stored_keys(core, me).pending
+    if pending is not None and pending.seq == held.seq:
+        _ask(core, held, seconds)
 
 
 def give_back(
@@ -140,12 +176,16 @@ def _settled(core: Core, held: Held, seconds: float) -> Question:
 
     Otherwise the server may be one number ahead and would take the return for a copy's.
     """
+    if moving.settle(core, seconds=seconds) is not None:
+        held = core.held(tolerant=True)
     me = core.unlock(asking=True)
     pending = asking.stored_keys(core, me).pending
     if pending is not None and pending.op == "renew" and pending.seq == held.seq:
         question = asking.prepare(core, me, held, "renew")
         path = f"/v1/leases/{held.device_id}"
-        found, asked = asking.put(core, question, "PUT", path, op="renew", seconds=seconds)
+        question, found, asked = hardware.put(
+            core, question, "PUT", path, op="renew", seconds=seconds
+        )
         answering.accept(core, question, asked, found, license_needed=False)
         held = core.held(tolerant=True)
     return asking.prepare(core, me, held, "return")

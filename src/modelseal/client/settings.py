@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from modelseal import trust as trusts
-from modelseal.client import config
+from modelseal.client import config, identity
 from modelseal.client.config import AppConfig
 from modelseal.errors import ConfigInvalid, InvalidBytes
 from modelseal.trust import Trust
@@ -21,7 +21,10 @@ PathLike: TypeAlias = str | os.PathLike[str]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What this client works with. ``server`` and ``pinned`` may be known to the state only."""
+    """What this client works with. ``server`` and ``pinned`` may be known to the state only.
+
+    ``device_key`` is where a new device key is made: a key URI, None for the state folder.
+    """
 
     state: Path
     product: str | None
@@ -29,6 +32,7 @@ class Settings:
     pinned: Trust | None
     ca: Path | None
     app: AppConfig | None
+    device_key: str | None = None
 
     @property
     def eula_digest(self) -> str | None:
@@ -54,6 +58,7 @@ def resolve(
     trust: PathLike | bytes | None,
     ca: PathLike | None,
     environ: Mapping[str, str],
+    device_key: str | None = None,
 ) -> Settings:
     """The settings; ``ConfigInvalid`` says which one is wrong or missing and where it came from."""
     found = config.find(app, environ)
@@ -70,7 +75,15 @@ def resolve(
         pinned=pinned,
         ca=None if named is None else Path(named),
         app=found,
+        device_key=_device_key(device_key, environ, found),
     )
+
+
+def _device_key(
+    given: str | None, environ: Mapping[str, str], found: AppConfig | None
+) -> str | None:
+    named = given or environ.get("MODELSEAL_DEVICE_KEY") or (found.device_key if found else None)
+    return None if named is None else identity.check_uri(named)
 
 
 def _server(given: str | None, environ: Mapping[str, str], found: AppConfig | None) -> str | None:

@@ -72,14 +72,23 @@ class Standing:
         level = self.lease.level
         return _granted(self.license, at, level) & _granted(self.lease, at, level)
 
-    def facts(self, section: SectionFacts | None = None, *, memory: Any = "none") -> Facts:
-        """The facts of a LOAD: the license as a whole, or one section of one sealed model."""
+    def min_release(self, model: str) -> int:
+        """The oldest release of ``model`` that the license's plan gives keys of."""
+        return 0 if self.license is None else self.license.min_releases.get(model, 0)
+
+    def facts(
+        self, section: SectionFacts | None = None, *, memory: Any = "none", level: int = 0
+    ) -> Facts:
+        """The facts of a LOAD: the license as a whole, or one section of one sealed model.
+
+        ``level`` is what this run proved for that model, where it is more than the lease's.
+        """
         return Facts(
             action=Action.LOAD,
             now=self.now,
             product=self.product,
             license=None if self.license is None else _license_facts(self.license),
-            device=self._device_facts(memory),
+            device=self._device_facts(memory, level),
             lease=self._lease_facts(),
             denial=self._denial_facts(),
             status=None if self.status is None else int(self.status),
@@ -87,9 +96,11 @@ class Standing:
             section=section,
         )
 
-    def decide(self, section: SectionFacts | None = None, *, memory: Any = "none") -> Decision:
+    def decide(
+        self, section: SectionFacts | None = None, *, memory: Any = "none", level: int = 0
+    ) -> Decision:
         """The law's decision for these facts."""
-        return decide(self.facts(section, memory=memory))
+        return decide(self.facts(section, memory=memory, level=level))
 
     def refusal(self) -> ModelsealError | None:
         """Why nothing may be opened now; None when the lease runs."""
@@ -101,14 +112,14 @@ class Standing:
         reference = None if self.denial is None else self.denial.reference
         return decision.error(reference)
 
-    def _device_facts(self, memory: Any) -> DeviceFacts:
+    def _device_facts(self, memory: Any, level: int) -> DeviceFacts:
         lease, license_ = self.lease, self.license
         return DeviceFacts(
             state="returned" if self.state is LeaseState.RETURNED else "active",
             jkt="" if license_ is None else license_.cnf.jkt,
             proved_jkt=None if lease is None else lease.cnf.jkt,
             unbound=lease is not None and not lease.bound,
-            level=0 if lease is None else lease.level,
+            level=0 if lease is None else max(lease.level, level),
             memory=memory,
         )
 
@@ -182,6 +193,7 @@ def _license_facts(claims: LicenseClaims) -> LicenseFacts:
         entitlements=entitlement_facts(claims.ent),
         starts_at=from_numeric(claims.nbf),
         expires_at=from_numeric(claims.exp),
+        memory=claims.memory,
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from modelseal.client import leasekey, record
+from modelseal.client import leasekey, moves, record
 from modelseal.client.folder import Folder
 from modelseal.client.identity import Identity
 from modelseal.client.leasekey import LeaseKeys, LeaseSecret
@@ -31,6 +31,8 @@ DENIAL = "denial.jwt"
 DEVICE_KEY = "device.key"
 BUNDLE = "lease.bundle"
 NEXT = "next.key"
+SUCCESSOR = "successor.key"
+POLICY = DEVICE_KEY + ".policy"
 TRUST = "trust.json"
 PREVIOUS = "previous"
 CATALOG = "catalog"
@@ -38,7 +40,8 @@ _TOKEN_BYTES = 16384
 _DEVICE_KEY_BYTES = 4 << 20
 _BUNDLE_BYTES = 1 << 20
 _TRUST_BYTES = 8 << 20
-_MOVED = (DEVICE_KEY, leasekey.FILE_NAME, LICENSE, LEASE, DENIAL, BUNDLE, NEXT)
+_POLICY_BYTES = 64 * 1024
+_MOVED = (DEVICE_KEY, SUCCESSOR, leasekey.FILE_NAME, LICENSE, LEASE, DENIAL, BUNDLE, NEXT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +61,14 @@ class StateStore:
         self.folder = ports.folder(folder_path)
         self.path = self.folder.path
         self._ports = ports
+        self._last: tuple[tuple[bytes | None, ...], Files] | None = None
 
     @contextlib.contextmanager
     def locked(self, timeout_seconds: float) -> Iterator[None]:
-        """Exclusive use of the folder, which exists afterwards; ``StateBusy`` after the timeout."""
+        """Exclusive use of the folder, which exists afterwards; ``StateBusy`` after the timeout.
+
+        A device key that was moved, but not to the end, is so now.
+        """
         self.folder.create()
         with exclusive(
             self.path,
@@ -70,6 +77,8 @@ class StateStore:
             sleep=self._ports.sleep,
         ):
             self.folder.sweep()
+            if self.is_moving():
+                moves.finish(self.folder)
             yield
 
     # -- reading
@@ -82,16 +91,38 @@ class StateStore:
         """
         if not self.folder.exists():
             return Files(None, None, None, None)
-        return Files(
-            license=self._token(LICENSE, tolerant=tolerant),
-            lease=self._token(LEASE, tolerant=tolerant),
-            denial=self._token(DENIAL, tolerant=tolerant),
-            record=self._record(tolerant=tolerant),
+        sizes = dict.fromkeys((LICENSE, LEASE, DENIAL), 4 * _TOKEN_BYTES)
+        sizes[record.FILE_NAME] = record.MAX_BYTES
+        found = tuple(self._bytes(name, size, tolerant) for name, size in sizes.items())
+        last = self._last
+        if last is not None and all(a is b for a, b in zip(last[0], found, strict=True)):
+            return last[1]  # nothing was written since
+        license_, lease, denial, noted = found
+        files = Files(
+            license=self._token(license_, LICENSE, tolerant=tolerant),
+            lease=self._token(lease, LEASE, tolerant=tolerant),
+            denial=self._token(denial, DENIAL, tolerant=tolerant),
+            record=self._record(noted, tolerant=tolerant),
         )
+        if not tolerant:
+            self._last = (found, files)
+        return files
 
     def device_key(self) -> bytes | None:
         """The wrapped device key."""
         return self.folder.read(DEVICE_KEY, _DEVICE_KEY_BYTES)
+
+    def device_policy(self) -> bytes | None:
+        """Signed approvals of states of this computer, for a device key in its TPM."""
+        return self.folder.read(POLICY, _POLICY_BYTES)
+
+    def successor(self) -> bytes | None:
+        """The device key that is to follow the present one, once the server agrees."""
+        return self.folder.read(SUCCESSOR, _DEVICE_KEY_BYTES)
+
+    def is_moving(self) -> bool:
+        """Whether a move of the device key was decided and is not carried out to the end."""
+        return self.folder.has(moves.FILE_NAME)
 
     def trust(self) -> bytes | None:
         """The trust as last updated from the catalog."""
@@ -102,21 +133,31 @@ class StateStore:
         data = self.folder.read(BUNDLE, _BUNDLE_BYTES)
         return data if data is not None and hashlib.sha256(data).digest() == digest else None
 
+    def lease_key_file(self) -> bytes | None:
+        """``lease.key`` as it lies there."""
+        return self.folder.read(leasekey.FILE_NAME, leasekey.MAX_BYTES)
+
     def lease_keys(self, identity: Identity) -> LeaseKeys:
         """The contents of ``lease.key``, empty when there is none; ``StateDamaged``."""
-        name = leasekey.FILE_NAME
-        data = self.folder.read(name, leasekey.MAX_BYTES)
+        data = self.lease_key_file()
         if data is None:
             return LeaseKeys()
-        return leasekey.open_(
-            data, identity.storage_key, device=identity.kid, path=str(self.path / name)
-        )
+        path = str(self.path / leasekey.FILE_NAME)
+        return leasekey.open_(data, identity.storage_key, device=identity.kid, path=path)
 
     # -- writing, under the lock
 
     def write_device_key(self, wrapped: bytes) -> None:
         """The wrapped device key is stored."""
         self.folder.write(DEVICE_KEY, wrapped)
+
+    def write_successor(self, wrapped: bytes) -> None:
+        """The device key that is to follow is stored."""
+        self.folder.write(SUCCESSOR, wrapped)
+
+    def drop_successor(self) -> None:
+        """No device key is to follow."""
+        self.folder.remove(SUCCESSOR)
 
     def write_trust(self, data: bytes) -> None:
         """The trust is stored."""
@@ -136,7 +177,7 @@ class StateStore:
     def note(self, known: Record, **changes: object) -> Record:
         """``state.json`` is ``known`` with ``changes``; written only when something changed."""
         new = msgspec.structs.replace(known, **changes)
-        if self._record(tolerant=True) != new:
+        if self.read(tolerant=True).record != new:
             self.folder.write(record.FILE_NAME, record.encode(new))
         return new
 
@@ -157,6 +198,29 @@ class StateStore:
         if self.folder.has(DENIAL):
             self.folder.remove(DENIAL)
         return new
+
+    def accept_move(
+        self,
+        identity: Identity,
+        wrapped: bytes,
+        secret: LeaseSecret,
+        *,
+        lease: str,
+        license_: str | None,
+    ) -> None:
+        """``identity``, stored in ``wrapped``, is the device's from now on, and has this lease.
+
+        All of it is written in one file first, so that a crash anywhere leaves the old device key
+        with its question pending, or the whole move, which the next lock carries out.
+        """
+        keys = leasekey.seal(
+            LeaseKeys(secret, None),
+            identity.storage_key,
+            device=identity.kid,
+            random=self._ports.random,
+        )
+        moves.decide(self.folder, moves.Move(wrapped, keys, lease, license_))
+        moves.finish(self.folder)
 
     def accept_denial(
         self, identity: Identity, keys: LeaseKeys, *, denial: str, erase: bool
@@ -203,7 +267,7 @@ class StateStore:
 
     def set_aside(self) -> None:
         """An activation whose device key cannot be used lies in ``previous/``, not lost."""
-        known = self._record(tolerant=True)
+        known = self.read(tolerant=True).record
         aside = self._aside()
         aside.create()
         for name in _MOVED:
@@ -249,6 +313,7 @@ class StateStore:
         """The activation is gone; journal, trust and sealed models stay."""
         self.drop_lease()
         self.folder.remove(DEVICE_KEY)
+        self.drop_successor()
         self.drop_previous()
         self.folder.remove(record.FILE_NAME)
 
@@ -261,9 +326,16 @@ class StateStore:
         except ModelsealError:
             return LeaseKeys()
 
-    def _record(self, *, tolerant: bool) -> Record | None:
+    def _bytes(self, name: str, max_bytes: int, tolerant: bool) -> bytes | None:
         try:
-            data = self.folder.read(record.FILE_NAME, record.MAX_BYTES)
+            return self.folder.read(name, max_bytes)
+        except StateDamaged:
+            if tolerant:
+                return None
+            raise
+
+    def _record(self, data: bytes | None, *, tolerant: bool) -> Record | None:
+        try:
             where = str(self.path / record.FILE_NAME)
             return None if data is None else record.decode(data, where)
         except StateDamaged:
@@ -271,15 +343,10 @@ class StateStore:
                 return None
             raise
 
-    def _token(self, name: str, *, tolerant: bool) -> str | None:
+    def _token(self, data: bytes | None, name: str, *, tolerant: bool) -> str | None:
         try:
-            data = self.folder.read(name, 4 * _TOKEN_BYTES)
             return None if data is None else data.decode("ascii").strip()
         except UnicodeDecodeError:
             if tolerant:
                 return None
             raise StateDamaged("no token in it", path=str(self.path / name)) from None
-        except StateDamaged:
-            if tolerant:
-                return None
-            raise

@@ -8,13 +8,25 @@ from datetime import datetime
 import msgspec
 
 from modelseal.client.core import Core, Held
-from modelseal.client.record import MeterNote
+from modelseal.client.record import MeterNote, ProvedNote
 from modelseal.client.standing import Standing
 from modelseal.license import clock
-from modelseal.license.claims import Entitlement
+from modelseal.license.claims import Entitlement, LeaseClaims
 from modelseal.types import LeaseState, from_numeric
 
 _DAY_SECONDS = 86400
+
+
+class HardwareStatus(msgspec.Struct, frozen=True):
+    """How long the TPM's key of the lease answers, counted from when the lease was given.
+
+    ``powered_on_seconds`` by the TPM's clock, which stands still while it has no power, plus at
+    most 70 minutes for each of ``power_cuts``: ``longest_seconds`` in all.
+    """
+
+    powered_on_seconds: int
+    power_cuts: int
+    longest_seconds: int
 
 
 class LeaseStatus(msgspec.Struct, frozen=True):
@@ -27,11 +39,30 @@ class LeaseStatus(msgspec.Struct, frozen=True):
 
 
 class LevelMissing(msgspec.Struct, frozen=True):
-    """An entitlement of the license that this device's verified level does not reach."""
+    """An entitlement of the license that this device's verified level does not reach.
+
+    ``why`` is the newest verdict in words; None where nothing was tried under this lease.
+    """
 
     entitlement: str
     needed: int
     reached: int
+    why: str | None = None
+
+
+class ProvedStatus(msgspec.Struct, frozen=True):
+    """What an attested key release under this lease came to.
+
+    ``level`` was reached, until ``expires_at``, where ``verdict`` is ``ok``; else it was asked for
+    in vain. The keys were for the run that asked: another one proves it again.
+    """
+
+    level: int
+    verdict: str
+    why: str
+    kinds: list[str]
+    at: datetime
+    expires_at: datetime | None
 
 
 class MeterStatus(msgspec.Struct, frozen=True):
@@ -78,7 +109,11 @@ class Status(msgspec.Struct, frozen=True):
     """Where the device stands (design, section 9, ``status --json``).
 
     ``binding`` is ``bound``, ``unbound`` or ``copyable``; ``level_missing`` names what the
-    verified level keeps closed; ``days_left`` counts the days to the end of the lease, rounded up.
+    verified level keeps closed; ``level_verdict`` is why the TPM's proof was taken for none;
+    ``days_left`` counts the days to the end of the lease, rounded up; ``hardware`` is there where a
+    TPM ends the lease, ``proved`` and ``unproved`` where a run proved a level under it or tried to.
+    ``keys_erased``: the lease runs, but its keys were erased when the clock showed its end; a
+    renewal brings the next ones.
     """
 
     state: LeaseState
@@ -98,9 +133,14 @@ class Status(msgspec.Struct, frozen=True):
     binding: str | None
     days_left: int | None
     meters: list[MeterStatus] = []
+    level_verdict: str | None = None
+    hardware: HardwareStatus | None = None
+    proved: ProvedStatus | None = None
+    unproved: ProvedStatus | None = None
+    keys_erased: bool = False
 
 
-def of(standing: Standing, counted: Mapping[str, int]) -> Status:
+def of(standing: Standing, counted: Mapping[str, int], *, keys_erased: bool = False) -> Status:
     """The status of an activated or once activated device, whose meters have ``counted``."""
     license_, lease, record = standing.license, standing.lease, standing.record
     return Status(
@@ -121,7 +161,21 @@ def of(standing: Standing, counted: Mapping[str, int]) -> Status:
         binding=_binding(standing),
         days_left=_days_left(standing),
         meters=_meters(standing, counted),
+        level_verdict=None if record is None else record.verdict,
+        hardware=None if lease is None else _hardware(lease),
+        proved=_proved(standing),
+        unproved=_unproved(standing),
+        keys_erased=keys_erased,
     )
+
+
+def lost_its_keys(core: Core, standing: Standing) -> bool:
+    """True when the lease runs and the journal tells that its keys were erased."""
+    lease = standing.lease
+    if lease is None or not standing.running:
+        return False
+    erased = [entry for entry in core.journal.read() if entry.get("kind") == "keys_erased"]
+    return any(entry.get("lease") == lease.jti for entry in erased)
 
 
 def of_nothing(core: Core, now: datetime) -> Status:
@@ -158,6 +212,17 @@ def _lease(standing: Standing) -> LeaseStatus | None:
     )
 
 
+def _hardware(lease: LeaseClaims) -> HardwareStatus | None:
+    end = lease.hardware
+    if end is None:
+        return None
+    from modelseal.attest.verify.tpm2 import longest_seconds
+
+    seconds = -(-(end.clock_limit_ms - end.clock_ms) // 1000)
+    cuts = end.reset_limit - end.reset_count
+    return HardwareStatus(seconds, cuts, longest_seconds(seconds, cuts))
+
+
 def _meters(standing: Standing, counted: Mapping[str, int]) -> list[MeterStatus]:
     if standing.record is None:
         return []
@@ -183,9 +248,34 @@ def _meter(note: MeterNote, counted: int, now: datetime) -> MeterStatus:
 def _level_missing(standing: Standing) -> list[LevelMissing]:
     if standing.license is None or standing.lease is None:
         return []
-    reached = standing.lease.level
+    proved, unproved = _proved(standing), _unproved(standing)
+    reached = max(standing.lease.level, 0 if proved is None else proved.level)
+    why = None if unproved is None else unproved.why
     granted: list[Entitlement] = [e for e in standing.license.ent if e.min_level > reached]
-    return [LevelMissing(e.id, e.min_level, reached) for e in granted]
+    return [LevelMissing(e.id, e.min_level, reached, why) for e in granted]
+
+
+def _proved(standing: Standing) -> ProvedStatus | None:
+    return None if standing.record is None else _shown(standing, standing.record.proved)
+
+
+def _unproved(standing: Standing) -> ProvedStatus | None:
+    return None if standing.record is None else _shown(standing, standing.record.unproved)
+
+
+def _shown(standing: Standing, note: ProvedNote | None) -> ProvedStatus | None:
+    """The note, as long as it says something about the lease in force."""
+    if note is None or standing.lease is None or note.lease != standing.lease.jti:
+        return None
+    expires_at = from_numeric(note.exp) if note.exp else None
+    if expires_at is not None and standing.now >= expires_at:
+        return None
+    from modelseal.attest.verify.reasons import reason
+
+    why = reason(note.verdict, note.params)
+    return ProvedStatus(
+        note.level, note.verdict, why, note.kinds, from_numeric(note.at), expires_at
+    )
 
 
 def _memory(held: Held) -> MemoryStatus | None:

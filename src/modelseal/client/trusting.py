@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import TypeVar
 
 from modelseal.client import catalog as catalogs
@@ -11,8 +12,16 @@ from modelseal.client.core import Core
 from modelseal.client.folder import FOLDER_MODE, translate
 from modelseal.client.lock import exclusive
 from modelseal.client.state import CATALOG
-from modelseal.errors import ModelsealError, TokenKeyUnknown
+from modelseal.errors import (
+    InvalidBytes,
+    ModelsealError,
+    NotEntitled,
+    TokenKeyUnknown,
+    Unavailable,
+)
 from modelseal.license import tokens
+from modelseal.license.claims import LicenseClaims
+from modelseal.trust import Use
 
 T = TypeVar("T")
 LOCK_SECONDS = 60.0
@@ -48,19 +57,49 @@ def read_token(core: Core, token: str, cls: type[T]) -> T:
     A key that is not known yet may have been rotated in: the catalog is asked once. One that has
     ended signs no answer any more, whatever the time in it.
     """
+    return _with_newer_keys(core, lambda: _read(core, token, cls))
+
+
+def check_listed(core: Core, use: Use, kid: str) -> None:
+    """Returns when the trust, or the catalog's newer one, lists the key for ``use`` now;
+    ``TokenKeyUnknown`` otherwise."""
+    _with_newer_keys(core, lambda: core.trust.verify_keys(use, kid, core.ports.now()))
+
+
+def _with_newer_keys(core: Core, look: Callable[[], T]) -> T:
     with contextlib.suppress(TokenKeyUnknown):
-        return _read(core, token, cls)
+        return look()
     core.forget_trust()  # another process may have carried it forward
     try:
-        return _read(core, token, cls)
+        return look()
     except TokenKeyUnknown as unknown:
         try:
             refresh(core)
         except ModelsealError as error:
             core.journal.write("catalog_not_read", code=error.code, detail=error.detail)
             raise unknown from None
-        return _read(core, token, cls)
+        return look()
 
 
 def _read(core: Core, token: str, cls: type[T]) -> T:
     return tokens.read(token, cls, core.trust, now=core.ports.now())  # type: ignore[type-var]
+
+
+def is_granted(core: Core, file_id: bytes, license_: LicenseClaims | None) -> bool:
+    """Whether the catalog has this file and the license grants it; False where it is not read.
+
+    ``NotEntitled`` says what the license lacks.
+    """
+    try:
+        listed = refresh(core).file(file_id)
+    except (Unavailable, InvalidBytes) as error:
+        core.journal.write("catalog_not_read", code=error.code)
+        return False
+    if listed is None or license_ is None:
+        return False
+    lacking = listed.lacking(frozenset(e.id for e in license_.ent))
+    if lacking is not None:
+        raise NotEntitled(
+            "no key for it was ever delivered", entitlement=lacking, model=listed.model
+        )
+    return True

@@ -36,7 +36,10 @@ class LocalRegistry:
 
     def value(self, key: str, name: str) -> str | bytes | None:
         """See ``Registry``."""
-        winreg: Any = importlib.import_module("winreg")
+        try:
+            winreg: Any = importlib.import_module("winreg")
+        except ImportError:
+            raise OSError("this Python has no winreg") from None
         access = winreg.KEY_READ | winreg.KEY_WOW64_64KEY
         try:
             with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, key, 0, access) as opened:

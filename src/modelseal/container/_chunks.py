@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from threading import Event
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -40,6 +40,10 @@ class VariantKey(NamedTuple):
 
     def __repr__(self) -> str:
         return f"VariantKey(label={self.label.hex()})"
+
+
+Prepare: TypeAlias = Callable[[memoryview], None]
+"""Called with each part of the target right before it is written, by the thread that writes it."""
 
 
 class Chunk(NamedTuple):
@@ -108,6 +112,7 @@ class ChunkOpener:
     ciphers: Ciphers
     leaves: LeafTable | None
     proved: bytearray
+    prepare: Prepare | None = None
 
     def buffer(self) -> memoryview:
         """A private buffer for one stored chunk, small enough to stay in the cache."""
@@ -117,18 +122,18 @@ class ChunkOpener:
     def open_into(self, index: int, buffer: memoryview, target: memoryview) -> None:
         """The plaintext of chunk ``index`` is in ``target``, which has exactly its length."""
         info = self.layout.info
-        chunk = self.ciphers.chunk(index)
-        offset, size = self.layout.place(chunk.stored)
-        copy = buffer[:size]
+        stored, cipher, label = self.ciphers.chunk(index)
+        offset, size = self.layout.place(stored)
+        copy = buffer if size == buffer.nbytes else buffer[:size]
         fill(self.source, offset, copy)
-        position = info.first_chunk + chunk.stored
+        position = info.first_chunk + stored
         if self.leaves is not None:
             self.leaves.check(position, copy)
             self.proved[position] = 1
         nonce = keys.nonce(index, index == info.chunk_count - 1)
-        aad = keys.aad(info.id, position, chunk.label)
+        aad = keys.aad(info.id, position, label)
         try:
-            chunk.cipher.decrypt_into(nonce, copy, aad, target)
+            cipher.decrypt_into(nonce, copy, aad, target)
         except InvalidTag:
             raise ContainerDamaged("a chunk does not open", section=info.id, chunk=index) from None
 
@@ -184,7 +189,7 @@ def _open(
 ) -> None:
     """Each thread opens a contiguous run of ``indexes`` through a buffer of its own."""
     end = offset + target.nbytes
-    step = opener.layout.chunk_bytes
+    step, prepare = opener.layout.chunk_bytes, opener.prepare
 
     def run(part: range, stop: Event) -> None:
         buffer = opener.buffer()
@@ -195,6 +200,8 @@ def _open(
             size = opener.layout.plain_bytes_of(index)
             low, high = max(offset, start), min(end, start + size)
             place = target[low - offset : high - offset]
+            if prepare is not None:
+                prepare(place)
             if high - low == size:
                 opener.open_into(index, buffer, place)
             else:

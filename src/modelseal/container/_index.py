@@ -113,6 +113,11 @@ class Index:
         """The names of all entries."""
         return tuple(entry.name for entry in self.entries)
 
+    @property
+    def originals(self) -> tuple[Entry, ...]:
+        """What was handed in, without what sealing added."""
+        return tuple(entry for entry in self.entries if entry.role == FILE_ROLE)
+
     def entry(self, name: str) -> Entry:
         """The entry called ``name``; ``NotFound`` when there is none."""
         found = self._by_name.get(name)

@@ -21,7 +21,7 @@ from modelseal.container._header import Header
 from modelseal.container._index import Index
 from modelseal.container._layout import SectionLayout, layouts
 from modelseal.container._leaves import leaf_hash
-from modelseal.container._model import file_digest, parse
+from modelseal.container._model import parse
 from modelseal.container._plan import PlacedSection, SealPlan
 from modelseal.container._prologue import Prologue
 from modelseal.container._source import BytesSource, Progress, Sink
@@ -37,13 +37,11 @@ _BLANK = bytes(limits.DIGEST_BYTES)
 class SealedResult:
     """What sealing made. ``data_keys`` by section id: the caller wraps them at once.
 
-    ``digest`` is the SHA-256 of the file in hexadecimal; ``together_secret`` is what other models
-    need to demand this one.
+    ``together_secret`` is what other models need to demand this one.
     """
 
     file_id: bytes
     header: Header
-    digest: str
     size_bytes: int
     data_keys: dict[int, bytes] = field(repr=False)
     together_secret: bytes | None = field(default=None, repr=False)
@@ -62,10 +60,10 @@ def seal(
     """``sink``, empty before, holds the sealed model; opening it gives the entries back.
 
     ``random`` gives that many unpredictable bytes. ``publisher`` are one or two signing keys of
-    different algorithms. ``progress`` counts plaintext read and then the file digested, in the
-    caller's thread; up to ``threads`` threads encrypt and hash, one alone reads and writes. When
-    anything is raised the sink's content is useless and its owner removes it; a sealing is never
-    resumed. Raises ``Misuse``, ``SourceNotSealable``, ``SourceChanged``, ``Unavailable``.
+    different algorithms. ``progress`` counts plaintext read, in the caller's thread; up to
+    ``threads`` threads encrypt and hash, one alone reads and writes. When anything is raised the
+    sink's content is useless and its owner removes it; a sealing is never resumed. Raises
+    ``Misuse``, ``SourceNotSealable``, ``SourceChanged``, ``Unavailable``.
     """
     plans.check(plan)
     signers = signatures.check_publisher(publisher)
@@ -103,7 +101,6 @@ def seal(
     return SealedResult(
         file_id=secrets.file_id,
         header=final,
-        digest=file_digest(sink, prologue.file_bytes, body.digest_progress()),
         size_bytes=prologue.file_bytes,
         data_keys=secrets.data_keys,
         together_secret=secrets.together,
@@ -162,19 +159,9 @@ class _Body:
             at += stored.nbytes
         return bytes(writer.leaves + self.leaves)
 
-    def digest_progress(self) -> Progress | None:
-        """Progress of the last pass, counted on from the first."""
-        if self.progress is None:
-            return None
-        return lambda done, _total: self._report(self._plain_bytes + done)
-
-    @property
-    def _plain_bytes(self) -> int:
-        return sum(section.plain_bytes for section in self.placed)
-
     def _report(self, done: int) -> None:
         if self.progress is not None:
-            self.progress(done, self._plain_bytes + self.prologue.file_bytes)
+            self.progress(done, sum(section.plain_bytes for section in self.placed))
 
     def _writer(self, place: SectionLayout, together: Sequence[plans.TogetherRef]) -> SectionWriter:
         data_key = self.secrets.data_keys[place.info.id]

@@ -48,7 +48,7 @@ class Ahead(Generic[T]):
 
     def __init__(self, others: int) -> None:
         self._todo: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._started: deque[Future[T]] = deque()
+        self._started: deque[Callable[[], T]] = deque()
         self._workers: list[Thread] = []
         for number in range(others):
             worker = Thread(target=self._work, name=f"modelseal-seal-{number}", daemon=True)
@@ -60,6 +60,10 @@ class Ahead(Generic[T]):
 
     def start(self, work: Callable[[], T]) -> None:
         """``work()`` is done, or will be by the time of its ``result``."""
+        if not self._workers:
+            done = work()
+            self._started.append(lambda: done)
+            return
         future: Future[T] = Future()
 
         def do() -> None:
@@ -68,15 +72,12 @@ class Ahead(Generic[T]):
             except BaseException as error:  # noqa: BLE001 - raised where the result is taken
                 future.set_exception(error)
 
-        self._started.append(future)
-        if self._workers:
-            self._todo.put(do)
-        else:
-            do()
+        self._started.append(future.result)
+        self._todo.put(do)
 
     def result(self) -> T:
         """What the oldest piece whose result was not taken yet gave, or raised."""
-        return self._started.popleft().result()
+        return self._started.popleft()()
 
     def close(self) -> None:
         """What was started is done and no thread works any more."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from threading import Event, Lock
 from types import MappingProxyType
 from typing import Any
@@ -109,10 +110,12 @@ class VerifiedModel(SealedModel):
         depth: str = Depth.FULL,
         threads: int = 1,
         bundle_keys: Sequence[chunks.VariantKey] | None = None,
+        prepare: chunks.Prepare | None = None,
     ) -> None:
         """``target`` holds the section's plaintext from ``offset`` on.
 
-        Only the chunks it lies in are read and decrypted. ``Misuse`` for a range outside.
+        Only the chunks it lies in are read and decrypted. ``prepare`` is called with each part of
+        ``target`` right before it is written. ``Misuse`` for a range outside.
         """
         place = self._place(section)
         view = writable(target)
@@ -121,7 +124,7 @@ class VerifiedModel(SealedModel):
 
         def work() -> None:
             opener = self._opener(place, data_key, together, depth, bundle_keys)
-            chunks.open_range(opener, offset, view, threads)
+            chunks.open_range(replace(opener, prepare=prepare), offset, view, threads)
 
         chunks.zeroed_on_failure(view, work)
 
@@ -136,6 +139,7 @@ class VerifiedModel(SealedModel):
         depth: str = Depth.FULL,
         threads: int = 1,
         bundle_keys: Mapping[int, Sequence[chunks.VariantKey]] = NO_BUNDLE,
+        prepare: chunks.Prepare | None = None,
     ) -> None:
         """``target`` holds the bytes of ``entry`` from ``file_offset`` on.
 
@@ -160,6 +164,7 @@ class VerifiedModel(SealedModel):
                         depth=depth,
                         threads=threads,
                         bundle_keys=bundle_keys.get(extent.section),
+                        prepare=prepare,
                     )
         except BaseException:
             wipe(view)

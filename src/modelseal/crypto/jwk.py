@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping
 
 from modelseal.errors import TokenMalformed
-from modelseal.strict_json import JsonInvalid, b64u, encode, unb64u
+from modelseal.strict_json import JsonInvalid, b64u, encode_plain, unb64u
 
 Jwk = dict[str, str]
 
@@ -25,7 +25,7 @@ def check(jwk: Mapping[str, object]) -> Jwk:
     """A copy of ``jwk`` with exactly the required members of its type; else ``TokenMalformed``."""
     kty = jwk.get("kty") if isinstance(jwk, Mapping) else None
     required = _REQUIRED.get(kty) if isinstance(kty, str) else None
-    if required is None or sorted(jwk) != sorted(required):
+    if required is None or len(jwk) != len(required) or not all(map(jwk.__contains__, required)):
         raise TokenMalformed("a JWK holds exactly the public members of its key type")
     out: Jwk = {}
     for name in required:
@@ -38,7 +38,7 @@ def check(jwk: Mapping[str, object]) -> Jwk:
 
 def thumbprint(jwk: Mapping[str, object]) -> str:
     """base64url SHA-256 over the required members in canonical order (RFC 7638, section 3)."""
-    return b64u(hashlib.sha256(encode(check(jwk))).digest())
+    return b64u(hashlib.sha256(encode_plain(check(jwk))).digest())
 
 
 def member(jwk: Jwk, name: str) -> bytes:

@@ -18,6 +18,7 @@ from modelseal.desk.records import DataKeys, ModelRecord
 from modelseal.desk.workspace import Workspace, read_document
 from modelseal.errors import BackupInvalid, Conflict, InputMissing, Misuse
 from modelseal.keys import file as file_provider
+from modelseal.keys import reference
 from modelseal.keys.folder import SECRET_ALG, KeyEntry, KeyFolder
 from modelseal.types import from_numeric, to_numeric
 
@@ -122,9 +123,18 @@ class Archive:
 
     @property
     def key_count(self) -> int:
-        """Private keys, the key-encryption key among them; data keys are not counted."""
-        keys = [key for key in (*self.desk, *self.online) if key.alg != SECRET_ALG]
-        return len(keys) + (self.kek is not None)
+        """Private keys that are here, the key-encryption key among them; no data keys."""
+        return self._all - self.elsewhere + 1
+
+    @property
+    def elsewhere(self) -> int:
+        """Private keys that hardware or a key store keeps, and this holds the place of."""
+        kept = [key for key in (*self.desk, *self.online) if reference.is_reference(key.private)]
+        return len(kept) + (self.kek is None)
+
+    @property
+    def _all(self) -> int:
+        return len([key for key in (*self.desk, *self.online) if key.alg != SECRET_ALG])
 
 
 def collect(workspace: Workspace, at: datetime) -> Archive:

@@ -34,16 +34,23 @@ MAX_BYTES = 256 * 1024 * 1024
 
 
 class BackupMade(msgspec.Struct, frozen=True):
-    """A backup that was written: how many private keys and models' data keys are in it."""
+    """A backup that was written: how many private keys and models' data keys are in it.
+
+    ``elsewhere`` private keys are not: hardware or a key store keeps them.
+    """
 
     path: str
     keys: int
     models: int
     created_at: datetime
+    elsewhere: int = 0
 
 
 class BackupProved(msgspec.Struct, frozen=True):
-    """A backup that was proved. ``missing`` are models sealed since it was made."""
+    """A backup that was proved. ``missing`` are models sealed since it was made.
+
+    ``elsewhere`` private keys were not proved: hardware or a key store keeps them.
+    """
 
     keys: int
     models: int
@@ -51,6 +58,7 @@ class BackupProved(msgspec.Struct, frozen=True):
     product: str
     missing: list[str]
     recovered_file: bool
+    elsewhere: int = 0
 
 
 class PassphraseRotated(msgspec.Struct, frozen=True):
@@ -93,7 +101,7 @@ def backup(
     content = archive.collect(workspace, at)
     data = passphrase.protect(archive.encode(content), own, PURPOSE, random=random, work=work)
     files.write_new(path, data)
-    return BackupMade(str(path), content.key_count, len(content.models), at)
+    return BackupMade(str(path), content.key_count, len(content.models), at, content.elsewhere)
 
 
 def recovery_test(
@@ -128,6 +136,7 @@ def recovery_test(
         product=content.product,
         missing=missing,
         recovered_file=sealed is not None,
+        elsewhere=content.elsewhere,
     )
 
 

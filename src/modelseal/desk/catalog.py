@@ -6,7 +6,7 @@ desk's own signature, so that a restored desk catches up.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from modelseal.desk.founding import TARGETS_LIFE
 from modelseal.desk.workspace import Workspace, read_document
 from modelseal.errors import CatalogInvalid, InvalidBytes
 from modelseal.keys import files
+from modelseal.license.plans import STABLE, check_channels
 from modelseal.strict_json import b64u
 from modelseal.trust import metadata, writing
 from modelseal.trust.metadata import Metadata
@@ -73,9 +74,10 @@ def entry(
     digest: str,
     size_bytes: int,
     min_release: int,
+    channels: Sequence[str] = STABLE,
 ) -> tuple[str, dict[str, object]]:
     """Target path and entry of one sealed model."""
-    custom = {
+    custom: dict[str, object] = {
         "product": header.product,
         "model": header.model,
         "model_version": header.model_version,
@@ -89,6 +91,8 @@ def entry(
         ],
         "size": size_bytes,
     }
+    if tuple(channels) != STABLE:
+        custom["channels"] = list(channels)
     path = f"models/{header.model}/{header.release}/{name.removesuffix('.sealed')}.sealed"
     return path, writing.target(size_bytes, digest, {"modelseal": custom})
 
@@ -97,6 +101,11 @@ def custom_of(item: Mapping[str, Any]) -> Mapping[str, Any]:
     """What an entry says about its model; empty when it says nothing."""
     found = item.get("custom", {}).get("modelseal", {})
     return found if isinstance(found, dict) else {}
+
+
+def channels_of(item: Mapping[str, Any]) -> tuple[str, ...]:
+    """Who gets an entry's model: the channels of whose plans; ``CatalogInvalid``."""
+    return check_channels(custom_of(item).get("channels", STABLE))
 
 
 def newest_release(workspace: Workspace, model: str) -> int:

@@ -8,7 +8,6 @@ HTTP but to this computer itself.
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -30,6 +29,7 @@ from modelseal.errors import (
     ServerUnreachable,
     by_code,
 )
+from modelseal.hosts import is_loopback
 
 MAX_ANSWER_BYTES = 16 << 20
 _TIMEOUT = httpx.Timeout(60.0, connect=10.0)
@@ -47,18 +47,22 @@ class _Problem(msgspec.Struct, frozen=True):
 
 
 class Channel:
-    """A connection to the server at ``url`` with an admin token."""
+    """A connection to the server at ``url`` with an admin token; None for calls without one."""
 
-    def __init__(self, url: str, token: str, *, pinned_ca: str | None, ca: Path | None) -> None:
+    def __init__(
+        self, url: str, token: str | None, *, pinned_ca: str | None, ca: Path | None
+    ) -> None:
         self.server = check_url(url)
-        if not token or not token.isascii() or not token.isprintable() or " " in token:
-            raise Misuse("the access token is empty or holds odd characters")
-        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+        headers = {"Accept": "application/json"}
+        if token is not None:
+            if not token or not token.isascii() or not token.isprintable() or " " in token:
+                raise Misuse("the access token is empty or holds odd characters")
+            headers["Authorization"] = f"Bearer {token}"
         try:
             self._client = httpx.Client(
                 base_url=self.server,
                 headers=headers,
-                verify=_tls(pinned_ca, ca),
+                verify=trusting(pinned_ca, ca),
                 timeout=_TIMEOUT,
                 follow_redirects=False,
             )
@@ -182,21 +186,13 @@ def check_url(url: str) -> str:
         raise Misuse("the server is an https:// address", server=url[:200])
     if parts.username is not None or parts.password is not None:
         raise Misuse("an address holds no credentials", server=host)
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         raise Misuse("an access token goes over https only", server=host)
     return url.rstrip("/")
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _tls(pinned_ca: str | None, ca: Path | None) -> ssl.SSLContext:
+def trusting(pinned_ca: str | None, ca: Path | None) -> ssl.SSLContext:
+    """The system's authorities, the pinned one and that in the file ``ca``; ``ConfigInvalid``."""
     context = ssl.create_default_context()
     try:
         if pinned_ca is not None:

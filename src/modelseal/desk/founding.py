@@ -108,8 +108,9 @@ def _desk_keys(authority: tls.Authority) -> list[NewKey]:
     publisher = [
         NewKey("publisher", "publisher-1", SigningKey.generate(alg)) for alg in PUBLISHER_ALGORITHMS
     ]
+    endorsement = NewKey("endorsement", "endorsement-1", SigningKey.generate())
     recovery = NewKey("recovery", "recovery-1", KemPrivateKey.generate())
-    return [*signing, *publisher, recovery, NewKey("tls", "tls-1", authority.key)]
+    return [*signing, *publisher, endorsement, recovery, NewKey("tls", "tls-1", authority.key)]
 
 
 def _online_keys(token_algorithms: Sequence[str]) -> list[NewKey]:
@@ -120,7 +121,7 @@ def _online_keys(token_algorithms: Sequence[str]) -> list[NewKey]:
     ]
     others = [
         NewKey(use, f"{use}-1", SigningKey.generate())
-        for use in ("checkpoint", "snapshot", "timestamp")
+        for use in ("checkpoint", "attestation", "snapshot", "timestamp")
     ]
     return [*tokens, *others, NewKey("sealing", "sealing-1", KemPrivateKey.generate())]
 

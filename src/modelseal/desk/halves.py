@@ -8,7 +8,8 @@ from pathlib import Path
 
 from modelseal import keys
 from modelseal.desk.founding import Documents, Foundation
-from modelseal.keys import OnlineKeys, files
+from modelseal.errors import OutputExists
+from modelseal.keys import KeyProvider, OnlineKeys, files
 from modelseal.keys.folder import KeyFolder
 from modelseal.keys.provider import Ask
 from modelseal.types import check_aware
@@ -65,16 +66,31 @@ def write_desk_documents(folder: Path, documents: Documents) -> None:
         files.write_new(folder / "tuf" / name, data)
 
 
-def write_server(folder: Path, founded: Foundation, *, listen: str) -> None:
-    """Afterwards ``folder`` is a server's half that works without the desk."""
+def write_server(
+    folder: Path, founded: Foundation, *, listen: str, kek: str = KEK, ask: Ask | None = None
+) -> None:
+    """Afterwards ``folder`` is a server's half that works without the desk.
+
+    Its keys are wrapped by the key-encryption key at ``kek``: a fresh one, or in a key store the
+    one that is there.
+    """
     make_folders(folder, ("keys", "tls", "blobs"))
-    provider = keys.create(KEK, base=folder)
+    provider = _made(kek, folder, ask)
     online = OnlineKeys(folder / "keys", provider, server_id=founded.server_id)
     for new in founded.online_keys:
         online.add(new.use, new.key, not_before=founded.not_before, set_name=new.set)
     files.write_new(folder / "tls" / "server.pem", founded.certificate.certificate_pem)
     files.write_new(folder / "tls" / "server.key", founded.certificate.key_pem)
-    write_server_settings(folder, kek=KEK, listen=listen)
+    write_server_settings(folder, kek=kek, listen=listen)
+
+
+def _made(kek: str, folder: Path, ask: Ask | None) -> KeyProvider:
+    try:
+        return keys.create(kek, ask=ask, base=folder)
+    except OutputExists:
+        if kek.startswith("file:"):
+            raise
+        return keys.open_provider(kek, ask=ask, base=folder)
 
 
 def write_server_settings(folder: Path, *, kek: str, listen: str) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import blake3
 import msgspec
 
-from modelseal import container
+from modelseal import container, processors
 from modelseal.container import Entry, VerifiedModel
 from modelseal.desk import opening, resealing, sealing
 from modelseal.desk.filesource import FileSource
@@ -72,8 +72,8 @@ def seal_in_place(
                     workspace, place, file, entitlements=entitlements, min_level=min_level,
                     memory=memory, progress=progress, now=at, random=random,
                 )  # fmt: skip
-                file.write(container.crc_trailer(_crc(file), _crc(source)))
-                _prove(workspace, file, source, at)
+                plain_crc = _prove(workspace, file, source, at)
+                file.write(container.crc_trailer(_crc(file), plain_crc))
                 source.check_unchanged()
                 file.commit()
             except BaseException as error:
@@ -106,7 +106,7 @@ def restore(
         reader = _Reader(model, keys.keys, resealing.secrets(workspace, model))
         with ExitStack() as undo:
             pairs = []
-            for entry, place_of in _targets(list(index), place, output):
+            for entry, place_of in _targets(index.originals, place, output):
                 pairs.append((entry, PendingFile(place_of, replacing=output is None)))
                 undo.callback(pairs[-1][1].discard)
             for entry, target in pairs:
@@ -162,8 +162,9 @@ class _Reader:
             for start in range(0, entry.size_bytes, PIECE_BYTES):
                 part = held[: min(PIECE_BYTES, entry.size_bytes - start)]
                 self._model.read_entry(
-                    entry, self._keys, part, file_offset=start, together=self._secrets
-                )
+                    entry, self._keys, part, file_offset=start, together=self._secrets,
+                    threads=processors.count(),
+                )  # fmt: skip
                 yield part
         finally:
             held[:] = bytes(len(held))
@@ -178,31 +179,35 @@ class _Reader:
             raise ContainerDamaged("the file is not the one that was sealed", entry=entry.name)
 
 
-def _crc(file: PendingFile | FileSource) -> int:
+def _crc(file: PendingFile) -> int:
     found, held = 0, memoryview(bytearray(PIECE_BYTES))
     for start in range(0, file.size_bytes, PIECE_BYTES):
         part = held[: min(PIECE_BYTES, file.size_bytes - start)]
         file.read_into(start, part)
         found = container.crc_update(found, part)
-    held[:] = bytes(len(held))
     return found
 
 
-def _prove(workspace: Workspace, file: PendingFile, source: FileSource, at: datetime) -> None:
-    """Returns when the sealed file opens to exactly the source; the source is lost after this."""
+def _prove(workspace: Workspace, file: PendingFile, source: FileSource, at: datetime) -> int:
+    """The source's CRC-32, once the sealed file opens to exactly it; it is lost after this.
+
+    The source is read anew: comparing digests would not show what went wrong in the first reading.
+    """
     parsed = container.parse(file)
     model = parsed.verify_signatures(workspace.trust.publisher_keys(), product=workspace.product)
     keys = opening.data_keys(workspace, model, at)
     (entry,) = model.open_index(keys.keys[0])
-    at_byte, plain = 0, memoryview(bytearray(PIECE_BYTES))
+    at_byte, crc = 0, 0
     for piece in _Reader(model, keys.keys, {}).pieces(entry):
-        part = plain[: len(piece)]
-        source.read_into(at_byte, part)
+        plain = bytearray(len(piece))  # two memoryviews would be compared item by item
+        source.read_into(at_byte, memoryview(plain))
         at_byte += len(piece)
-        if part != piece:
+        crc = container.crc_update(crc, plain)
+        if plain != piece:
             raise InternalError("what was sealed does not open to what was there")
-    if at_byte != source.size_bytes or not model.has_crc_trailer:
+    if at_byte != source.size_bytes:
         raise InternalError("what was sealed is not as long as what was there")
+    return crc
 
 
 __all__ = ["RestoredFile", "restore", "seal_in_place"]

@@ -20,6 +20,7 @@ from modelseal.keys import files
 from modelseal.types import EntitlementExpression, Level, MemoryProtection
 
 SEAL_TOML = "seal.toml"
+ONNX_ENDING = ".onnx"
 LEFT_OUT = frozenset({".git", ".DS_Store", "Thumbs.db", "desktop.ini"})
 MAX_FILES = 100_000
 MAX_DEPTH = 32
@@ -37,11 +38,15 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One file of a model under its name in the sealed model."""
+    """One file of a model under its name in the sealed model.
+
+    With ``optimise``, which only ONNX models have, its optimised form is sealed beside it.
+    """
 
     path: Path
     name: str
     demand: Demand
+    optimise: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +66,18 @@ class Bundle:
 
 
 def gather(
-    inputs: Sequence[Path], demand: Demand | None, *, model: str | None, model_version: str
+    inputs: Sequence[Path],
+    demand: Demand | None,
+    *,
+    model: str | None,
+    model_version: str,
+    optimise: bool = False,
 ) -> list[Bundle]:
     """The bundles of ``inputs``; ``demand`` is for everything that no ``seal.toml`` describes.
 
-    Raises ``Misuse`` without inputs, without a demand, or when two bundles have one model id;
-    ``InputMissing`` and ``SourceNotSealable`` for what cannot be read as regular files.
+    With ``optimise`` every ONNX model is optimised, too. Raises ``Misuse`` without inputs, without
+    a demand, or when two bundles have one model id; ``InputMissing`` and ``SourceNotSealable`` for
+    what cannot be read as regular files.
     """
     if not inputs:
         raise Misuse("name at least one file or folder to seal")
@@ -76,6 +87,8 @@ def gather(
             bundles += _from_toml(path, demand, model_version)
         else:
             bundles.append(_from_path(path, demand, model, model_version))
+    if optimise:
+        bundles = [_optimised(bundle) for bundle in bundles]
     if model is not None:
         return [_joined(bundles, model)]
     ids = [bundle.model for bundle in bundles]
@@ -109,12 +122,22 @@ def _from_toml(path: Path, demand: Demand | None, model_version: str) -> list[Bu
         found = _from_path(where, own, entry.model, entry.model_version or model_version)
         if entry.model is not None:
             found = _renamed(found, entry.path, _kind(where) == "folder")
+        if entry.optimise:
+            found = _optimised(found)
         before = grouped.get(found.model)
         if before is not None:
             version = before.model_version or found.model_version
             found = replace(found, model_version=version, items=before.items + found.items)
         grouped[found.model] = found
     return [_single(bundle) for bundle in grouped.values()]
+
+
+def _optimised(bundle: Bundle) -> Bundle:
+    """The same with every ONNX model in it optimised, too; ``Misuse`` when there is none."""
+    items = [replace(i, optimise=i.name.lower().endswith(ONNX_ENDING)) for i in bundle.items]
+    if not any(item.optimise for item in items):
+        raise Misuse(f"{bundle.model} holds no ONNX model ({ONNX_ENDING}) that could be optimised")
+    return replace(bundle, items=tuple(items))
 
 
 def _renamed(bundle: Bundle, path: str, is_folder: bool) -> Bundle:

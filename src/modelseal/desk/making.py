@@ -9,6 +9,7 @@ import msgspec
 
 from modelseal import container, processors
 from modelseal.container import SealedResult, SealPlan
+from modelseal.desk import optimising
 from modelseal.desk.output import PendingFile
 from modelseal.desk.records import DataKeys, ModelRecord
 from modelseal.desk.workspace import Workspace
@@ -21,7 +22,10 @@ RandomBytes = Callable[[int], bytes]
 
 
 class SealedFile(msgspec.Struct, frozen=True):
-    """A sealed model that was made. ``file_id`` is base64url, ``digest`` SHA-256 in hex."""
+    """A sealed model that was made. ``file_id`` is base64url.
+
+    ``optimised`` names the files beside which an optimised form was sealed.
+    """
 
     path: str
     model: str
@@ -29,9 +33,9 @@ class SealedFile(msgspec.Struct, frozen=True):
     release: int
     name: str
     file_id: str
-    digest: str
     size_bytes: int
     entitlements: list[str]
+    optimised: list[str] = []
 
 
 def seal_plan(
@@ -58,13 +62,13 @@ def seal_plan(
         model=plan.model,
         model_version=plan.model_version,
         release=plan.release,
-        digest=result.digest,
+        digest="",
         size_bytes=result.size_bytes,
         name=name,
         created_at=plan.created_at,
     )
     workspace.models.add(record, DataKeys(result.data_keys, result.together_secret))
-    return _shown(file.path, record, result)
+    return _shown(file.path, record, result, optimising.names(plan))
 
 
 def entitlement_texts(header: container.Header) -> list[str]:
@@ -73,7 +77,9 @@ def entitlement_texts(header: container.Header) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-def _shown(path: Path, record: ModelRecord, result: SealedResult) -> SealedFile:
+def _shown(
+    path: Path, record: ModelRecord, result: SealedResult, optimised: list[str]
+) -> SealedFile:
     return SealedFile(
         path=str(path),
         model=record.model,
@@ -81,9 +87,9 @@ def _shown(path: Path, record: ModelRecord, result: SealedResult) -> SealedFile:
         release=record.release,
         name=record.name,
         file_id=b64u(record.file_id),
-        digest=record.digest,
         size_bytes=record.size_bytes,
         entitlements=entitlement_texts(result.header),
+        optimised=optimised,
     )
 
 

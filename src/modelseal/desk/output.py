@@ -125,9 +125,14 @@ class PendingFile:
         view = memoryview(data).cast("B")
         done = 0
         try:
-            os.lseek(self._descriptor, offset, os.SEEK_SET)
+            if not hasattr(os, "pwrite"):  # Windows
+                os.lseek(self._descriptor, offset, os.SEEK_SET)
             while done < view.nbytes:
-                done += os.write(self._descriptor, view[done:])
+                part = view[done:]
+                if hasattr(os, "pwrite"):
+                    done += os.pwrite(self._descriptor, part, offset + done)
+                else:
+                    done += os.write(self._descriptor, part)
         except OSError as error:
             raise files.not_written(error, self.path) from None
 

@@ -5,7 +5,7 @@ Every step can be repeated: after a crash the same call again ends in the same s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +19,7 @@ from modelseal.desk.records import DataKeys
 from modelseal.desk.workspace import Workspace
 from modelseal.errors import CatalogInvalid, Conflict, NotFound, SourceChanged, TrustRollback
 from modelseal.license.claims import SealedText
+from modelseal.license.plans import STABLE, check_channels
 from modelseal.strict_json import b64u
 from modelseal.types import check_aware
 
@@ -36,11 +37,14 @@ def publish(
     path: Path | str,
     *,
     min_release: int | None = None,
+    channels: Iterable[str] = (),
     progress: Progress | None = None,
     now: datetime | None = None,
 ) -> PublishedModel:
     """The sealed model at ``path`` is in the catalog and its data keys are with the server.
 
+    ``channels`` are those whose plans get it (default: as it is published already, else
+    ``stable``); publishing it again with others moves it.
     ``min_release`` is the oldest release of the model that clients may still open (default: what
     the catalog says already). Raises the container's errors for a file that is not this
     publisher's or damaged, ``Conflict`` when the release is taken by another file, ``Misuse`` when
@@ -48,14 +52,16 @@ def publish(
     """
     at = check_aware(now or datetime.now(UTC))
     path = Path(path)
+    wanted = check_channels(tuple(channels)) if (channels := tuple(channels)) else None
     with opening.opened(workspace, path) as model:
         keys = opening.data_keys(workspace, model, at)
         name = _name(workspace, model, keys)
-        digest = _checked_digest(workspace, model)
+        model.verify_leaves(threads=processors.count())
+        digest = model.digest()
     if api.put_blob(path, progress) != digest:
         raise SourceChanged("the file changed while it was sent", path=str(path))
     sealed_keys = _seal_keys(workspace, model, keys, digest, at)
-    listing = _Listing(workspace, model, name, digest, min_release, at)
+    listing = _Listing(workspace, model, name, digest, min_release, wanted, at)
     return _with_targets(
         workspace,
         api,
@@ -109,6 +115,7 @@ class _Listing:
         name: str,
         digest: str,
         min_release: int | None,
+        channels: tuple[str, ...] | None,
         at: datetime,
     ) -> None:
         self._workspace = workspace
@@ -116,6 +123,7 @@ class _Listing:
         self._name = name
         self._digest = digest
         self._min_release = min_release
+        self._channels = channels
         self._at = at
 
     def targets(self, served: bytes) -> bytes:
@@ -129,6 +137,7 @@ class _Listing:
             digest=self._digest,
             size_bytes=self._model.file_bytes,
             min_release=self._floor(listed),
+            channels=self._channels or self._channels_before(listed),
         )
         if listed.get(path) == entry and _is_served(self._workspace, served):
             return served
@@ -148,6 +157,12 @@ class _Listing:
                 min_release=wanted,
             )
         return wanted
+
+    def _channels_before(self, listed: catalog.Entries) -> tuple[str, ...]:
+        for item in listed.values():
+            if catalog.custom_of(item).get("file_id") == b64u(self._model.file_id):
+                return catalog.channels_of(item)
+        return STABLE
 
     def _check_free(self, listed: catalog.Entries) -> None:
         for item in listed.values():
@@ -195,24 +210,12 @@ def _is_served(workspace: Workspace, served: bytes) -> bool:
     return catalog.current(workspace, served).version <= catalog.version_of(served)
 
 
-def _checked_digest(workspace: Workspace, model: VerifiedModel) -> str:
-    """The blob digest; the file is the one the desk sealed, or every chunk has been verified."""
-    digest = model.digest()
-    try:
-        known = workspace.models.get(model.file_id).digest == digest
-    except NotFound:
-        known = False
-    if not known:
-        model.verify_leaves(threads=processors.count())
-    return digest
-
-
 def _name(workspace: Workspace, model: VerifiedModel, keys: DataKeys) -> str:
     """What the file is called when it is pulled."""
     try:
         return workspace.models.get(model.file_id).name
     except NotFound:
-        names = model.open_index(keys.keys[0]).names
+        names = [entry.name for entry in model.open_index(keys.keys[0]).originals]
         only = len(names) == 1 and "/" not in names[0]
         return names[0] if only else f"{model.model}.sealed"
 

@@ -1,4 +1,4 @@
-"""What the desk remembers of every sealed model: its data keys (wrapped), release and digest.
+"""What the desk remembers of every sealed model: its data keys (wrapped), release and names.
 
 ``add`` and ``keys_of`` undo each other. Normative: ``docs/spec/keys.md``.
 """
@@ -50,7 +50,10 @@ class DataKeys:
 
 @dataclass(frozen=True, slots=True)
 class ModelRecord:
-    """One sealed model. ``digest`` is SHA-256 (hex) of the file, ``name`` what it is pulled as."""
+    """One sealed model. ``name`` is what it is pulled as; ``digest`` is empty.
+
+    Records of the first release hold the file's SHA-256 (hex) there. It decides nothing.
+    """
 
     file_id: bytes
     model: str

@@ -17,21 +17,27 @@ from modelseal import container
 from modelseal import trust as trusts
 from modelseal.admin import (
     AskLeaseCode,
+    Attestation,
     CatalogState,
     CheckpointRecord,
     CustomerExport,
     DeviceRecord,
+    EndedSession,
     ErasedCustomer,
     EventRecord,
     Explanation,
     IssuedLicense,
     IssuedToken,
+    IssuedWebhook,
     IssueLicense,
     LeaseCode,
     LicenseChange,
     LicenseRecord,
     LicenseState,
+    MessageRecord,
+    MessageState,
     ModelRecord,
+    NewWebhook,
     Page,
     PlanDraft,
     PlanRecord,
@@ -39,6 +45,9 @@ from modelseal.admin import (
     PublishModel,
     PutTrust,
     RekeyedLicense,
+    RelayReport,
+    RelaySynced,
+    ReplayedMessages,
     RequestFile,
     Responded,
     RewrappedKeys,
@@ -47,6 +56,8 @@ from modelseal.admin import (
     TokenRecord,
     TrustDocuments,
     TrustState,
+    WebhookChange,
+    WebhookRecord,
 )
 from modelseal.admin.api import FilePath
 from modelseal.desk.channel import Channel
@@ -132,6 +143,10 @@ class RemoteAdmin:
         """See ``AdminApi``."""
         return self._ask(Explanation, "GET", f"/explanations/{_part(which)}")
 
+    def show_attestation(self, event_id: str) -> Attestation:
+        """See ``AdminApi``."""
+        return self._ask(Attestation, "GET", f"/events/{_part(event_id)}/attestation")
+
     def list_devices(
         self, license_id: str | None = None, cursor: str | None = None
     ) -> Page[DeviceRecord]:
@@ -212,9 +227,10 @@ class RemoteAdmin:
         """See ``AdminApi``."""
         return self._ask(ServerKeys, "GET", "/keys")
 
-    def make_keys(self, uses: Sequence[str]) -> ServerKeys:
+    def make_keys(self, uses: Sequence[str], to: str | None = None) -> ServerKeys:
         """See ``AdminApi``."""
-        return self._act(ServerKeys, "/keys", {"uses": list(uses)})
+        wish = {"uses": list(uses)} if to is None else {"uses": list(uses), "to": to}
+        return self._act(ServerKeys, "/keys", wish)
 
     def rotate_kek(self, to: str | None = None) -> RewrappedKeys:
         """See ``AdminApi``."""
@@ -250,6 +266,53 @@ class RemoteAdmin:
         """See ``AdminApi``."""
         return self._act(TokenRecord, f"/tokens/{_part(token_id)}:revoke", {})
 
+    def create_webhook(self, wish: NewWebhook) -> IssuedWebhook:
+        """See ``AdminApi``."""
+        return self._act(IssuedWebhook, "/webhooks", wish)
+
+    def list_webhooks(self, cursor: str | None = None) -> Page[WebhookRecord]:
+        """See ``AdminApi``."""
+        return self._ask(Page[WebhookRecord], "GET", "/webhooks", query={"cursor": cursor})
+
+    def show_webhook(self, webhook_id: str) -> WebhookRecord:
+        """See ``AdminApi``."""
+        return self._ask(WebhookRecord, "GET", f"/webhooks/{_part(webhook_id)}")
+
+    def change_webhook(self, webhook_id: str, change: WebhookChange) -> WebhookRecord:
+        """See ``AdminApi``."""
+        return self._ask(WebhookRecord, "PATCH", f"/webhooks/{_part(webhook_id)}", body=change)
+
+    def remove_webhook(self, webhook_id: str) -> WebhookRecord:
+        """See ``AdminApi``."""
+        return self._ask(WebhookRecord, "DELETE", f"/webhooks/{_part(webhook_id)}")
+
+    def rotate_webhook(self, webhook_id: str) -> IssuedWebhook:
+        """See ``AdminApi``."""
+        return self._act(IssuedWebhook, f"/webhooks/{_part(webhook_id)}:rotate", {})
+
+    def test_webhook(self, webhook_id: str) -> ReplayedMessages:
+        """See ``AdminApi``."""
+        return self._act(ReplayedMessages, f"/webhooks/{_part(webhook_id)}:test", {})
+
+    def list_messages(
+        self, webhook_id: str, state: MessageState | None = None, cursor: str | None = None
+    ) -> Page[MessageRecord]:
+        """See ``AdminApi``."""
+        query = {"state": state and state.value, "cursor": cursor}
+        path = f"/webhooks/{_part(webhook_id)}/messages"
+        return self._ask(Page[MessageRecord], "GET", path, query=query)
+
+    def replay_messages(
+        self, webhook_id: str, event_ids: Sequence[str] | None = None
+    ) -> ReplayedMessages:
+        """See ``AdminApi``."""
+        body = {} if event_ids is None else {"event_ids": list(event_ids)}
+        return self._act(ReplayedMessages, f"/webhooks/{_part(webhook_id)}:replay", body)
+
+    def sync_relay(self, report: RelayReport) -> RelaySynced:
+        """See ``AdminApi``."""
+        return self._act(RelaySynced, "/relays:sync", report)
+
     def close(self) -> None:
         """Connections are given back."""
         self._channel.close()
@@ -264,6 +327,10 @@ class RemoteAdmin:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def end_session(self) -> EndedSession:
+        """The session whose token this is, is over."""
+        return self._act(EndedSession, "/session:end", {})
 
     def _ask(self, kind: type[T], method: str, path: str, **more: Any) -> T:
         return _decode(self._channel.call(method, BASE + path, **more), kind)

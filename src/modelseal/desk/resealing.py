@@ -172,5 +172,6 @@ def _name(workspace: Workspace, model: VerifiedModel, index: Index) -> str:
     try:
         return workspace.models.get(model.file_id).name
     except NotFound:
-        only = len(index) == 1 and "/" not in index.names[0]
-        return index.names[0] if only else f"{model.model}.sealed"
+        names = [entry.name for entry in index.originals]
+        only = len(names) == 1 and "/" not in names[0]
+        return names[0] if only else f"{model.model}.sealed"

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from modelseal.admin import AdminApi, ServerKey, ServerKeys
+from modelseal.attest.verify import bundle
 from modelseal.crypto import hpke
 from modelseal.crypto.hpke import KemPrivateKey
 from modelseal.crypto.signing import SigningKey
@@ -24,12 +25,12 @@ from modelseal.desk.workspace import Workspace
 from modelseal.errors import CatalogInvalid, Conflict, Misuse, NotFound
 from modelseal.keys.folder import PrivateKey
 from modelseal.keys.online import ROOT_USES
-from modelseal.trust import TrustedKey, Use, keylist
+from modelseal.trust import DESK_USES, TrustedKey, Use, keylist
 from modelseal.trust.writing import RoleKeys
 from modelseal.types import check_aware, from_numeric, to_numeric
 
-SIGNING = (Use.LICENSE, Use.LEASE, Use.STATUS, Use.CHECKPOINT)
-ROTATABLE = (*SIGNING, Use.SEALING, Use.PUBLISHER)
+SIGNING = (Use.LICENSE, Use.LEASE, Use.STATUS, Use.CHECKPOINT, Use.ATTESTATION)
+ROTATABLE = (*SIGNING, Use.SEALING, *DESK_USES)
 
 
 class RotatedKey(msgspec.Struct, frozen=True):
@@ -65,11 +66,13 @@ def rotate(
     uses: Iterable[Use] = SIGNING,
     *,
     at_once: bool = False,
+    to: str | None = None,
     now: datetime | None = None,
 ) -> Rotated:
     """New keys for ``uses``; the old ones end when the last thing ends that they signed.
 
-    ``at_once`` ends them now: what they signed counts no longer for whoever hears of it. A
+    ``to`` is the key URI of hardware on the server's host that makes and keeps the new ones.
+    ``at_once`` ends the old ones now: what they signed counts no longer for whoever hears of it. A
     publisher key has no end: models that it signed go on to open until ``retire``. Leases and
     loads go on.
     Raises ``Misuse``, the errors of ``trust.update``, and ``Unavailable``.
@@ -78,6 +81,8 @@ def rotate(
     wanted = list(dict.fromkeys(uses))
     if not wanted or not set(wanted) <= set(ROTATABLE):
         raise Misuse(f"--key is one of {', '.join(ROTATABLE)}")
+    if to is not None and not set(wanted) <= set(SIGNING):
+        raise Misuse(f"--to is for the server's signing keys: {', '.join(SIGNING)}")
     with lock.exclusive(workspace.desk / "tuf"):
         before = {key.kid for key in workspace.trust.key_list.keys}
         running = {key.kid for key in workspace.trust.key_list.keys if key.valid_at(at)}
@@ -87,7 +92,7 @@ def rotate(
             heard = {key.kid for key in workspace.trust.keys(Use.PUBLISHER)} - before
             pending = [use for use in pending if use is not Use.PUBLISHER or not heard]
         if pending:
-            added = _listed_next(workspace, api, pending, at)
+            added = _listed_next(workspace, api, pending, at, to)
             keys = (*workspace.trust.key_list.keys, *added)
             trusting.advance(workspace, api, Change(keys=keys), at)
         _end_old(workspace, api, wanted, at_once=at_once, at=at)
@@ -155,8 +160,8 @@ def retire(
             raise NotFound("name one listed key by at least 8 characters of its id", id=which)
         ((use, name),) = found
         others = [k for k in listed if k.use == use and k.set != name and k.not_after is None]
-        own = workspace.desk_keys.kids("publisher") if use is Use.PUBLISHER else frozenset()
-        held = [key for key in others if use is not Use.PUBLISHER or key.kid in own]
+        own = workspace.desk_keys.kids(use.value) if use in DESK_USES else frozenset()
+        held = [key for key in others if use not in DESK_USES or key.kid in own]
         if use not in ROTATABLE or not held:
             raise Conflict("the last key of its use cannot be retired; rotate it first")
         gone = [key for key in listed if (key.use, key.set) == (use, name)]
@@ -203,26 +208,30 @@ def _open_sets(workspace: Workspace, use: Use) -> list[str]:
 
 
 def _listed_next(
-    workspace: Workspace, api: AdminApi, uses: Sequence[Use], at: datetime
+    workspace: Workspace, api: AdminApi, uses: Sequence[Use], at: datetime, to: str | None = None
 ) -> list[TrustedKey]:
     """The list entries of fresh keys for ``uses``, whose private halves are kept already."""
     added = []
-    online = [use for use in uses if use is not Use.PUBLISHER]
-    made = api.make_keys([use.value for use in online]) if online else None
+    online = [use for use in uses if use not in DESK_USES]
+    made = api.make_keys([use.value for use in online], to) if online else None
     for use in online:
         for key in _waiting(made, use.value) if made is not None else []:
             found = TrustedKey(use, key.alg, key.kid, key.jwk, key.not_before, None, key.set)
             added.append(found)
-    if Use.PUBLISHER in uses:
-        held = workspace.desk_keys.kids("publisher")
-        current = workspace.trust.signing_set(Use.PUBLISHER, held, at)
-        algorithms = tuple(key.alg for key in current)
-        for own, name, start in _own_set(workspace, "publisher", algorithms, at):
+    for use in (use for use in DESK_USES if use in uses):
+        algorithms = _own_algorithms(workspace, use, at)
+        for own, name, start in _own_set(workspace, use.value, algorithms, at):
             if isinstance(own, SigningKey):
-                added.append(
-                    keylist.trusted(Use.PUBLISHER, own.verify_key(), name, not_before=start)
-                )
+                added.append(keylist.trusted(use, own.verify_key(), name, not_before=start))
     return added
+
+
+def _own_algorithms(workspace: Workspace, use: Use, at: datetime) -> tuple[str, ...]:
+    """Those of the set in force; a workspace from before there were bundles lists none for them."""
+    if use is Use.ENDORSEMENT and not workspace.trust.keys(use):
+        return ("Ed25519",)
+    held = workspace.desk_keys.kids(use.value)
+    return tuple(key.alg for key in workspace.trust.signing_set(use, held, at))
 
 
 def _waiting(made: ServerKeys, use: str) -> list[ServerKey]:
@@ -245,8 +254,8 @@ def _own_set(
 ) -> list[tuple[PrivateKey, str, datetime]]:
     """A set of the desk's that nothing names yet: the one a crash left, else a fresh one."""
     mine = [entry for entry in workspace.desk_keys.entries() if entry.use == use]
-    if use == "publisher":
-        names = [key.set for key in workspace.trust.keys(Use.PUBLISHER)]
+    if use in DESK_USES:
+        names = [key.set for key in workspace.trust.keys(Use(use))]
     else:
         named = set(workspace.trust.role_kids(use))
         names = [entry.set for entry in mine if entry.kid in named]
@@ -275,6 +284,7 @@ def _end_old(
         Use.LICENSE: known.leases_end_at,
         Use.LEASE: known.leases_end_at,
         Use.STATUS: known.lists_end_at,
+        Use.ENDORSEMENT: known.at + bundle.MAX_LIFE,
     }
     keys = list(workspace.trust.key_list.keys)
     newest = {key.use: key.set for key in keys}

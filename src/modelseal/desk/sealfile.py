@@ -8,6 +8,7 @@ model_version = "2.1"             # optional, for people
 min_level = "L2"                  # optional
 memory = "locked"                 # optional: none, locked, secret
 together_with = ["safety.sealed"] # optional: opens only where these do, too
+optimise = true                   # optional: ONNX models also optimised for machines like this one
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Entry(msgspec.Struct, frozen=True):
     min_level: Level = Level.L0
     memory: MemoryProtection = MemoryProtection.LOCKED
     together_with: tuple[str, ...] = ()
+    optimise: bool = False
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -44,6 +46,7 @@ class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_level: str = "L0"
     memory: str = "locked"
     together_with: str | list[str] = []
+    optimise: bool = False
 
 
 class _Seal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,6 +86,7 @@ def _entry(item: _File, path: Path) -> Entry:
         min_level=Level[item.min_level],
         memory=MemoryProtection(item.memory),
         together_with=_texts(item.together_with),
+        optimise=item.optimise,
     )
 
 

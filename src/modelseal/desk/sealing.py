@@ -14,7 +14,7 @@ from pathlib import Path
 
 from modelseal import container
 from modelseal.container import EntryPlan, SealPlan, SectionPlan, TogetherRef
-from modelseal.desk import catalog, inputs, opening
+from modelseal.desk import catalog, inputs, opening, optimising
 from modelseal.desk.filesource import FileSource
 from modelseal.desk.inputs import Bundle, Demand
 from modelseal.desk.making import Progress, RandomBytes, SealedFile, seal_plan
@@ -38,6 +38,7 @@ def seal_paths(
     memory: MemoryProtection = MemoryProtection.LOCKED,
     release: int | None = None,
     together_with: Sequence[Path | str] = (),
+    optimise: bool = False,
     chunk_bytes: int = container.DEFAULT_CHUNK_BYTES,
     progress: Progress | None = None,
     now: datetime | None = None,
@@ -49,14 +50,18 @@ def seal_paths(
     ``output`` (default: beside the input, ending ``.sealed``), several into the folder ``output``.
     ``entitlements`` are alternatives, ``a+b`` within one means both. ``release`` is one more than
     the last of the model unless given. ``together_with`` names sealed models of this workspace
-    without which the new one does not open. Raises ``Misuse``, ``InputMissing``, ``OutputExists``,
-    ``SourceNotSealable``, ``SourceChanged``, ``DiskFull``, ``StateNotWritable``.
+    without which the new one does not open. With ``optimise`` every ONNX model is also sealed in
+    the form that ONNX Runtime gives it on machines like this one. Raises ``Misuse``,
+    ``InputMissing``, ``OutputExists``, ``SourceNotSealable``, ``NotOptimisable``,
+    ``SourceChanged``, ``DiskFull``, ``StateNotWritable``.
     """
     at = check_aware(now or datetime.now(UTC))
     others = tuple(Path(other) for other in together_with)
     demand = _demand(entitlements, min_level, memory, others)
     given = [Path(path) for path in paths]
-    bundles = inputs.gather(given, demand, model=model, model_version=model_version)
+    bundles = inputs.gather(
+        given, demand, model=model, model_version=model_version, optimise=optimise
+    )
     if release is not None and len(bundles) > 1:
         raise Misuse("a release number is for one model")
     targets = _targets(given, bundles, None if output is None else Path(output))
@@ -66,7 +71,7 @@ def seal_paths(
         for bundle, target in zip(bundles, targets, strict=True):
             file = PendingFile(target)
             undo.callback(file.discard)
-            plan_of = _Planner(workspace, bundle, release, chunk_bytes, at)
+            plan_of = _Planner(workspace, bundle, release, chunk_bytes, at, random)
             made.append(_seal_bundle(plan_of, file, progress, random))
             pending.append(file)
         for file in pending:
@@ -90,7 +95,7 @@ def seal_into(
     """``file``, which is not committed yet, holds the one file at ``path``, sealed and recorded."""
     demand = _demand(entitlements, min_level, memory, ())
     (bundle,) = inputs.gather([path], demand, model=None, model_version="")
-    planner = _Planner(workspace, bundle, None, container.DEFAULT_CHUNK_BYTES, now)
+    planner = _Planner(workspace, bundle, None, container.DEFAULT_CHUNK_BYTES, now, random)
     return _seal_bundle(planner, file, progress, random)
 
 
@@ -104,12 +109,14 @@ class _Planner:
         release: int | None,
         chunk_bytes: int,
         at: datetime,
+        random: RandomBytes,
     ) -> None:
         self.workspace = workspace
         self.bundle = bundle
         self.at = at
         self._release = release
         self._chunk_bytes = chunk_bytes
+        self._random = random
 
     def plan(self, sources: dict[Path, FileSource]) -> SealPlan:
         """The plan over the open ``sources``, with a release of its own."""
@@ -135,7 +142,10 @@ class _Planner:
     def _sections(self, sources: dict[Path, FileSource]) -> list[SectionPlan]:
         grouped: dict[Demand, list[EntryPlan]] = {}
         for item in self.bundle.items:
-            grouped.setdefault(item.demand, []).append(EntryPlan(item.name, sources[item.path]))
+            entries = grouped.setdefault(item.demand, [])
+            entries.append(EntryPlan(item.name, sources[item.path]))
+            if item.optimise:
+                entries += optimising.entries(item, self.bundle.items, self._random)
         return [
             SectionPlan(
                 entitlement=demand.entitlement,

@@ -133,7 +133,12 @@ class Workspace:
     @cached_property
     def online_keys(self) -> OnlineKeys:
         """The server's private keys."""
-        return OnlineKeys(self.server / "keys", self.server_provider, server_id=self.server_id)
+        return OnlineKeys(
+            self.server / "keys",
+            self.server_provider,
+            server_id=self.server_id,
+            ask=self.ask,
+        )
 
     @cached_property
     def models(self) -> ModelRecords:
@@ -178,13 +183,13 @@ class Workspace:
         self.close()
 
     def desk_signers(self, use: str, at: datetime) -> list[SigningKey]:
-        """The desk's signing keys for ``use`` (root, targets, keys, publisher).
+        """The desk's signing keys for ``use`` (root, targets, keys, publisher, endorsement).
 
         What the trust names decides: a key that was made and is not announced yet signs nothing.
         """
-        if use == trusts.Use.PUBLISHER:
+        if use in trusts.DESK_USES:
             held = self.desk_keys.kids(use)
-            kids = [key.kid for key in self.trust.signing_set(trusts.Use.PUBLISHER, held, at)]
+            kids = [key.kid for key in self.trust.signing_set(trusts.Use(use), held, at)]
         else:
             kids = list(self.trust.role_kids(use))
         found = self.desk_keys.keys_of(use, kids)
@@ -229,6 +234,7 @@ def init(
     *,
     token_alg: str = "Ed25519",  # noqa: S107 - an algorithm, no secret
     desk_key: str = DESK_KEY,
+    kek: str = halves.KEK,
     hosts: Sequence[str] = tls.DEFAULT_HOSTS,
     listen: str = LISTEN,
     ask: Ask | None = None,
@@ -238,8 +244,9 @@ def init(
     """A new workspace at ``home`` with fresh keys throughout; a failure leaves nothing behind.
 
     ``token_alg`` is Ed25519, ES256, RS256 or hybrid; ``desk_key`` the key URI under which the desk
-    is encrypted (``file:desk.key?passphrase=ask`` asks for a passphrase); ``hosts`` the names and
-    addresses in the server's development certificate. Raises ``WorkspaceExists``,
+    is encrypted (``file:desk.key?passphrase=ask`` asks for a passphrase); ``kek`` the key URI of
+    the server's key-encryption key; ``hosts`` the names and addresses in the server's development
+    certificate. Raises ``WorkspaceExists``,
     ``OutputExists``, ``InputMissing`` (no parent folder), ``Misuse``, ``StateNotWritable``,
     ``DiskFull``.
     """
@@ -256,7 +263,7 @@ def init(
         )
         passphrase = kit.generate(random)
         halves.write_desk(folder / "desk", founded, passphrase, key=desk_key, at=at, ask=ask)
-        halves.write_server(folder / "server", founded, listen=listen)
+        halves.write_server(folder / "server", founded, listen=listen, kek=kek, ask=ask)
         text = kit.render(passphrase, product=product, server_id=server_id, created_at=at)
         files.write_new(folder / kit.NAME, text.encode())
         files.write_new(folder / staging.MARKER, founded.trust.raw, mode=0o644)

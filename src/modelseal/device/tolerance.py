@@ -8,7 +8,8 @@ Normative: ``docs/spec/device.md``, "Matching".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
@@ -19,7 +20,7 @@ from modelseal.license.claims import MissingTrait, TraitDigest
 
 DEFAULT_MIN_SCORE = 0.6
 _LARGEST_DENOMINATOR = 10_000
-_NAMES = frozenset(kind.value for kind in TraitKind)
+_KINDS = {kind.value: kind for kind in TraitKind}
 
 
 class BindingRule(Protocol):
@@ -68,20 +69,21 @@ def match(
     weights = merged_weights(binding.weights if binding is not None else {})
     needed = checked_score(binding.min_score if binding is not None else DEFAULT_MIN_SCORE)
     have = _by_kind(presented)
-    want = _by_kind(_comparable(enrolled, presented))
-    matched = {kind for kind, digests in want.items() if digests & have.get(kind, frozenset())}
+    want = have if enrolled == presented else _by_kind(_comparable(enrolled, presented))
+    matched = {kind for kind, digests in want.items() if digests & have.get(kind, set())}
     total = sum(weights[kind] for kind in want)
     weight = sum(weights[kind] for kind in matched)
     live = len(have)
-    same = total > 0 and Fraction(weight, total) >= needed and live >= MIN_LIVE_TRAITS
+    enough = weight * needed.denominator >= needed.numerator * total
+    same = total > 0 and enough and live >= MIN_LIVE_TRAITS
     return Match(
         score=weight / total if total else 0.0,
         enrolled_weight=total,
         live=live,
         same_computer=same,
         unbound=live < MIN_LIVE_TRAITS,
-        moved=tuple(kind for kind in TraitKind if kind in want and kind not in matched),
-        gone=tuple(kind for kind in TraitKind if kind in want and kind not in have),
+        moved=_in_order(want.keys() - matched),
+        gone=_in_order(want.keys() - have.keys()),
     )
 
 
@@ -111,8 +113,10 @@ def check_bound(
 def merged_weights(own: Mapping[str, int]) -> dict[TraitKind, int]:
     """The default weights with a plan's own in their place; ``Misuse`` for odd ones."""
     weights = dict(WEIGHTS)
+    if not own:
+        return weights
     for name, weight in own.items():
-        if name not in _NAMES or isinstance(weight, bool) or not 0 <= weight <= 100:
+        if name not in _KINDS or isinstance(weight, bool) or not 0 <= weight <= 100:
             raise Misuse("a trait weight is 0 to 100 for a known kind", trait=str(name)[:64])
         weights[TraitKind(name)] = weight
     return weights
@@ -122,15 +126,25 @@ def checked_score(score: float) -> Fraction:
     """The exact share that ``score`` writes (0.6 is 3/5); ``Misuse`` outside 0 to 1."""
     if not 0 < score <= 1:
         raise Misuse("min_score lies above 0 and is at most 1")
+    return _exact(score)
+
+
+@functools.lru_cache(maxsize=256)
+def _exact(score: float) -> Fraction:
     return Fraction(score).limit_denominator(_LARGEST_DENOMINATOR)
 
 
-def _by_kind(digests: Iterable[TraitDigest]) -> dict[TraitKind, frozenset[int]]:
+def _by_kind(digests: Iterable[TraitDigest]) -> dict[TraitKind, set[int]]:
     found: dict[TraitKind, set[int]] = {}
     for item in digests:
-        if item.kind in _NAMES:
-            found.setdefault(TraitKind(item.kind), set()).add(item.digest)
-    return {kind: frozenset(values) for kind, values in found.items()}
+        kind = _KINDS.get(item.kind)
+        if kind is not None:
+            found.setdefault(kind, set()).add(item.digest)
+    return found
+
+
+def _in_order(kinds: Set[TraitKind]) -> tuple[TraitKind, ...]:
+    return tuple(kind for kind in TraitKind if kind in kinds) if kinds else ()
 
 
 def _comparable(

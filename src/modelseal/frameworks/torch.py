@@ -24,3 +24,11 @@ def load(file: BinaryIO, load: Any, args: tuple[Any, ...], kwargs: dict[str, Any
     kwargs = {"weights_only": True, **kwargs}
     kwargs.pop("mmap", None)
     return load(file, *args, **kwargs)
+
+
+def load_script(path: str, load: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """``torch.jit.load`` (``load``) of the TorchScript file at ``path``, a file in memory.
+
+    A path and no bytes: torch would copy bytes once more before it reads them.
+    """
+    return load(path, *args, **kwargs)

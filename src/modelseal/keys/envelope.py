@@ -29,12 +29,13 @@ MAX_PLAINTEXT_BYTES = 1024 * 1024
 
 Context = Mapping[str, str | int | bytes]
 RandomBytes = Callable[[int], bytes]
+Key = bytes | memoryview
 
 # The key is derived anew for every wrapping from 32 random bytes, so one fixed nonce is safe.
 _NONCE = bytes(12)
 
 
-def key_id(key: bytes) -> bytes:
+def key_id(key: Key) -> bytes:
     """16 bytes that name ``key`` and tell nothing about it."""
     return hmac.digest(key, b"modelseal key id", hashlib.sha256)[:KEY_ID_BYTES]
 
@@ -50,7 +51,7 @@ def encode_context(context: Context) -> bytes:
     return cbor.encode(dict(context))
 
 
-def seal(key: bytes, plaintext: bytes, context: Context, random: RandomBytes) -> bytes:
+def seal(key: Key, plaintext: bytes, context: Context, random: RandomBytes) -> bytes:
     """``plaintext`` (at most 1 MiB) wrapped by the 32-byte ``key`` and bound to ``context``."""
     if len(plaintext) > MAX_PLAINTEXT_BYTES:
         raise Misuse("longer than anything that is wrapped here")
@@ -62,7 +63,7 @@ def seal(key: bytes, plaintext: bytes, context: Context, random: RandomBytes) ->
     return header + AESGCM(_derive(key, salt)).encrypt(_NONCE, plaintext, bound)
 
 
-def open_(key: bytes, wrapped: bytes, context: Context) -> bytes:
+def open_(key: Key, wrapped: bytes, context: Context) -> bytes:
     """The plaintext of ``wrapped``; ``WrappedKeyInvalid`` under another key or context."""
     header = wrapped[:HEADER_BYTES]
     found = owner(wrapped)
@@ -90,5 +91,5 @@ def owner(wrapped: bytes) -> bytes | None:
     return bytes(wrapped[start : start + KEY_ID_BYTES])
 
 
-def _derive(key: bytes, salt: bytes) -> bytes:
+def _derive(key: Key, salt: bytes) -> bytes:
     return HKDF(hashes.SHA256(), KEY_BYTES, salt, b"modelseal wrapped key v1").derive(key)

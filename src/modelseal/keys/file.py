@@ -14,21 +14,20 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 from urllib.parse import quote, unquote
 
-from modelseal.errors import ConfigInvalid, KeyStoreUnavailable, WrappedKeyInvalid
-from modelseal.keys import envelope, files, passphrase
-from modelseal.keys.envelope import KEY_BYTES, Context
+from modelseal.errors import ConfigInvalid, KeyStoreUnavailable, SecretNeeded, WrappedKeyInvalid
+from modelseal.keys import files, held, passphrase
+from modelseal.keys.envelope import KEY_BYTES
+from modelseal.keys.held import HeldKey
 from modelseal.keys.passphrase import RFC_9106_LOW_MEMORY, Work
 from modelseal.keys.provider import Ask
+from modelseal.memory import wipe_bytes
 from modelseal.types import Level
 
-MAGIC = b"\x89MSK1\r\n\x1a"
-VERSION = 1
 MAX_FILE_BYTES = 4096
+OPEN_SECONDS = None
 _PURPOSE = "key-file"
-_PREFIX = MAGIC + bytes([VERSION])
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,51 +56,17 @@ def parse_uri(uri: str) -> FileUri:
     return FileUri(Path(unquote(path)), bool(question))
 
 
-class FileProvider:
-    """A 32-byte key in this process's memory, read from its file once. See ``KeyProvider``."""
+class FileProvider(HeldKey):
+    """A 32-byte key, read from its file once. See ``KeyProvider``."""
 
-    __slots__ = ("_key", "_random", "_uri", "level")
+    __slots__ = ()
 
     def __init__(self, uri: str, key: bytes, random: Callable[[int], bytes] = os.urandom) -> None:
-        if len(key) != KEY_BYTES:
-            raise KeyStoreUnavailable("a key file holds 32 bytes")
-        self._uri = uri
-        self._key = key
-        self._random = random
-        self.level = Level.L0
-
-    @property
-    def uri(self) -> str:
-        """The key URI."""
-        return self._uri
-
-    def wrap(self, plaintext: bytes, context: Context) -> bytes:
-        """``plaintext`` wrapped and bound to ``context``."""
-        return envelope.seal(self._key, plaintext, context, self._random)
-
-    def unwrap(self, wrapped: bytes, context: Context) -> bytes:
-        """The plaintext; ``WrappedKeyInvalid`` under another key or context."""
-        return envelope.open_(self._key, wrapped, context)
-
-    def owns(self, wrapped: bytes) -> bool:
-        """True when this key wrapped these bytes."""
-        return envelope.owner(wrapped) == envelope.key_id(self._key)
+        super().__init__("file", uri, key, Level.L0, random)
 
     def describe(self) -> Mapping[str, object]:
         """Kind, key id, level and whether a passphrase protects the file."""
-        return {
-            "kind": "file",
-            "uri": self._uri,
-            "key_id": envelope.key_id(self._key).hex(),
-            "level": int(self.level),
-            "passphrase": parse_uri(self._uri).passphrase,
-        }
-
-    def __repr__(self) -> str:
-        return f"FileProvider({self._uri})"
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("a key provider cannot be pickled or copied")
+        return {**super().describe(), "passphrase": parse_uri(self.uri).passphrase}
 
 
 def open_provider(
@@ -115,7 +80,12 @@ def open_provider(
     parsed = parse_uri(uri)
     path = _resolve(parsed, base)
     data = files.read_secret(path, max_bytes=MAX_FILE_BYTES)
-    return FileProvider(uri, _content(data, parsed, path, ask), random)
+    key = _content(data, parsed, path, ask)
+    try:
+        return FileProvider(uri, key, random)
+    finally:
+        wipe_bytes(data)
+        wipe_bytes(key)
 
 
 def create(
@@ -148,13 +118,13 @@ def put_back(
         secret = _ask(ask, f"New passphrase for {parsed.path.name}: ")
         data = passphrase.protect(key, secret, _PURPOSE, random=random, work=work)
     else:
-        data = _PREFIX + key
+        data = held.encode(key)
     files.write_new(_resolve(parsed, base), data)
 
 
 def read_key(uri: str, *, ask: Ask | None, base: Path | None) -> bytes:
     """The 32 key bytes themselves: for a backup, which encrypts them at once."""
-    return open_provider(uri, ask=ask, base=base)._key
+    return open_provider(uri, ask=ask, base=base).reveal()
 
 
 def erase(uri: str, *, base: Path | None = None) -> None:
@@ -176,14 +146,15 @@ def _content(data: bytes, parsed: FileUri, path: Path, ask: Ask | None) -> bytes
             return passphrase.reveal(data, secret, _PURPOSE)
         except WrappedKeyInvalid as error:
             raise KeyStoreUnavailable(error.detail, path=str(path)) from None
-    if not data.startswith(_PREFIX) or len(data) != len(_PREFIX) + KEY_BYTES:
+    key = held.decode(data)
+    if key is None:
         raise KeyStoreUnavailable("this is no key file of this version", path=str(path))
-    return data[len(_PREFIX) :]
+    return key
 
 
 def _ask(ask: Ask | None, prompt: str) -> str:
     if ask is None:
-        raise KeyStoreUnavailable("a passphrase is needed and nobody can be asked")
+        raise SecretNeeded("a passphrase is needed and nobody can be asked")
     return ask(prompt)
 
 

@@ -56,10 +56,15 @@ def read_secret(path: Path, *, max_bytes: int = MAX_KEY_FILE_BYTES) -> bytes:
         if error.errno in (errno.ELOOP, errno.EMLINK):
             raise _refuse("a key file may not be a symbolic link", path) from None
         raise translated(error, path) from None
-    with os.fdopen(descriptor, "rb", closefd=True) as file:
+    # Unbuffered, so that no second copy of a key lies in memory that nobody wipes.
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
         _check(os.fstat(file.fileno()), path, max_bytes)
         try:
-            data = file.read(max_bytes + 1)
+            data = file.read(max_bytes + 1) or b""
+            rest = file.read(max_bytes + 1) if len(data) <= max_bytes else b""
+            while rest and len(data) <= max_bytes:
+                data += rest
+                rest = file.read(max_bytes + 1)
         except OSError as error:
             raise translated(error, path) from None
     if len(data) > max_bytes:

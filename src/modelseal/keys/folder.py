@@ -7,7 +7,7 @@ bound to the context {purpose, server, use, kid}. Normative: ``docs/spec/keys.md
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -24,9 +24,10 @@ from modelseal.errors import (
     StateDamaged,
     TokenKeyUnknown,
 )
-from modelseal.keys import files
+from modelseal.keys import dispatch, files, reference
 from modelseal.keys.envelope import Context
-from modelseal.keys.provider import KeyProvider
+from modelseal.keys.provider import Ask, KeyProvider
+from modelseal.keys.reference import Reference
 from modelseal.keys.ring import KeyRing
 from modelseal.types import check_aware, from_numeric, to_numeric
 
@@ -64,8 +65,15 @@ class KeyFolder:
     """
 
     def __init__(
-        self, folder: Path, provider: KeyProvider, *, server_id: str, purpose: str
+        self,
+        folder: Path,
+        provider: KeyProvider,
+        *,
+        server_id: str,
+        purpose: str,
+        ask: Ask | None = None,
     ) -> None:
+        self._ask = ask
         self._folder = folder
         self._provider = provider
         self._server_id = server_id
@@ -85,6 +93,15 @@ class KeyFolder:
         private = key.to_bytes() if isinstance(key, KemPrivateKey) else key.to_pkcs8()
         alg = SUITE if isinstance(key, KemPrivateKey) else key.alg
         self.add_private(use, alg, key.kid, private, not_before, not_after, set_name or key.kid[:8])
+
+    def make_in(
+        self, uri: str, use: str, alg: str, *, not_before: datetime, set_name: str
+    ) -> SigningKey:
+        """A fresh signing key in the hardware at ``uri``; what is kept here says where it is."""
+        where, key = dispatch.create_signer(uri, alg, f"modelseal {use} {set_name} {alg}",
+                                            ask=self._ask)  # fmt: skip
+        self.add_private(use, alg, key.kid, reference.encode(where), not_before, None, set_name)
+        return key
 
     def add_secret(self, name: str, secret: bytes, *, not_before: datetime) -> None:
         """Afterwards the bytes ``secret`` (a pepper, a passphrase) are kept under ``name``."""
@@ -179,9 +196,12 @@ class KeyFolder:
         """The private key of ``entry``, checked against its key id."""
         found = self._opened.get((entry.use, entry.kid))
         if found is None:
-            found = load(entry, self.private_bytes(entry))
+            found = load(entry, self.private_bytes(entry), self._open_reference)
             self._opened[entry.use, entry.kid] = found
         return found
+
+    def _open_reference(self, where: Reference) -> SigningKey:
+        return dispatch.open_signer(where, ask=self._ask)
 
     def private_bytes(self, entry: KeyEntry) -> bytes:
         """The private bytes of ``entry``: for a backup, which encrypts them at once."""
@@ -215,12 +235,21 @@ class KeyFolder:
             yield entry
 
 
-def load(entry: KeyEntry, private: bytes) -> PrivateKey:
-    """The key in ``private``; ``KeyStoreUnavailable`` unless it is the one ``entry`` names."""
+def load(
+    entry: KeyEntry, private: bytes, opened: Callable[[Reference], SigningKey] = reference.absent
+) -> PrivateKey:
+    """The key in ``private``; ``KeyStoreUnavailable`` unless it is the one ``entry`` names.
+
+    ``opened`` gets a key that is in hardware; by itself that is its public half only.
+    """
+    key: PrivateKey
     try:
-        key: PrivateKey = (
-            KemPrivateKey(private) if entry.alg == SUITE else SigningKey.from_pkcs8(private)
-        )
+        if entry.alg == SUITE:
+            key = KemPrivateKey(private)
+        elif reference.is_reference(private):
+            key = opened(reference.decode(private))
+        else:
+            key = SigningKey.from_pkcs8(private)
     except InvalidBytes:
         raise KeyStoreUnavailable("the key provider answered with no key") from None
     if key.kid != entry.kid:

@@ -9,11 +9,14 @@ from modelseal.crypto.hpke import KemOpener, KemPrivateKey
 from modelseal.crypto.signing import Signer, SigningKey
 from modelseal.errors import Misuse
 from modelseal.keys.folder import KeyFolder
-from modelseal.keys.provider import KeyProvider
+from modelseal.keys.provider import Ask, KeyProvider
 from modelseal.trust import Trust, Use
 
 PURPOSE = "online-key"
-SIGNING_USES = ("license", "lease", "status", "checkpoint", "snapshot", "timestamp")
+SIGNING_USES = (
+    *("license", "lease", "status", "checkpoint", "attestation"),
+    *("snapshot", "timestamp"),
+)
 ROOT_USES = ("snapshot", "timestamp")
 """Uses whose keys the TUF root names, not the key list."""
 SEALING = "sealing"
@@ -22,8 +25,10 @@ SEALING = "sealing"
 class OnlineKeys(KeyFolder):
     """The online keys of the server ``server_id`` in ``folder``."""
 
-    def __init__(self, folder: Path, provider: KeyProvider, *, server_id: str) -> None:
-        super().__init__(folder, provider, server_id=server_id, purpose=PURPOSE)
+    def __init__(
+        self, folder: Path, provider: KeyProvider, *, server_id: str, ask: Ask | None = None
+    ) -> None:
+        super().__init__(folder, provider, server_id=server_id, purpose=PURPOSE, ask=ask)
 
     def add(
         self,

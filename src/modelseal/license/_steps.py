@@ -231,11 +231,11 @@ def _trial(facts: Facts) -> Params | None:
 @_step(
     "enforcement_not_reached",
     "Can the end of a lease be held here as the plan wants?",
-    *(ACTIVATE, TRIAL, RENEW),
+    *(ACTIVATE, TRIAL, RENEW, RELEASE),
 )
 def _enforcement(facts: Facts) -> Params | None:
-    needed = _license(facts).enforcement
-    return None if needed in facts.device.enforcement else {"needed": needed}
+    needed, device = _license(facts).enforcement, facts.device
+    return None if needed in device.enforcement else {"needed": needed, "verdict": device.level_why}
 
 
 # 21
@@ -282,16 +282,17 @@ def _entitled(facts: Facts) -> Params | None:
     *(ACTIVATE, TRIAL, RENEW, RELEASE, LOAD),
 )
 def _level(facts: Facts) -> Params | None:
-    needed = _license(facts).min_level
+    needed, device = _license(facts).min_level, facts.device
     wanted = _expression(facts)
     if facts.section is not None:
         needed = max(needed, facts.section.min_level)
     if wanted is not None:
         needed = max(needed, _lowest_level(wanted, _both(facts), judged_at(facts)))
-    if facts.device.level >= needed:
+    if device.level >= needed:
         return None
     texts = None if wanted is None else " or ".join(wanted.texts())
-    return {"level": f"L{facts.device.level}", "needed": f"L{needed}", "entitlement": texts}
+    told: Params = {"level": f"L{device.level}", "needed": f"L{needed}", "entitlement": texts}
+    return {**told, "verdict": device.level_why}
 
 
 # 26

@@ -73,8 +73,27 @@ class BundleRef(_Closed, frozen=True):
     digest: Thumbprint
 
 
+class HardwareEnd(_Closed, frozen=True):
+    """When the TPM key of a hardware lease stops answering, by the TPM's own clock.
+
+    It answers while the clock is below ``clock_limit_ms`` and the reset count not above
+    ``reset_limit``; ``clock_ms`` and ``reset_count`` are what they stood at when it was certified.
+    """
+
+    clock_ms: Count
+    clock_limit_ms: Count
+    reset_count: Count
+    reset_limit: Count
+
+
 class LicenseClaims(_Closed, frozen=True):
-    """``license.jwt``: the right. ``sub`` the license, ``aud`` the product, ``iss`` the server."""
+    """``license.jwt``: the right. ``sub`` the license, ``aud`` the product, ``iss`` the server.
+
+    ``channels`` are those whose models it gets; none are named where it is ``stable`` alone.
+    ``min_releases`` are the oldest releases that its plan still gives keys of, by model id.
+    ``on_expiry`` says whether sessions that run go on when the right to load has ended, ``memory``
+    how opened weights are protected at least.
+    """
 
     TYP: ClassVar[str] = "license+jwt"
     USE: ClassVar[str] = "license"
@@ -93,6 +112,10 @@ class LicenseClaims(_Closed, frozen=True):
     lease_max_seconds: Count
     status: StatusRef
     eula: Eula | None = None
+    channels: Annotated[list[Name], Meta(max_length=32)] = []
+    min_releases: Annotated[dict[Id, Count], Meta(max_length=256)] = {}
+    on_expiry: Literal["stop_new", "stop_now"] = "stop_new"
+    memory: Literal["none", "locked", "secret"] = "none"
 
 
 class LeaseClaims(_Closed, frozen=True):
@@ -122,6 +145,7 @@ class LeaseClaims(_Closed, frozen=True):
     prev: Id | None = None
     bundle: BundleRef | None = None
     bound: bool = True
+    hardware: HardwareEnd | None = None
 
 
 class DenialClaims(_Closed, frozen=True):
@@ -153,6 +177,18 @@ class DenialClaims(_Closed, frozen=True):
     ] = {}
 
 
+class Attested(_Closed, frozen=True):
+    """For which question and by which verdict attested keys were released.
+
+    ``transcript`` is SHA-256 of what the evidence was bound to, ``result`` the digest of the
+    attestation result, ``kinds`` those of the evidence.
+    """
+
+    transcript: Thumbprint
+    result: Thumbprint
+    kinds: Annotated[list[Name], Meta(min_length=1, max_length=16)]
+
+
 class ReleaseClaims(_Closed, frozen=True):
     """``release+jwt``: keys for one run under an *online* lease, or after attestation.
 
@@ -176,6 +212,7 @@ class ReleaseClaims(_Closed, frozen=True):
     keys: list[SealedKeys]
     level: LevelNumber
     bundle: BundleRef | None = None
+    attested: Attested | None = None
 
 
 class KemKey(_Closed, frozen=True):
@@ -231,6 +268,49 @@ class KeyWish(_Closed, frozen=True):
     sections: list[Count]
 
 
+class P256Point(_Closed, frozen=True):
+    """The public point of a P-256 key in a TPM: base64url of 32 bytes each."""
+
+    x: Thumbprint
+    y: Thumbprint
+
+
+Certificate = Annotated[str, Meta(min_length=1, max_length=11000)]
+
+
+class TpmEndorsement(_Closed, frozen=True):
+    """Whose TPM it is: the endorsement certificate, then intermediates (DER, base64url)."""
+
+    certificates: Annotated[list[Certificate], Meta(min_length=1, max_length=4)]
+    ak: P256Point
+
+
+class TpmCredential(_Closed, frozen=True):
+    """The answer to a challenge: what the TPM with these certificates alone could read.
+
+    ``expires_at`` is the challenge's; ``secret`` absent where the server gave no challenge.
+    """
+
+    certificates: Annotated[list[Certificate], Meta(min_length=1, max_length=4)]
+    expires_at: Time = 0
+    secret: Nonce | None = None
+
+
+class TpmEvidence(_Closed, frozen=True):
+    """A TPM's statement (TPMS_ATTEST, TPMT_SIGNATURE) about the lease key, by its AK.
+
+    ``credential`` is there until the server knows the AK.
+    """
+
+    ak: P256Point
+    key: P256Point
+    clock_limit_ms: Count
+    reset_limit: Annotated[int, Meta(ge=0, le=2**32 - 1)]
+    attest: Annotated[str, Meta(min_length=1, max_length=1024)]
+    signature: Annotated[str, Meta(min_length=1, max_length=1024)]
+    credential: TpmCredential | None = None
+
+
 class RequestClaims(_Closed, frozen=True):
     """``request+jwt``: everything a device asks, signed by its signing key.
 
@@ -245,7 +325,9 @@ class RequestClaims(_Closed, frozen=True):
     product: Name
     jti: Id
     iat: Time
-    op: Literal["activate", "renew", "return", "release", "lookup", "trial"]
+    op: Literal[
+        "activate", "renew", "return", "release", "lookup", "trial", "challenge", "nonce", "attest"
+    ]
     nonce: Nonce
     jwk: dict[str, str]
     clock: ClockReading
@@ -267,13 +349,33 @@ class RequestClaims(_Closed, frozen=True):
     memory: Literal["none", "locked", "secret"] = "none"
     enforcement: list[EnforcementName] = []
     server_nonce: Nonce | None = None
-    evidence_digest: Thumbprint | None = None
+    server_key: Thumbprint | None = None
+    level: LevelNumber | None = None
     lease_token: Annotated[str, Meta(max_length=16384)] | None = None
     vm: bool | None = None
     container: bool | None = None
     next_count: Annotated[int, Meta(ge=0, le=64)] = 0
     trust_root: Count | None = None
     trust_keys: Count | None = None
+    handover: Annotated[str, Meta(max_length=4096)] | None = None
+    tpm: TpmEvidence | None = None
+    endorsement: TpmEndorsement | None = None
+
+
+class HandoverClaims(_Closed, frozen=True):
+    """``handover+jwt``: the device key ``iss`` is followed by the one with thumbprint ``jkt``.
+
+    For the device ``sub`` and the one renewal with this ``nonce``; signed by the key ``iss``.
+    """
+
+    TYP: ClassVar[str] = "handover+jwt"
+    iss: Thumbprint
+    aud: Id
+    product: Name
+    sub: Id
+    iat: Time
+    nonce: Nonce
+    jkt: Thumbprint
 
 
 class StatusListBody(_Closed, frozen=True):

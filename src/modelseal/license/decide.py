@@ -36,6 +36,7 @@ __all__ = [
     "narrowed",
 ]
 
+_STEPS_OF = {action: tuple(s for s in STEPS if action in s.actions) for action in Action}
 _SEATED = (Action.ACTIVATE, Action.TRIAL, Action.RENEW)
 
 
@@ -83,13 +84,12 @@ def decide(facts: Facts) -> Decision:
     that the action needs was not given: an absent answer never counts as a good one.
     """
     _require(facts)
-    for step in STEPS:
-        if facts.action in step.actions:
-            refusal = step.judge(facts)
-            if refusal is not None:
-                code, params = refusal
-                shown = {name: value for name, value in params.items() if value not in _EMPTY}
-                return Decision(allowed=False, code=code, step=step.number, params=shown)
+    for step in _STEPS_OF[facts.action]:
+        refusal = step.judge(facts)
+        if refusal is not None:
+            code, params = refusal
+            shown = {name: value for name, value in params.items() if value not in _EMPTY}
+            return Decision(allowed=False, code=code, step=step.number, params=shown)
     return Decision(allowed=True, code=ALLOWED, step=0)
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -48,13 +49,19 @@ class Chain(StrEnum):
     HEAL = "heal"
 
 
+@functools.cache
+def _times_of(cls: type[Struct]) -> tuple[str, ...]:
+    """The members of a struct that may hold a time."""
+    return tuple(info.name for info in msgspec.structs.fields(cls) if "datetime" in str(info.type))
+
+
 class _Fact(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """Frozen and closed. Every time is aware and stands in UTC, or ``Misuse``."""
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
+        for name in _times_of(type(self)):
             value = getattr(self, name)
-            if isinstance(value, datetime):
+            if isinstance(value, datetime) and value.tzinfo is not UTC:
                 msgspec.structs.force_setattr(self, name, check_aware(value).astimezone(UTC))
 
 
@@ -108,8 +115,9 @@ class DeviceFacts(_Fact, frozen=True):
     ``jkt`` is the enrolled key (of the license token on a device), ``proved_jkt`` the key that
     signed the request (on a device: the key it holds). ``drift`` counts single-trait changes in a
     row without contact. ``level`` is what the server verified. ``enforcement`` holds the kinds
-    that are possible here, ``hardware`` only when proved. ``vm`` and ``container`` are what the
-    device says, None when it says nothing.
+    that are possible here, ``hardware`` only when proved. ``level_why`` is the code of the verdict
+    by which no higher level was reached, empty where none was tried. ``vm`` and ``container`` are
+    what the device says, None when it says nothing.
     """
 
     state: Literal["new", "active", "returned", "replaced", "revoked", "forked"] = "new"
@@ -123,6 +131,7 @@ class DeviceFacts(_Fact, frozen=True):
     missing: tuple[str, ...] = ()
     match: MatchFacts | None = None
     level: LevelNumber = 0
+    level_why: str = ""
     memory: Memory = "none"
     enforcement: tuple[EnforcementName, ...] = ("online", "software")
     eula_digest: str | None = None

@@ -9,31 +9,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from modelseal import cbor
 from modelseal.cbor import CborInvalid
 from modelseal.crypto import hpke
 from modelseal.crypto.hpke import InfoValue, KemOpener, KemPublicKey
+from modelseal.crypto.hpke_p256 import P256PublicKey
 from modelseal.errors import Misuse, SealedKeyInvalid
 from modelseal.license.claims import SealedKeys
 from modelseal.strict_json import JsonInvalid, b64u, unb64u
 
 MAX_KEYS = 64
+HARDWARE_SUITE = f"P256+{hpke.SUITE}"
 BUNDLE_SECTION = -1
 _FILE_ID_BYTES = 32
 _KEY_BYTES = 32
 _MAX_SECTION = 2**32 - 1
 _MAX_PLAIN_BYTES = 16 * 1024
 
+_NAMES = {
+    "lease": (False, False, False),
+    "release": (True, False, False),
+    "attested-release": (True, True, True),
+}
+"""By label, whether nonce, transcript and result are there."""
 DataKeys = dict[tuple[bytes, int], bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What sealed keys are bound to. ``label`` is ``lease`` or ``release``.
+    """What sealed keys are bound to. ``label`` is ``lease``, ``release`` or ``attested-release``.
 
-    ``nonce`` (the request's) stands in a release only; ``level`` is that of the keys, not of the
-    lease; ``exp`` and ``seq`` are the token's (a release names the seq of its lease).
+    ``nonce`` (the request's) stands in a release only, ``transcript`` and ``result`` (digests) in
+    an attested one; ``level`` is that of the keys, not of the lease; ``exp`` and ``seq`` are the
+    token's (a release names the seq of its lease).
     """
 
     label: str
@@ -46,13 +56,14 @@ class Binding:
     level: int
     jkt: str
     nonce: str | None = None
+    transcript: bytes | None = None
+    result: bytes | None = None
 
     def info(self) -> bytes:
         """The HPKE ``info``."""
-        if self.label not in ("lease", "release") or (self.nonce is None) != (
-            self.label == "lease"
-        ):
-            raise Misuse("the label is lease, or release with a nonce")
+        given = tuple(v is not None for v in (self.nonce, self.transcript, self.result))
+        if _NAMES.get(self.label) != given:
+            raise Misuse("the label is lease, release with a nonce, or attested-release with all")
         values: dict[str, InfoValue] = {
             "product": self.product,
             "license": self.license,
@@ -63,13 +74,37 @@ class Binding:
             "level": self.level,
             "jkt": self.jkt,
         }
-        if self.nonce is not None:
-            values["nonce"] = self.nonce
+        for name in ("nonce", "transcript", "result"):
+            value = getattr(self, name)
+            if value is not None:
+                values[name] = value
         return hpke.info(self.label, values)
 
+    def outer_info(self, kem: str) -> bytes:
+        """The HPKE ``info`` of the hardware's layer round what is sealed to the KEM key ``kem``."""
+        return hpke.info("hardware", {"inner": self.info(), "kem": kem})
 
-def seal(keys: Mapping[tuple[bytes, int], bytes], to: KemPublicKey, binding: Binding) -> SealedKeys:
-    """At most 64 ``keys``, by file id and section, sealed to ``to``.
+
+class HardwareOpener(Protocol):
+    """Whatever can take off the layer of a key in hardware, as long as that one answers."""
+
+    @property
+    def kid(self) -> str:
+        """The thumbprint of the public key."""
+        ...
+
+    def open(self, ciphertext: bytes, info: bytes) -> bytes:
+        """What is inside; ``SealedKeyInvalid``, or the hardware's own refusal."""
+        ...
+
+
+def seal(
+    keys: Mapping[tuple[bytes, int], bytes],
+    to: KemPublicKey,
+    binding: Binding,
+    hardware: P256PublicKey | None = None,
+) -> SealedKeys:
+    """At most 64 ``keys``, by file id and section, sealed to ``to``, and round that ``hardware``.
 
     A bundle key stands under the bundle's digest and ``BUNDLE_SECTION``.
     """
@@ -80,17 +115,32 @@ def seal(keys: Mapping[tuple[bytes, int], bytes], to: KemPublicKey, binding: Bin
             raise Misuse("a data key has 32 bytes, a file id of 32 bytes and a section")
     entries = [[file_id, section, bytes(key)] for (file_id, section), key in sorted(keys.items())]
     ct = to.seal(cbor.encode(entries), binding.info())
-    return SealedKeys(recipient=to.kid, suite=hpke.SUITE, level=binding.level, ct=b64u(ct))
+    if hardware is None:
+        return SealedKeys(recipient=to.kid, suite=hpke.SUITE, level=binding.level, ct=b64u(ct))
+    ct = hardware.seal(ct, binding.outer_info(to.kid))
+    return SealedKeys(hardware.kid, HARDWARE_SUITE, binding.level, b64u(ct))
 
 
-def open_keys(sealed: SealedKeys, opener: KemOpener, binding: Binding) -> DataKeys:
-    """The keys by file id and section; ``SealedKeyInvalid`` for all that ``seal`` did not make."""
-    if sealed.suite != hpke.SUITE:
+def open_keys(
+    sealed: SealedKeys,
+    opener: KemOpener,
+    binding: Binding,
+    hardware: HardwareOpener | None = None,
+) -> DataKeys:
+    """The keys by file id and section; ``SealedKeyInvalid`` for all that ``seal`` did not make.
+
+    What was sealed to ``hardware`` too is opened by it first; its refusals leave as they are.
+    """
+    if sealed.suite != (hpke.SUITE if hardware is None else HARDWARE_SUITE):
         raise SealedKeyInvalid("an unknown suite")
-    if sealed.recipient != opener.kid or sealed.level != binding.level:
+    recipient = opener.kid if hardware is None else hardware.kid
+    if sealed.recipient != recipient or sealed.level != binding.level:
         raise SealedKeyInvalid("sealed for another key or level")
     try:
-        plain = opener.open(unb64u(sealed.ct), binding.info())
+        ct = unb64u(sealed.ct)
+        if hardware is not None:
+            ct = hardware.open(ct, binding.outer_info(opener.kid))
+        plain = opener.open(ct, binding.info())
         entries = cbor.decode(plain, max_bytes=_MAX_PLAIN_BYTES)
     except (JsonInvalid, CborInvalid):
         raise SealedKeyInvalid("no list of keys inside") from None

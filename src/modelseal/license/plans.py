@@ -21,10 +21,29 @@ DAY_SECONDS = 86400
 MAX_LEASE_SECONDS = 400 * DAY_SECONDS
 NEVER_SECONDS = 400 * DAY_SECONDS
 DEFAULT_LEASE_SECONDS = 7 * DAY_SECONDS
+DEFAULT_POWER_CUTS = 24
 MAX_PLAN_BYTES = 64 * 1024
+LEASE_LEVEL = 2
+"""The highest level that a device proves for a lease; evidence proves more, for one run."""
 
 _Word = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9._-]*\Z")]
 _PerQuarter = Annotated[int, Meta(ge=0, le=1000)]
+
+
+STABLE = ("stable",)
+"""Where a model is published, and what a plan gets, unless somebody says otherwise."""
+Channels = Annotated[list[_Word], Meta(min_length=1, max_length=32)]
+
+
+MAX_MIN_RELEASES_BYTES = 3000
+MinReleases = Annotated[
+    dict[
+        Annotated[str, Meta(min_length=1, max_length=128)],
+        Annotated[int, Meta(ge=1, le=2**53 - 1)],
+    ],
+    Meta(max_length=256),
+]
+"""By model id, the oldest release whose keys a plan still gives."""
 
 
 class _Closed(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
@@ -40,10 +59,14 @@ class PlanEntitlement(_Closed, frozen=True):
 
 
 class LeaseTerms(_Closed, frozen=True):
-    """How long a lease lives and after how long it is renewed (None: a third of its life)."""
+    """How long a lease lives and after how long it is renewed (None: a third of its life).
+
+    ``power_cuts`` is how often the TPM of a hardware lease may be reset before it is renewed.
+    """
 
     max_seconds: Annotated[int, Meta(ge=1, le=MAX_LEASE_SECONDS)] = DEFAULT_LEASE_SECONDS
     renew_after_seconds: Annotated[int, Meta(ge=0, le=MAX_LEASE_SECONDS)] | None = None
+    power_cuts: Annotated[int, Meta(ge=0, le=10_000)] = DEFAULT_POWER_CUTS
 
     @property
     def renew_seconds(self) -> int:
@@ -120,9 +143,8 @@ class Plan(_Closed, frozen=True):
     eula: Eula | None = None
     meters: Annotated[list[Meter], Meta(max_length=64)] = []
     memory: Literal["none", "locked", "secret"] = "none"
-    channels: Annotated[list[_Word], Meta(min_length=1, max_length=32)] = msgspec.field(
-        default_factory=lambda: ["stable"]
-    )
+    channels: Channels = msgspec.field(default_factory=lambda: list(STABLE))
+    min_releases: MinReleases = {}
     allow: Allow = Allow()
     anomalies: Annotated[list[Anomaly], Meta(max_length=64)] = []
 
@@ -145,8 +167,13 @@ def parse(terms: bytes | str | Mapping[str, Any]) -> Plan:
 
 
 def check(plan: Plan) -> Plan:
-    """``plan`` itself when it is one that ``parse`` would give; ``ConfigInvalid`` otherwise."""
+    """``plan`` itself when it is one that ``parse`` would give; ``ConfigInvalid`` otherwise.
+
+    Its ``min_releases`` travel in license tokens, so they have at most 3000 bytes as JSON.
+    """
     parse(encode(plan))
+    if len(msgspec.json.encode(plan.min_releases)) > MAX_MIN_RELEASES_BYTES:
+        raise ConfigInvalid(f"plan: min_releases have at most {MAX_MIN_RELEASES_BYTES} bytes")
     return plan
 
 
@@ -156,6 +183,15 @@ def encode(plan: Plan) -> bytes:
         return msgspec.json.encode(plan)
     except (msgspec.MsgspecError, TypeError, ValueError, OverflowError) as error:
         raise ConfigInvalid(f"plan: {error}") from None
+
+
+def check_channels(names: object) -> tuple[str, ...]:
+    """``names`` as channels, sorted; ``ConfigInvalid`` for what cannot be a list of them."""
+    wanted = list(names) if isinstance(names, tuple | set | frozenset) else names
+    try:
+        return tuple(sorted(set(msgspec.convert(wanted, Channels, strict=True))))
+    except msgspec.ValidationError as error:
+        raise ConfigInvalid(f"channels: {error}") from None
 
 
 def _consistent(plan: Plan) -> Plan:

@@ -44,7 +44,7 @@ MAX_REQUEST_BYTES = 64 * 1024
 MAX_AIR_GAP_BYTES = 256 * 1024
 MAX_STATUS_LIST_BYTES = 1024 * 1024
 DEVICE_ALGORITHMS = ("Ed25519", "ES256")
-INTRODUCING = ("activate", "lookup", "trial")
+INTRODUCING = ("activate", "challenge", "lookup", "trial")
 
 Claims = (
     LicenseClaims | LeaseClaims | DenialClaims | ReleaseClaims | RequestClaims | StatusListClaims
@@ -215,7 +215,7 @@ def read_request(
         raise TokenKeyUnknown("signed by another device's key")
     _verify(parsed, (key,))
     claims: RequestClaims = _convert(parsed.payload, RequestClaims)
-    if claims.iss != key.kid or thumbprint(claims.jwk) != key.kid:
+    if claims.iss != key.kid or (claims.jwk != key.jwk and thumbprint(claims.jwk) != key.kid):
         raise TokenIssuer("iss and jwk name another key than the one that signed")
     if claims.aud != server_id:
         raise TokenAudience("asked of another server")

@@ -64,8 +64,8 @@ def current() -> Licensee:
         from modelseal.runtime.licensee import ClientLicensee
 
         check_unambiguous()
-        app = _app()
-        licensee = ClientLicensee(Client(app=None if app is None else app.path))
+        found = app()
+        licensee = ClientLicensee(Client(app=None if found is None else found.path))
         _found = (os.getpid(), licensee)
         return licensee
 
@@ -86,12 +86,12 @@ def policy() -> Policy:
     global _policy  # noqa: PLW0603
     with _lock:
         if _policy is None:
-            found = _app()
+            found = app()
             _policy = Policy("/") if found is None else Policy.of(str(found.folder), found.sealed)
         return _policy
 
 
-def _app() -> AppConfig | None:
+def app() -> AppConfig | None:
     """The ``modelseal.toml`` in force: named, beside the program, or that of the run's program.
 
     Programs that this one starts under the hook inherit it, unless they have one of their own.

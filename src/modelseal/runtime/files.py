@@ -1,22 +1,30 @@
-"""Sealed files whose signatures hold, with their index: opened once per file identity."""
+"""Sealed files whose signatures hold, with their index: verified once per file identity.
+
+What was verified is remembered without keys, plaintext or an open descriptor; see
+``docs/adr/0195-what-was-verified-is-remembered.md``.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
 import weakref
+from collections import OrderedDict
 from typing import Any
 
 from modelseal import container
-from modelseal.container import Depth, Index, VerifiedModel
-from modelseal.errors import SourceChanged
+from modelseal.container import Depth, Entry, Index, VerifiedModel
+from modelseal.errors import ContainerDamaged, SourceChanged, StorageFailed
 from modelseal.runtime.keyring import Keyring
-from modelseal.runtime.ports import Licensee
-from modelseal.runtime.source import AnySource, FileSource, MemorySource
+from modelseal.runtime.parallel import threads_for
+from modelseal.runtime.ports import Licensee, Look
+from modelseal.runtime.source import AnySource, Descriptor, FileSource, Identity, MemorySource
 
 _SETTLED_NS = 2_000_000_000
 """A change right after another may bear the same time: younger files are not recorded."""
+_REMEMBERED = 256
 
 
 class OpenedFile:
@@ -27,7 +35,17 @@ class OpenedFile:
         self.model = model
         self.index = index
         self.depth = depth
+        self.kept: dict[str, Any] = {}
         self._recorded = depth is Depth.TAG
+
+    def wake(self, found: FileSource, licensee: Licensee) -> Descriptor | None:
+        """The descriptor that is read from while somebody holds it; ``found`` may be it."""
+        if not isinstance(self.source, FileSource):
+            return None
+        full = self.depth is Depth.FULL
+        if full and licensee.recorded(self.source.seen, self.model.leaf_hash):
+            self._recorded, self.depth = True, Depth.TAG
+        return self.source.wake(found)
 
     def still_holds(self) -> bool:
         """Whether the file is what it was when it was opened; if not, tags suffice no longer."""
@@ -45,53 +63,115 @@ class OpenedFile:
 
         What is recorded is the file as it was found before anything was read.
         """
-        source = self.source
-        if self._recorded or not isinstance(source, FileSource) or not self.model.wholly_proved:
+        if self._recorded or not self.model.wholly_proved:
             return
-        age = time.time_ns() - max(source.identity.ctime_ns, source.identity.mtime_ns)
-        if age > _SETTLED_NS and self.still_holds():
-            self._recorded = True
-            licensee.record(source.seen, self.model.leaf_hash)
+        self._recorded = self.mark(licensee, self.model.leaf_hash)
+
+    def prove(self, licensee: Licensee) -> None:
+        """As ``record``, for who reads a part only: the leaves of the rest are compared now.
+
+        Damage in what nobody asked for is no refusal; the next load looks again.
+        """
+        if self._recorded or self.depth is Depth.TAG or not self._is_settled():
+            return
+        with contextlib.suppress(ContainerDamaged, StorageFailed):
+            if not self.model.wholly_proved:
+                self.model.verify_leaves(threads=threads_for(self.source.size_bytes))
+            self.record(licensee)
+
+    def mark(self, licensee: Licensee, mark: bytes) -> bool:
+        """Whether the device remembers ``mark`` for exactly this file from now on."""
+        source = self.source
+        if not isinstance(source, FileSource) or not self._is_settled() or not self.still_holds():
+            return False
+        licensee.record(source.seen, mark)
+        return True
+
+    def is_marked(self, licensee: Licensee, mark: bytes) -> bool:
+        """Whether the device remembers ``mark`` for exactly this file."""
+        return isinstance(self.source, FileSource) and licensee.recorded(self.source.seen, mark)
+
+    def _is_settled(self) -> bool:
+        if not isinstance(self.source, FileSource):
+            return False
+        identity = self.source.identity
+        return time.time_ns() - max(identity.ctime_ns, identity.mtime_ns) > _SETTLED_NS
 
 
-_files: weakref.WeakValueDictionary[Any, OpenedFile] = weakref.WeakValueDictionary()
+class Held:
+    """An opened file for one holder, who closes it by letting go of it."""
+
+    def __init__(self, file: OpenedFile, descriptor: Descriptor | None) -> None:
+        self.file, self._descriptor = file, descriptor
+
+
+class _Known:
+    """A file that is open or was: whose trust it was verified by, and what was found."""
+
+    def __init__(self, file: OpenedFile, licensee: Licensee) -> None:
+        self.file, self._licensee, self._pinned = file, weakref.ref(licensee), licensee.pinned()
+
+    def is_for(self, licensee: Licensee) -> bool:
+        """Whether ``licensee`` would find the same."""
+        return self._licensee() is licensee and licensee.pinned() is self._pinned
+
+
+_files: OrderedDict[Identity, _Known] = OrderedDict()
 _lock = threading.Lock()
-_opening: dict[Any, threading.Lock] = {}
+_opening: dict[Identity, threading.Lock] = {}
 
 
-def open_file(path: str, licensee: Licensee, keyring: Keyring) -> OpenedFile:
-    """The sealed file at ``path``, once per file identity and process; the key is in ``keyring``.
+def open_file(path: str, licensee: Licensee, keyring: Keyring, look: Look) -> Held:
+    """The sealed file at ``path``, verified once per identity; keys it needs are in ``keyring``.
 
     Raises ``InputMissing``, ``AccessDenied``, what ``Licensee`` raises, ``InvalidBytes`` errors.
     """
-    file = FileSource(path)
-    key = (id(licensee), file.identity)
+    source = FileSource(path)
+    key = source.identity
     with _lock:
         gate = _opening.setdefault(key, threading.Lock())
     try:
         with gate:
-            opened = _files.get(key)
-            if opened is None:
-                opened = _open(file, licensee, keyring)
-                file.check_unchanged()
-                with _lock:
-                    _files[key] = opened
-            else:
-                file.close()
+            known = _files.get(key)
+            if known is not None and known.is_for(licensee):
+                look.authorize(known.file.model, [0])
+                return Held(known.file, known.file.wake(source, licensee))
+            opened = _open(source, licensee, keyring, look)
+            source.check_unchanged()
+            _remember(key, _Known(opened, licensee))
+            return Held(opened, source.lend())
     finally:
         with _lock:
             _opening.pop(key, None)
-    return opened
 
 
-def open_bytes(data: bytes, licensee: Licensee, keyring: Keyring) -> OpenedFile:
+def open_bytes(data: bytes, licensee: Licensee, keyring: Keyring, look: Look) -> Held:
     """The sealed bytes ``data``; raises as ``open_file`` does."""
-    return _open(MemorySource(data), licensee, keyring)
+    return Held(_open(MemorySource(data), licensee, keyring, look), None)
 
 
-def _open(source: AnySource, licensee: Licensee, keyring: Keyring) -> OpenedFile:
+def sections_of(entry: Entry, start: int, end: int) -> list[int]:
+    """The sections that bytes ``start`` to ``end`` of the entry lie in; all for an empty range."""
+    if start == end:
+        return list(entry.sections)
+    return sorted({
+        part.section
+        for part in entry.extents
+        if part.file_offset < end and start < part.file_offset + part.size_bytes
+    })  # fmt: skip
+
+
+def _remember(key: Identity, known: _Known) -> None:
+    with _lock:
+        _files[key] = known
+        _files.move_to_end(key)
+        while len(_files) > _REMEMBERED:
+            _files.popitem(last=False)
+
+
+def _open(source: AnySource, licensee: Licensee, keyring: Keyring, look: Look) -> OpenedFile:
     model = licensee.verify(container.parse(source))
-    licensee.authorize(model, [0])
+    look.authorize(model, [0])
     depth = Depth.FULL
     if isinstance(source, FileSource) and licensee.recorded(source.seen, model.leaf_hash):
         depth = Depth.TAG

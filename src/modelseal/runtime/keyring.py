@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from modelseal.container import VerifiedModel
+from modelseal.errors import ReaderClosed
 from modelseal.runtime.ports import Keys, Licensee
 
 
@@ -23,6 +24,7 @@ class Keyring:
         self._held = contextlib.ExitStack()
         self._keys: dict[int, memoryview] = {}
         self._lock = threading.Lock()
+        self._lent = 0
 
     def take(self, model: VerifiedModel, sections: Sequence[int]) -> Keys:
         """The data keys of ``sections``; raises what ``Licensee.data_keys`` raises."""
@@ -39,6 +41,19 @@ class Keyring:
             self._keys.clear()
             self._held.close()
 
+    def lend(self) -> Lent:
+        """The same keys for one more holder; they are wiped when the last one has closed."""
+        with self._lock:
+            self._lent += 1
+        return Lent(self)
+
+    def _take_back(self) -> None:
+        with self._lock:
+            self._lent -= 1
+            if self._lent == 0:
+                self._keys.clear()
+                self._held.close()
+
     def __enter__(self) -> Keyring:
         return self
 
@@ -48,4 +63,26 @@ class Keyring:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self.close()
+
+
+class Lent:
+    """A keyring that is shared with others; see ``Keyring.lend``."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring: Keyring | None = keyring
+
+    def take(self, model: VerifiedModel, sections: Sequence[int]) -> Keys:
+        """See ``Keyring.take``; ``ReaderClosed`` after ``close``."""
+        if self._keyring is None:
+            raise ReaderClosed("this sealed model is closed")
+        return self._keyring.take(model, sections)
+
+    def close(self) -> None:
+        """This holder needs the keys no longer."""
+        keyring, self._keyring = self._keyring, None
+        if keyring is not None:
+            keyring._take_back()
+
+    def __del__(self) -> None:
         self.close()

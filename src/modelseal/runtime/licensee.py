@@ -9,10 +9,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from modelseal.container import SealedModel, SectionInfo, VerifiedModel
-from modelseal.errors import ModelsealError
+from modelseal.errors import KeyNotInLease, LevelNotReached, ModelsealError
+from modelseal.license.decide import Decision
 from modelseal.license.facts import SectionFacts
 from modelseal.memory import Arena
-from modelseal.runtime.ports import Keys
+from modelseal.runtime.ports import Keys, strongest
 from modelseal.types import MemoryProtection
 
 if TYPE_CHECKING:
@@ -34,19 +35,24 @@ class ClientLicensee:
             trust.publisher_keys(), product=trust.product, min_release=least
         )
 
-    def authorize(self, model: VerifiedModel, sections: Sequence[int]) -> None:
+    def pinned(self) -> object:
         """See ``ports.Licensee``."""
-        standing = self.client.standing()
-        wanted = [model.section(section) for section in sections if section]
-        for section in wanted:
-            self._judge(standing, model, section)
-        if not wanted:
-            self._judge_any(standing, model)
+        return self.client.trust
+
+    def look(self) -> ClientLook:
+        """See ``ports.Licensee``."""
+        return ClientLook(self.client)
 
     @contextlib.contextmanager
     def data_keys(self, model: VerifiedModel, sections: Sequence[int]) -> Iterator[Keys]:
         """See ``ports.Licensee``."""
-        secrets = self.client.keys_for(model.file_id, sections)
+        try:
+            secrets = self.client.keys_for(model.file_id, sections)
+        except KeyNotInLease:  # proved for the lease before this one, or for a time that is over
+            self.look().authorize(model, sections)
+            if not self.client.proved_level(model.file_id):
+                raise
+            secrets = self.client.keys_for(model.file_id, sections)
         try:
             yield {section: secret.view for section, secret in secrets.items()}
         finally:
@@ -67,30 +73,81 @@ class ClientLicensee:
             self._noted.add((protection, swap_safe))
             self.client.note_memory(protection, swap_safe=swap_safe)
 
+    def note(self, kind: str, reason: str, path: str | None) -> None:
+        """See ``ports.Licensee``."""
+        with contextlib.suppress(Exception):
+            self.client.journal.write(kind, reason=reason, path=path)
+
     def refusal(self, error: ModelsealError) -> None:
         """See ``ports.Licensee``."""
         self.client.refusal(error)
 
-    def _judge(self, standing: Standing, model: VerifiedModel, section: SectionInfo) -> None:
-        facts = _facts(model, section, self.client.min_release(model.model))
-        memory = best_protection() if section.memory is MemoryProtection.SECRET else section.memory
-        decision = standing.decide(facts, memory=str(memory))
-        if not decision.allowed:
-            denial = standing.denial
-            raise decision.error(None if denial is None else denial.reference)
 
-    def _judge_any(self, standing: Standing, model: VerifiedModel) -> None:
+class ClientLook:
+    """See ``ports.Look``."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._allowed: set[tuple[bytes, int]] = set()
+
+    @functools.cached_property
+    def _standing(self) -> Standing:
+        return self._client.standing()
+
+    def authorize(self, model: VerifiedModel, sections: Sequence[int]) -> None:
+        """See ``ports.Look``."""
+        wanted = [model.section(section) for section in sections if section]
+        for section in wanted:
+            self._judge(model, section)
+        if not wanted:
+            self._judge_any(model)
+
+    def memory(self) -> MemoryProtection:
+        """See ``ports.Look``."""
+        license_ = self._standing.license
+        return MemoryProtection.NONE if license_ is None else MemoryProtection(license_.memory)
+
+    def stops_now(self) -> bool:
+        """See ``ports.Look``."""
+        license_ = self._standing.license
+        return license_ is not None and license_.on_expiry == "stop_now"
+
+    def _judge(self, model: VerifiedModel, section: SectionInfo) -> None:
+        if (model.file_id, section.id) in self._allowed:
+            return
+        name = model.model
+        least = max(self._client.min_release(name), self._standing.min_release(name))
+        facts = _facts(model, section, least)
+        memory = strongest({section.memory, self.memory()})
+        if memory is MemoryProtection.SECRET:
+            memory = best_protection()
+        level = self._client.proved_level(model.file_id)
+        decision = self._standing.decide(facts, memory=str(memory), level=level)
+        if decision.code == LevelNotReached.code and self._client.may_prove(_needed(decision)):
+            level = self._client.prove(model, _needed(decision)).level
+            decision = self._standing.decide(facts, memory=str(memory), level=level)
+        if not decision.allowed:
+            denial = self._standing.denial
+            raise decision.error(None if denial is None else denial.reference)
+        self._allowed.add((model.file_id, section.id))
+
+    def _judge_any(self, model: VerifiedModel) -> None:
         """Some section may be opened; else the refusal of the first one."""
         refusal: ModelsealError | None = None
         for section in model.sections[1:]:
             try:
-                self._judge(standing, model, section)
+                self._judge(model, section)
             except ModelsealError as error:
                 refusal = refusal or error
             else:
                 return
         if refusal is not None:
             raise refusal
+
+
+def _needed(decision: Decision) -> int:
+    """The level that a refusal names."""
+    return int(str(decision.params["needed"]).removeprefix("L"))
 
 
 def _facts(model: VerifiedModel, section: SectionInfo, min_release: int) -> SectionFacts:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from modelseal.errors import InputMissing, InvalidBytes, Misuse, NotSealed
 from modelseal.memory import harden_process
-from modelseal.runtime import default, report
+from modelseal.runtime import default, places, report
 from modelseal.runtime.sniff import find, is_sealed_bytes, is_sealed_file
 from modelseal.runtime.view import View, as_path, open_view
 
@@ -16,13 +16,15 @@ _hardened: list[object] = []
 
 
 def label(given: object) -> str | None:
-    """The path for messages; None for bytes."""
+    """The path for messages, that of the sealed model; None for bytes."""
     if isinstance(given, (bytes, bytearray, memoryview)):
         return None
     try:
-        return os.fsdecode(os.fspath(given))  # type: ignore[call-overload]
+        path: str = os.fsdecode(os.fspath(given))  # type: ignore[call-overload]
     except (TypeError, ValueError):
         return None
+    standing = places.at(path)
+    return path if standing is None else f"{standing[0].path}/{standing[1]}"
 
 
 def is_full(depth: str) -> bool:
@@ -32,16 +34,18 @@ def is_full(depth: str) -> bool:
     return depth == "full"
 
 
-def open_sealed(given: object, *, full: bool = False) -> View:
+def open_sealed(given: object, *, full: bool = False, at_once: bool = False) -> View:
     """The view of the sealed model at a path, or of sealed bytes, with the licensee in use.
 
+    ``at_once`` is for a load that reads right now what it reads; see ``view.open_view``.
     Raises ``NotSealed`` for a plain file, ``InputMissing`` when there is none; a refusal has been
     told (stderr, journal) before it leaves.
     """
     with report.told(default.for_record, label(given)):
         if not _hardened:
             _hardened.append(harden_process())
-        return open_view(given, default.current(), full=full or default.demands_full())
+        full = full or default.demands_full()
+        return open_view(given, default.current(), full=full, at_once=at_once)
 
 
 def is_plain(given: object, *, allow_plain: bool) -> bool:

@@ -25,7 +25,7 @@ def memory_path(given: object, loader: str) -> Iterator[str]:
     """The path of the plaintext in memory while ncnn reads it; Linux only."""
     with (
         opened(given, ENDINGS[loader]) as content,
-        MemoryPath(content.data, content.name.rpartition("/")[2], content.path) as path,
+        MemoryPath(content.size_bytes, content.name, content.copy_to) as path,
     ):
         yield path
 

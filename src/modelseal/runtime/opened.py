@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-import mmap
 import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
-from modelseal.errors import MemoryUnavailable, Misuse
+from modelseal.errors import Misuse
 from modelseal.runtime import default, report
 from modelseal.runtime.loading import choose, is_full, label, open_sealed
+from modelseal.runtime.memoryfile import MemoryFile
 from modelseal.runtime.view import View
 
 
@@ -81,13 +85,16 @@ class SealedFile:
         return SealedReader(self, name, self._view.size(name))
 
     def memory_path(self, name: str | None = None) -> MemoryPath:
-        """A path under which native code finds the file, which lies in memory only.
+        """A path that ends in the file's own name, under which native code finds it in memory.
 
-        Linux only (``memfd_create``); other systems raise ``MemoryUnavailable``. The path ends
-        with the context; a process of the same user can read it until then.
+        Linux only (``memfd_create``); other systems raise ``MemoryUnavailable``. It is decrypted
+        straight into the file's pages. The path ends with the context; until then root can read
+        it, and the same user's processes where this one is dumpable.
         """
-        name = self._name(name)
-        return MemoryPath(self.view(name), name.rpartition("/")[2], self._path)
+        with report.told(default.for_record, self._path):
+            name = self._name(name)
+            size = self._view.size(name)
+            return MemoryPath(size, name, lambda target: self._view.read_into(name, 0, target))
 
     def close(self) -> None:
         """Nothing more is read; what was read stays its holder's."""
@@ -162,33 +169,51 @@ class SealedReader(io.RawIOBase):
 
 
 class MemoryPath:
-    """``with sealed.memory_path(name) as path``: a path of an in-memory file for native loaders."""
+    """``with sealed.memory_path(name) as path``: a path of a file in memory for native loaders.
 
-    def __init__(self, content: memoryview, name: str, path: str | None) -> None:
-        if not hasattr(os, "memfd_create"):
-            raise MemoryUnavailable("this system has no in-memory files with a path", path=path)
-        self._fd = os.memfd_create(name[:200], os.MFD_CLOEXEC)
-        try:
-            os.ftruncate(self._fd, len(content))
-            if len(content):  # by a mapping: no system call carries the plaintext
-                with mmap.mmap(self._fd, len(content)) as mapped:
-                    mapped[:] = content
-        except (OSError, ValueError):
-            self.close()
-            raise MemoryUnavailable("no memory for a file in memory", path=path) from None
+    The path ends in the file's own name, for loaders that judge by it: a link, in a new folder of
+    this user's alone, that holds no byte of the file. Where none can be made it is a number.
+    """
+
+    def __init__(self, size_bytes: int, name: str, fill: Callable[[memoryview], None]) -> None:
+        self._file = MemoryFile(name, size_bytes, fill)
+        self._name = name.rpartition("/")[2]
+        self._link: Path | None = None
 
     def __enter__(self) -> str:
-        return f"/proc/{os.getpid()}/fd/{self._fd}"
+        place = f"/proc/{os.getpid()}/fd/{self._file.fd}"
+        if self._link is None:
+            self._link = _linked(place, self._name)
+        return str(self._link or place)
 
     def __exit__(self, *_exc: object) -> None:
         self.close()
 
-    def close(self) -> None:
-        """The path leads nowhere any more."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
+    @property
+    def fd(self) -> int:
+        """The descriptor, for ``subprocess``'s ``pass_fds``; there it is ``/proc/self/fd/N``."""
+        return self._file.fd
 
-    def __del__(self) -> None:
-        if getattr(self, "_fd", -1) >= 0:
-            self.close()
+    def close(self) -> None:
+        """The path leads nowhere any more; what is mapped stays mapped."""
+        self._file.close()
+        link, self._link = self._link, None
+        if link is not None:
+            with contextlib.suppress(OSError):
+                link.unlink()
+                link.parent.rmdir()
+
+
+def _linked(place: str, name: str) -> Path | None:
+    """A link called ``name`` to ``place``; None when the system gives no folder for it."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="modelseal-"))
+    except OSError:
+        return None
+    link = folder / name
+    try:
+        link.symlink_to(place)
+    except (OSError, ValueError):
+        folder.rmdir()
+        return None
+    return link

@@ -22,7 +22,7 @@ class Policy:
     @classmethod
     def of(cls, folder: str, patterns: Sequence[str]) -> Policy:
         """The policy that demands sealed files wherever a pattern matches."""
-        return cls(os.path.realpath(folder), tuple(_compile(pattern) for pattern in patterns))
+        return cls(os.path.realpath(folder), tuple(compiled(pattern) for pattern in patterns))
 
     def demands(self, path: str) -> bool:
         """True when the file at ``path`` must be sealed."""
@@ -39,7 +39,7 @@ class Policy:
         return any(pattern.fullmatch(inside) for pattern in self.patterns)
 
 
-def _compile(pattern: str) -> re.Pattern[str]:
+def compiled(pattern: str) -> re.Pattern[str]:
     out: list[str] = []
     rest = os.path.normpath(pattern).replace(os.sep, "/")
     while rest:

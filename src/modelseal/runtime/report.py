@@ -16,6 +16,9 @@ from modelseal.errors import InputMissing, InternalError, ModelsealError, NotFou
 
 RUN_REPORT = "MODELSEAL_RUN_REPORT"
 MAX_REPORT_BYTES = 256 * 1024
+MEMORY_NAME = "modelseal-run"
+FOUND = "found"
+"""The code of an entry that is no refusal: what an isolated run found."""
 _ANSWERS = (InputMissing, NotFound, ReaderClosed)  # a program that looks for a file, not a refusal
 _MAX_SEEN = 1024
 _TOLD = "_modelseal_told"
@@ -97,22 +100,29 @@ def _to_stderr(error: ModelsealError) -> None:
 
 def to_run_report(error: ModelsealError, path: str | None) -> None:
     """One line for the summary that ``modelseal run`` prints at the end."""
-    place = os.environ.get(RUN_REPORT)
-    if not place:
-        return
-    entry = {
+    append({
         "code": error.code,
         "internal": isinstance(error, InternalError),
         "path": path,
         "reference": error.reference,
         "lines": lines(error),
         "pid": os.getpid(),
-    }
+    })  # fmt: skip
+
+
+def append(entry: dict[str, Any]) -> None:
+    """``entry`` is one more line of the run's report, where there is one. Never raises."""
+    place = os.environ.get(RUN_REPORT)
+    if not place:
+        return
     line = json.dumps(entry, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
     with contextlib.suppress(OSError):
         handle = os.open(place, os.O_WRONLY | os.O_APPEND | getattr(os, "O_CLOEXEC", 0))
         try:
-            if os.fstat(handle).st_size + len(line) <= MAX_REPORT_BYTES:
+            known = not place.startswith("/proc/") or MEMORY_NAME in os.readlink(  # noqa: PTH115
+                f"/proc/self/fd/{handle}"
+            )  # the run may be gone, and its number another process's
+            if known and os.fstat(handle).st_size + len(line) <= MAX_REPORT_BYTES:
                 os.write(handle, line)
         finally:
             os.close(handle)

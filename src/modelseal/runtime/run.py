@@ -1,7 +1,8 @@
 """``modelseal run -- program``: the program under the hook, otherwise untouched.
 
 Signals, exit code and standard streams are the program's own. What the environment carries is the
-hook, where the license lies and where refusals are noted; never a key.
+hook, where the license lies and where refusals are noted; never a key: children open the lease of
+the same device by themselves.
 """
 
 from __future__ import annotations
@@ -9,25 +10,24 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from modelseal.errors import AccessDenied, InputMissing, Misuse
-from modelseal.runtime.hook import RUN_APP
-from modelseal.runtime.report import MAX_REPORT_BYTES, RUN_REPORT
+from modelseal.errors import AccessDenied, InputMissing, Misuse, ModelsealError
+from modelseal.keys import files
+from modelseal.runtime import isolated as told
+from modelseal.runtime import isolation, reach, summary
+from modelseal.runtime.hook import RECIPE_FILE, RUN_APP, RUN_RECIPE
+from modelseal.runtime.report import FOUND, RUN_REPORT
+from modelseal.runtime.summary import say
 
 _FORWARDED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH")
 _FROM_TERMINAL = frozenset({"SIGINT", "SIGQUIT", "SIGWINCH"})
 _SI_KERNEL = 0x80
 _IGNORED_BY_PYTHON = ("SIGPIPE", "SIGXFSZ")
-_PYTHON = re.compile(r"(python|pypy)[0-9.]*(\.exe)?")
-_ISOLATING, _TAKES_VALUE, _PROGRAM = "IES", "WX", "cm"
 
 
 def run(
@@ -36,25 +36,67 @@ def run(
     state: str | os.PathLike[str] | None = None,
     app: str | os.PathLike[str] | None = None,
     environ: Mapping[str, str] | None = None,
+    isolated: bool = False,
+    report: str | os.PathLike[str] | None = None,
 ) -> int:
     """The exit code of ``argv`` run under the hook; 128 + n when signal n ended it.
 
     ``state`` and ``app`` are passed on as ``MODELSEAL_STATE`` and ``MODELSEAL_APP``. A summary of
-    the refusals goes to stderr at the end. Raises ``Misuse`` for no program, ``InputMissing``
-    when it is not there, ``AccessDenied`` when it may not be run.
+    the refusals goes to stderr at the end, and to the file ``report`` as one JSON object. With
+    ``isolated`` what could bring foreign code into the program is taken away, or said where it
+    cannot be. Raises ``Misuse`` for no program, ``InputMissing`` when it is not there,
+    ``AccessDenied`` when it may not be run, what writing the report raises.
     """
     if not argv:
         raise Misuse("name the program to run")
-    with _report_file() as report:
+    with summary.report_file() as told_in:
         env = environment(os.environ if environ is None else environ, state=state, app=app)
-        if report is not None:
-            env[RUN_REPORT] = report
         if config := _config_of(argv):
             env[RUN_APP] = config
-        _warn_unreachable(argv)
+        if _has_recipe(argv, config):
+            env[RUN_RECIPE] = "1"
+        found: list[dict[str, Any]] = []
+        if isolated:
+            env, taken = isolation.clean(env, str(site_folder()))
+            found = [told.entry(each) for each in taken]
+            for each in taken:
+                say(f"isolated: {each}")
+            _journal(found, env)
+        if told_in is not None:
+            env[RUN_REPORT] = told_in
+        reach.warn(argv)
         code = _spawn_and_wait(list(argv), env)
-        _summary(report)
+        entries = summary.entries(told_in)
+        later = [entry for entry in entries if entry.get("code") == FOUND]
+        _journal(later, env)
+        summary.show(entries)
+        if report is not None:
+            files.replace(Path(report), _report(code, entries, found + later), mode=0o644)
     return code
+
+
+def _journal(found: Sequence[Mapping[str, Any]], env: Mapping[str, str]) -> None:
+    """What was found is in the device's journal, where this program has one."""
+    if not found:
+        return
+    from modelseal.client import Client
+
+    with contextlib.suppress(ModelsealError):
+        place = env.get("MODELSEAL_APP") or env.get(RUN_APP)
+        with Client(app=place, state=env.get("MODELSEAL_STATE"), background=False) as client:
+            for entry in found:
+                kind, name, outcome = (entry.get(key) for key in ("kind", "name", "outcome"))
+                client.journal.write("isolation", found=kind, name=name, outcome=outcome)
+
+
+def _report(code: int, entries: Sequence[dict[str, Any]], found: Sequence[dict[str, Any]]) -> bytes:
+    refused = [
+        {name: entry.get(name) for name in ("code", "path", "reference", "lines")}
+        for entry in summary.refusals(entries)
+    ]
+    shown = [{name: entry.get(name) for name in ("kind", "name", "outcome")} for entry in found]
+    told = {"exit_code": code, "refusals": refused, "found": shown}
+    return json.dumps(told, ensure_ascii=False, indent=1).encode() + b"\n"
 
 
 def environment(
@@ -73,7 +115,7 @@ def environment(
             env[name] = str(Path(value).absolute())
         elif env.get(name):
             env[name] = str(Path(env[name]).absolute())
-    for name in (RUN_REPORT, RUN_APP):
+    for name in (RUN_REPORT, RUN_APP, RUN_RECIPE):
         env.pop(name, None)
     return env
 
@@ -81,22 +123,6 @@ def environment(
 def site_folder() -> Path:
     """The folder whose only module is the hook's ``sitecustomize``."""
     return Path(__file__).resolve().parent / "site"
-
-
-@contextlib.contextmanager
-def _report_file() -> Iterator[str | None]:
-    """An empty file of this user for refusals, gone afterwards; None where none can be made."""
-    try:
-        handle, place = tempfile.mkstemp(prefix="modelseal-run-")
-    except OSError:
-        yield None
-        return
-    os.close(handle)
-    try:
-        yield place
-    finally:
-        with contextlib.suppress(OSError):
-            Path(place).unlink()
 
 
 def _spawn_and_wait(argv: list[str], env: dict[str, str]) -> int:
@@ -163,47 +189,13 @@ def _plain_wait(argv: list[str], env: dict[str, str]) -> int:
             continue
 
 
-def _warn_unreachable(argv: Sequence[str]) -> None:
-    """Says so when Python is told to ignore the environment that carries the hook."""
-    if not argv or not _PYTHON.fullmatch(Path(argv[0]).name):
-        return
-    letter = _isolating(argv[1:])
-    if letter:
-        _say(
-            f"`{Path(argv[0]).name} -{letter}` ignores the hook, so sealed models stay closed. "
-            "Leave the option out, or let the program begin with "
-            "`import modelseal; modelseal.install()`."
-        )
-
-
-def _isolating(arguments: Sequence[str]) -> str | None:
-    """The first option of the interpreter by which it ignores the environment or its site."""
-    rest = iter(arguments)
-    for argument in rest:
-        if not argument.startswith("-") or argument in ("-", "--"):
-            return None
-        letters = "" if argument.startswith("--") else argument[1:]
-        for place, letter in enumerate(letters):
-            if letter in _ISOLATING:
-                return letter
-            if letter in _PROGRAM:
-                return None
-            if letter in _TAKES_VALUE:
-                if place == len(letters) - 1:
-                    next(rest, None)
-                break
-    return None
-
-
 def _config_of(argv: Sequence[str]) -> str | None:
     """The ``modelseal.toml`` beside the program, else in this folder or a parent.
 
     The program and what it starts use it where they name none and have none beside them.
     """
-    named = [Path(argument) for argument in argv if not argument.startswith("-")]
-    scripts = named[1:2] if named and _PYTHON.fullmatch(named[0].name) else named[:1]
     with contextlib.suppress(OSError, ValueError):
-        folders = [script.resolve().parent for script in scripts if script.is_file()]
+        folders = _folders(argv)
         here = Path.cwd()
         for folder in (*folders, here, *here.parents):
             place = folder / "modelseal.toml"
@@ -212,37 +204,23 @@ def _config_of(argv: Sequence[str]) -> str | None:
     return None
 
 
-def _summary(report: str | None) -> None:
-    entries = _entries(report)
-    if not entries:
-        return
-    refusals = {(str(e.get("code")), str(e.get("path"))): e for e in entries}
-    _say(f"{len(refusals)} refused during this run:")
-    for (code, path), entry in refusals.items():
-        first = next((str(line) for line in entry.get("lines") or () if line), code)
-        where = "" if path in first or path == "None" else f"{path}: "
-        _say(f"  {where}{first} [{code}]")
+def _folders(argv: Sequence[str]) -> list[Path]:
+    """The folder that the program lies in, where that can be told."""
+    named = [Path(argument) for argument in argv if not argument.startswith("-")]
+    scripts = named[1:2] if named and reach.PYTHON.fullmatch(named[0].name) else named[:1]
+    return [script.resolve().parent for script in scripts if script.is_file()]
 
 
-def _entries(report: str | None) -> list[dict[str, Any]]:
-    if report is None:
-        return []
-    try:
-        data = Path(report).read_bytes()[: 2 * MAX_REPORT_BYTES]
-    except OSError:
-        return []
-    found = []
-    for line in data.splitlines():
-        with contextlib.suppress(ValueError, RecursionError):
-            entry = json.loads(line)
-            if isinstance(entry, dict):
-                found.append(entry)
-    return found
+def program_folder(argv: Sequence[str]) -> Path:
+    """The folder that the program lies in, else the current one."""
+    with contextlib.suppress(OSError, ValueError):
+        return next(iter(_folders(argv)), Path.cwd())
+    return Path.cwd()
 
 
-def _say(text: str) -> None:
-    stream = sys.stderr
-    if stream is not None:
-        with contextlib.suppress(OSError, ValueError):
-            stream.write(f"modelseal: {text}\n")
-            stream.flush()
+def _has_recipe(argv: Sequence[str], config: str | None) -> bool:
+    """Whether there is an app recipe for this very program."""
+    with contextlib.suppress(OSError, ValueError):
+        folders = [*_folders(argv), *([Path(config).parent] if config else [])]
+        return any((folder / RECIPE_FILE).is_file() for folder in folders)
+    return False

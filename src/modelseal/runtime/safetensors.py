@@ -9,6 +9,7 @@ from modelseal.errors import Misuse
 from modelseal.frameworks.safetensors import TensorFile
 from modelseal.runtime import default, report
 from modelseal.runtime.loading import choose, is_plain, label, open_sealed
+from modelseal.runtime.view import View
 
 ENDINGS = (".safetensors",)
 
@@ -26,7 +27,7 @@ def load_file(
     """
     if is_plain(filename, allow_plain=allow_plain):
         return _plain_open(filename, framework, device, get_all=True)  # type: ignore[no-any-return]
-    with open_tensors(filename, framework, device) as tensors:
+    with open_tensors(filename, framework, device, at_once=True) as tensors:
         return tensors.get_tensors()
 
 
@@ -38,7 +39,7 @@ def load(data: bytes, *, framework: str = "numpy", allow_plain: bool = False) ->
         held = memoryview(bytearray(data))
         file = TensorFile(lambda start, stop: held[start:stop], len(held), framework)
         return file.get_tensors()
-    with open_tensors(data, framework, "cpu") as tensors:
+    with open_tensors(data, framework, "cpu", at_once=True) as tensors:
         return tensors.get_tensors()
 
 
@@ -60,19 +61,37 @@ def safe_open(
     return open_tensors(filename, framework, device)
 
 
-def open_tensors(given: object, framework: str, device: Any) -> TensorFile:
-    """The tensors of the sealed model at a path or in bytes; a refusal has been told."""
+def open_tensors(
+    given: object, framework: str, device: Any, *, at_once: bool = False
+) -> TensorFile:
+    """The tensors of the sealed model at a path or in bytes; a refusal has been told.
+
+    ``at_once`` is for a load of all of them right now; see ``view.open_view``.
+    """
     path = label(given)
-    view = open_sealed(given)
+    view = open_sealed(given, at_once=at_once)
+    try:
+        with report.told(default.for_record, path):
+            return _tensor_file(view, path, framework, device)
+    except BaseException:
+        view.close()
+        raise
 
-    with report.told(default.for_record, path):
-        name = choose(view, ENDINGS)
 
-        def read(start: int, stop: int) -> memoryview:
-            with report.told(default.for_record, path):
-                return view.private(name, start, stop)
+def _tensor_file(view: View, path: str | None, framework: str, device: Any) -> TensorFile:
+    name = choose(view, ENDINGS)
 
-        return TensorFile(read, view.size(name), framework, device, view.close)
+    def read(start: int, stop: int) -> memoryview:
+        with report.told(default.for_record, path):
+            return view.private(name, start, stop)
+
+    size = view.size(name)
+    known = view.kept.get(name)
+    if known is not None:  # an offloaded model opens one shard for every tensor
+        view.may_open(name)
+    file = TensorFile(read, size, framework, device, view.close, known)
+    view.kept[name] = file.header
+    return file
 
 
 def _plain_open(

@@ -5,8 +5,25 @@ from __future__ import annotations
 import os
 import stat
 
+from modelseal.runtime import places
+
 MAGIC = bytes.fromhex("894d534c310d0a1a")
 """``container.MAGIC``; a test holds the two together."""
+
+CACHE_MAGIC = bytes.fromhex("894d5343310d0a1a")
+"""``cache.form.MAGIC``."""
+MODEL_ENDINGS = frozenset({
+    ".onnx", ".ort", ".safetensors", ".sft", ".pt", ".pth", ".ckpt", ".bin", ".gguf", ".tflite",
+    ".param", ".xml", ".pb", ".caffemodel", ".t7", ".jit", ".torchscript", ".engine", ".npz",
+    ".sealed", ".h5", ".keras", ".pdmodel", ".pdiparams", ".mlmodel", ".data",
+})  # fmt: skip
+"""How model files are called: a hint, by which files are passed over that are none."""
+_stat = os.stat  # the hook's own asks here
+
+
+def is_model_name(path: str) -> bool:
+    """Whether a file of that name may be a model."""
+    return os.path.splitext(path)[1].lower() in MODEL_ENDINGS  # noqa: PTH122 - asked at every open
 
 
 def is_sealed_bytes(data: object) -> bool:
@@ -21,11 +38,24 @@ def is_sealed_file(path: str) -> bool | None:
 
     A FIFO or a device is not touched, and what may not be read is nobody's sealed file.
     """
+    start = _start(path)
+    return None if start is None else start == MAGIC
+
+
+def is_cache_file(path: object) -> bool:
+    """Whether there is an encrypted cache at ``path``."""
+    return isinstance(path, (str, os.PathLike)) and _start(os.fsdecode(path)) == CACHE_MAGIC
+
+
+def _start(path: str) -> bytes | None:
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - paths may be bytes of no Path
+        if not stat.S_ISREG(_stat(path).st_mode):
             return None
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - before pathlib is imported
-            return file.read(len(MAGIC)) == MAGIC
+        file = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+        try:
+            return os.read(file, len(MAGIC))
+        finally:
+            os.close(file)
     except (OSError, ValueError):
         return None
 
@@ -33,8 +63,13 @@ def is_sealed_file(path: str) -> bool | None:
 def find(path: str) -> tuple[str, str | None]:
     """The sealed file that ``path`` means and the name inside it, if it goes on inside.
 
-    ``bundle.sealed/config.json`` means the entry ``config.json`` of ``bundle.sealed``.
+    ``bundle.sealed/config.json`` means the entry ``config.json`` of ``bundle.sealed``; a file of
+    a folder that stands in for a sealed one means that entry.
     """
+    standing = places.at(path)
+    if standing is not None:
+        folder, name = standing
+        return folder.path, name
     inner: list[str] = []
     place = path
     while not os.path.lexists(place):

@@ -6,10 +6,10 @@ name points to by then.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import stat
+import weakref
 from dataclasses import dataclass
 from threading import Lock
 
@@ -20,6 +20,7 @@ from modelseal.errors import (
     InputMissing,
     ModelsealError,
     NotSealed,
+    ReaderClosed,
     SourceChanged,
     StorageFailed,
 )
@@ -31,6 +32,7 @@ _FLAGS = (
     | getattr(os, "O_BINARY", 0)
 )
 _LONGEST_READ_BYTES = 1 << 30
+_position = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +46,60 @@ class Identity:
     ctime_ns: int
 
 
+class Descriptor:
+    """One opened file; closed with the object."""
+
+    def __init__(self, path: str) -> None:
+        try:
+            self.fd = os.open(path, _FLAGS)
+        except (OSError, ValueError) as error:
+            raise translate(error, path) from None
+
+    def close(self) -> None:
+        """The descriptor is given back."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        try:  # at the interpreter's end the modules are gone
+            self.close()
+        except (AttributeError, OSError, TypeError):
+            return
+
+
 class FileSource:
-    """A ``container.WatchedSource`` over an opened regular file; closed with the object."""
+    """A ``container.WatchedSource`` over an opened regular file; closed with the object.
+
+    What was found out about the file may outlive its descriptor: after ``lend`` the holders of
+    the descriptor keep it open, and ``wake`` gives another one of the same identity.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        try:
-            self._fd = os.open(path, _FLAGS)
-        except (OSError, ValueError) as error:
-            raise translate(error, path) from None
-        try:
-            self.seen = os.fstat(self._fd)
-            self.identity = _identity(self.seen, path)
-        except BaseException:
-            self.close()
-            raise
-        self._lock = Lock()
+        self._own: Descriptor | None = Descriptor(path)
+        self._lent = weakref.ref(self._own)
+        self.seen = os.fstat(self._own.fd)
+        self.identity = _identity(self.seen, path)
+
+    def lend(self) -> Descriptor:
+        """The descriptor, which is open as long as somebody holds it; a closed one is not lent."""
+        found, self._own = self._descriptor(), None
+        return found
+
+    def wake(self, other: FileSource) -> Descriptor:
+        """The descriptor that is open, else that of ``other``, which has the same identity."""
+        found = self._lent()
+        if found is None:
+            found = other.lend()
+            self._lent = weakref.ref(found)
+        return found
+
+    def _descriptor(self) -> Descriptor:
+        found = self._lent()
+        if found is None:
+            raise ReaderClosed("this sealed model is closed", path=self.path)
+        return found
 
     @property
     def size_bytes(self) -> int:
@@ -78,30 +118,27 @@ class FileSource:
 
     def check_unchanged(self) -> None:
         """``SourceChanged`` when the opened file is not what it was when it was opened."""
-        if _identity(os.fstat(self._fd), self.path) != self.identity:
+        if _identity(os.fstat(self._descriptor().fd), self.path) != self.identity:
             raise SourceChanged("the file changed while it was read", path=self.path)
 
     def _read(self, offset: int, target: memoryview) -> int:
+        descriptor = self._descriptor()  # held while it is read
         if hasattr(os, "preadv"):
-            return os.preadv(self._fd, [target], offset)
+            return os.preadv(descriptor.fd, [target], offset)
         if hasattr(os, "pread"):
-            data = os.pread(self._fd, target.nbytes, offset)
+            data = os.pread(descriptor.fd, target.nbytes, offset)
         else:  # Windows: one file position for all threads
-            with self._lock:
-                os.lseek(self._fd, offset, os.SEEK_SET)
-                data = os.read(self._fd, target.nbytes)
+            with _position:
+                os.lseek(descriptor.fd, offset, os.SEEK_SET)
+                data = os.read(descriptor.fd, target.nbytes)
         target[: len(data)] = data
         return len(data)
 
     def close(self) -> None:
         """The descriptor is given back."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-    def __del__(self) -> None:
-        with contextlib.suppress(AttributeError, OSError):
-            self.close()
+        own, self._own = self._own, None
+        if own is not None:
+            own.close()
 
 
 class MemorySource(container.BytesSource):

@@ -74,7 +74,7 @@ def _secret(path: str, licensee: Licensee) -> bytes | None:
 
     try:
         with Keyring(licensee) as keyring:
-            return open_file(path, licensee, keyring).index.secret
+            return open_file(path, licensee, keyring, licensee.look()).file.index.secret
     except Refused:
         raise
     except ModelsealError:  # damaged or another publisher's: as good as not there

@@ -9,47 +9,60 @@ Steps, for every load:
 5. each chunk is compared with its signed leaf, decrypted into the arena and authenticated; the
    leaf is left out while a record of this device says that this very file was wholly verified
 
-Steps 1 and 2 are done once per file identity and process, step 5 once for all who hold the same
-entry at the same time; step 3 every time.
+Step 2 is done once per file identity and process, step 5 once for all who hold the same entry at
+the same time; step 3 every time, for a load of all at once by one look at the license.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from modelseal.container import Depth, Entry, VerifiedModel
-from modelseal.errors import MemoryNotReached, Misuse, NotSealed, ReaderClosed
-from modelseal.memory import HUGE_PAGE_BYTES, Arena
-from modelseal.runtime import sharing, together
-from modelseal.runtime.files import OpenedFile, open_bytes, open_file
-from modelseal.runtime.keyring import Keyring
+from modelseal.errors import InvalidBytes, Misuse, NotSealed, ReaderClosed
+from modelseal.memory import Arena
+from modelseal.runtime import egress, places, room, sharing, streaming, together
+from modelseal.runtime.ending import Watch
+from modelseal.runtime.files import Held, OpenedFile, open_bytes, open_file, sections_of
+from modelseal.runtime.keyring import Keyring, Lent
+from modelseal.runtime.pages import Pages
 from modelseal.runtime.parallel import threads_for
-from modelseal.runtime.ports import Licensee
+from modelseal.runtime.ports import Licensee, Look, strongest
 from modelseal.runtime.sniff import find, is_sealed_bytes
 from modelseal.types import MemoryProtection
 
+_ALIGNMENT_BYTES = 64
 _FILE_ROLE = "file"  # other roles are what sealing added
-_STRONGEST = (MemoryProtection.SECRET, MemoryProtection.LOCKED, MemoryProtection.NONE)
 
 
-def open_view(given: object, licensee: Licensee, *, full: bool = False) -> View:
+def open_view(
+    given: object, licensee: Licensee, *, full: bool = False, at_once: bool = False
+) -> View:
     """The view of the sealed model at a path, or of sealed bytes.
 
-    With ``full`` no record shortens the verification. Raises ``InputMissing``, ``NotSealed`` for
-    a plain file, and whatever the five steps raise.
+    With ``full`` no record shortens the verification. With ``at_once`` the view is for one load
+    right now, and the license is looked at once; else at every read. Raises ``InputMissing``,
+    ``NotSealed`` for a plain file, and whatever the five steps raise.
     """
     keyring = Keyring(licensee)
     try:
         if isinstance(given, (bytes, bytearray, memoryview)):
             if not is_sealed_bytes(given):
                 raise NotSealed("the magic is missing")
-            opened = open_bytes(bytes(given), licensee, keyring)
-            return View(opened, licensee, keyring, (None, None), full=full)
+            look = licensee.look()
+            held = open_bytes(bytes(given), licensee, keyring, look)
+            return View(held, licensee, keyring, (None, None), full, look if at_once else None)
+        standing = places.at(as_path(given))
+        if standing is not None:
+            keyring.close()
+            return standing[0].view(standing[1])
         path, inner = find(as_path(given))
-        opened = open_file(path, licensee, keyring)
-        return View(opened, licensee, keyring, (path, inner), full=full)
+        look = licensee.look()
+        held = open_file(path, licensee, keyring, look)
+        return View(held, licensee, keyring, (path, inner), full, look if at_once else None)
     except BaseException:
         keyring.close()
         raise
@@ -71,17 +84,18 @@ class View:
 
     def __init__(
         self,
-        opened: OpenedFile,
+        held: Held,
         licensee: Licensee,
-        keyring: Keyring,
+        keyring: Keyring | Lent,
         place: tuple[str | None, str | None],
-        *,
         full: bool,
+        look: Look | None = None,
     ) -> None:
-        self._opened: OpenedFile | None = opened
+        self._held: Held | None = held
         self._licensee = licensee
         self._keyring = keyring
         self._full = full
+        self._look = look
         self.path, self.inner = place
 
     @property
@@ -112,8 +126,32 @@ class View:
         end = entry.size_bytes if stop is None else stop
         if not 0 <= start <= end <= entry.size_bytes:
             raise Misuse("the range lies outside the file", entry=name)
-        self._licensee.authorize(self._file.model, _sections(entry, start, end))
-        return self._decrypt(entry, start, end)
+        self._now().authorize(self._file.model, sections_of(entry, start, end))
+        found = self._decrypt(entry, start, end)
+        egress.note(found, self.path)
+        return found
+
+    def may_open(self, name: str) -> None:
+        """Returns when the license grants all of the file ``name`` now; else the refusal."""
+        self._now().authorize(self._file.model, self._file.index.entry(name).sections)
+
+    def beside(self, keyring: Keyring, inner: str | None) -> View:
+        """Another view of the same opened file, with the keys of ``keyring``, which lends them."""
+        return View(self._opened, self._licensee, keyring.lend(), (self.path, inner), self._full)
+
+    def watch(self, name: str) -> Watch | None:
+        """What tells when the license grants the file ``name`` no more, for a session of it; None
+        where sessions that run may go on."""
+        if not self._now().stops_now():
+            return None
+        model, licensee = self._file.model, self._licensee
+        sections = self._file.index.entry(name).sections
+        return Watch(lambda: licensee.look().authorize(model, sections))
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What was found out about the files of the sealed model, as long as it is open."""
+        return self._file.kept
 
     def read_into(self, name: str, start: int, target: memoryview) -> None:
         """``target`` holds the bytes of the file ``name`` from ``start`` on; zero when it fails.
@@ -124,9 +162,9 @@ class View:
         end = start + target.nbytes
         if not 0 <= start <= end <= entry.size_bytes:
             raise Misuse("the range lies outside the file", entry=name)
-        sections = _sections(entry, start, end)
-        self._licensee.authorize(self._file.model, sections)
-        if _protection(self._file.model, sections) is MemoryProtection.SECRET:
+        sections = sections_of(entry, start, end)
+        self._now().authorize(self._file.model, sections)
+        if self._protection(sections) is MemoryProtection.SECRET:
             target[:] = self._decrypt(entry, start, end)
         else:
             self._fill(entry, start, target)
@@ -137,44 +175,120 @@ class View:
         held = self._shared(name)
         yield held.toreadonly()
 
+    def stream(self, name: str) -> streaming.Stream | None:
+        """The file ``name``, to be read once; None while it is held, and under ``secret``."""
+        if sharing.is_held(self._content(name)):
+            return None
+        protection = self._protection(self._file.index.entry(name).sections)
+        fill = functools.partial(self.read_into, name)
+        return streaming.make(self.size(name), fill, protection, self._licensee)
+
+    def added(self, name: str, role: str) -> bool:
+        """Whether sealing added an entry of that name and role."""
+        return any(e.name == name and e.role == role for e in self._file.index)
+
+    def gathered(
+        self, key: str | None, pieces: Sequence[tuple[str, int, int, int]], size_bytes: int
+    ) -> memoryview:
+        """Memory of ``size_bytes`` with the pieces ``(name, offset, size, place)``.
+
+        Read-only and decrypted once for all who hold it under the same ``key``; without one it is
+        the caller's own. ``InvalidBytes`` for a piece outside its file or the memory.
+        """
+        model, index, sections = self._file.model, self._file.index, set()
+        for name, offset, size, place in pieces:
+            known = name in index.names and offset + size <= index.entry(name).size_bytes
+            if not known or place + size > size_bytes:
+                raise InvalidBytes("a piece lies outside its file or the memory", entry=name)
+            sections.update(sections_of(index.entry(name), offset, offset + size))
+        self._now().authorize(model, sorted(sections))
+
+        def decrypt() -> memoryview:
+            with self._arena(size_bytes, sorted(sections)) as arena:
+                for name, offset, size, place in pieces:
+                    self._fill(index.entry(name), offset, arena.view[place : place + size])
+                return arena.view
+
+        if key is None:
+            found = decrypt()
+        else:  # no entry's name ends in a colon
+            found = sharing.share(self._content(f"{key}:"), decrypt).toreadonly()
+        if not self._full:
+            self._file.prove(self._licensee)
+        return found
+
+    def mark(self, mark: bytes) -> None:
+        """``is_marked`` is true from now on, where the device can remember it."""
+        self._file.mark(self._licensee, mark)
+
+    def is_marked(self, mark: bytes) -> bool:
+        """Whether the device remembers ``mark`` for exactly this sealed file."""
+        return self._file.is_marked(self._licensee, mark)
+
+    def note(self, kind: str, reason: str) -> None:
+        """An entry of that kind is in the device's journal."""
+        self._licensee.note(kind, reason, self.path)
+
+    def forget_keys(self) -> None:
+        """The keys are wiped; the next read fetches them anew."""
+        self._keyring.close()
+
     def close(self) -> None:
         """The view is closed, its keys are wiped; memory that was handed out stays its holders'."""
-        self._opened = None
+        self._held = self._look = None
         self._keyring.close()
 
     @property
-    def _file(self) -> OpenedFile:
-        if self._opened is None:
+    def _opened(self) -> Held:
+        if self._held is None:
             raise ReaderClosed("this sealed model is closed", path=self.path)
-        return self._opened
+        return self._held
+
+    @property
+    def _file(self) -> OpenedFile:
+        return self._opened.file
+
+    def _now(self) -> Look:
+        return self._look or self._licensee.look()
 
     def _shared(self, name: str) -> memoryview:
-        model, entry = self._file.model, self._file.index.entry(name)
-        self._licensee.authorize(model, entry.sections)
-        content = sharing.Content(model.file_id, model.leaf_hash, entry.name, self.depth)
-        return sharing.share(content, lambda: self._decrypt(entry, 0, entry.size_bytes))
+        entry = self._file.index.entry(name)
+        self._now().authorize(self._file.model, entry.sections)
+        keep = self._protection(entry.sections) is not MemoryProtection.SECRET
+        decrypt = functools.partial(self._decrypt, entry, 0, entry.size_bytes)
+        return sharing.share(self._content(name), decrypt, keep=keep)
+
+    def _content(self, name: str) -> sharing.Content:
+        return sharing.Content(self.model.file_id, self.model.leaf_hash, name, self.depth)
 
     def _decrypt(self, entry: Entry, start: int, end: int) -> memoryview:
-        wanted = _protection(self._file.model, _sections(entry, start, end))
-        with Arena(end - start, wanted) as arena:
-            self._check_reached(arena, wanted)
-            if end - start < HUGE_PAGE_BYTES:  # larger ones lie on huge pages, touched as they come
-                arena.populate()
-            self._fill(entry, start, arena.view)
-            return arena.view
+        """Memory whose address is that of the offset modulo 64, as in a mapped file: results of
+        vector code can differ in the last bit with the alignment, and shall not."""
+        phase = start % _ALIGNMENT_BYTES
+        with self._arena(phase + end - start, sections_of(entry, start, end)) as arena:
+            found = arena.view[phase:]
+            self._fill(entry, start, found, Pages.of(arena))
+            return found
 
-    def _fill(self, entry: Entry, start: int, target: memoryview) -> None:
+    def _arena(self, size_bytes: int, sections: Sequence[int]) -> Arena:
+        return room.make(size_bytes, self._protection(sections), self._licensee)
+
+    def _fill(
+        self, entry: Entry, start: int, target: memoryview, pages: Pages | None = None
+    ) -> None:
         """``target`` holds the entry's bytes from ``start`` on; it is zero when that fails."""
         file, depth = self._file, self.depth
-        self._fill_at(depth, entry, start, target)
+        self._fill_at(depth, entry, start, target, pages)
         if depth is Depth.TAG and not file.still_holds():
-            self._fill_at(Depth.FULL, entry, start, target)
+            self._fill_at(Depth.FULL, entry, start, target, None)
         else:
             file.record(self._licensee)
 
-    def _fill_at(self, depth: Depth, entry: Entry, start: int, target: memoryview) -> None:
+    def _fill_at(
+        self, depth: Depth, entry: Entry, start: int, target: memoryview, pages: Pages | None
+    ) -> None:
         model = self._file.model
-        sections = _sections(entry, start, start + target.nbytes)
+        sections = sections_of(entry, start, start + target.nbytes)
         model.read_entry(
             entry,
             self._keyring.take(model, sections),
@@ -183,29 +297,10 @@ class View:
             together=together.secrets(self, sections, self._licensee),
             depth=depth,
             threads=threads_for(target.nbytes),
+            prepare=pages,
         )
 
-    def _check_reached(self, arena: Arena, wanted: MemoryProtection) -> None:
-        """``MemoryNotReached`` before anything is decrypted into memory that is too open."""
-        self._licensee.reached(arena.reached, swap_safe=arena.swap_safe)
-        if wanted is MemoryProtection.SECRET and arena.reached is not MemoryProtection.SECRET:
-            raise MemoryNotReached(
-                "no such memory on this system", reached=str(arena.reached), needed=str(wanted)
-            )
-
-
-def _sections(entry: Entry, start: int, end: int) -> list[int]:
-    """The sections that bytes ``start`` to ``end`` of the entry lie in; all for an empty range."""
-    if start == end:
-        return list(entry.sections)
-    return sorted({
-        part.section
-        for part in entry.extents
-        if part.file_offset < end and start < part.file_offset + part.size_bytes
-    })  # fmt: skip
-
-
-def _protection(model: VerifiedModel, sections: Sequence[int]) -> MemoryProtection:
-    """The strongest protection that one of the sections demands."""
-    wanted = {model.section(section).memory for section in sections}
-    return next((level for level in _STRONGEST if level in wanted), MemoryProtection.LOCKED)
+    def _protection(self, sections: Sequence[int]) -> MemoryProtection:
+        """The strongest protection that one of the sections or the license demands."""
+        demands = {self.model.section(s).memory for s in sections} or {MemoryProtection.LOCKED}
+        return strongest({*demands, self._now().memory()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -11,7 +12,6 @@ import anyio
 from anyio import to_thread
 from litestar import Litestar, Request, Response, Router
 from litestar.exceptions import HTTPException
-from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from modelseal.errors import AccessDenied, ModelsealError
 from modelseal.server.http import (
@@ -19,48 +19,86 @@ from modelseal.server.http import (
     admin_keys,
     admin_leases,
     admin_licenses,
+    admin_relays,
+    admin_webhooks,
     device,
     files,
+    heartbeat,
     openapi,
     problems,
+    signin,
     wellknown,
     work,
 )
+from modelseal.server.http.addresses import Addresses
+from modelseal.server.http.front import Front
 from modelseal.server.services import Server
 
 TICK_SECONDS = 0.5
+DUE_SECONDS = 1.0
+TELL_SECONDS = 1.0
+REMIND_SECONDS = 86400.0
 PUBLISHER_CALLS = [
     *admin_licenses.HANDLERS,
     *admin_leases.HANDLERS,
     *admin_catalog.HANDLERS,
     *admin_keys.HANDLERS,
+    *admin_webhooks.HANDLERS,
+    *admin_relays.HANDLERS,
+    *signin.HANDLERS,
 ]
 _log = logging.getLogger("modelseal.server")
 
 
 def create_app(server: Server, *, ticking: bool = True) -> Litestar:
     """The application. ``ticking`` runs what is due by itself: the log's sequencer, the catalog."""
-    public = [*device.routes(server), *files.routes(server), *wellknown.routes(server)]
+    public = [
+        *device.routes(server), *files.routes(server), *wellknown.routes(server),
+        *signin.routes(server),
+    ]  # fmt: skip
     publisher = Router(
         "/",
         route_handlers=PUBLISHER_CALLS,
         guards=[work.administrators(server)],
         request_max_body_size=work.ADMIN_BODY_BYTES,
     )
-    return Litestar(
-        route_handlers=[*public, *openapi.routes([*public, *PUBLISHER_CALLS]), publisher],
+    described = [*public, *PUBLISHER_CALLS]
+    front = Front(
+        Addresses(openapi.templates(described)),
+        server.devices.limiter,
+        server.context.now,
+        server.about.count,
+    )
+    return _Application(
+        front,
+        server,
+        route_handlers=[*public, *openapi.routes(described), publisher],
         exception_handlers={
             Exception: problems.on_error,
             HTTPException: problems.on_error,
             ModelsealError: problems.on_error,
             AccessDenied: _denied(server),
         },
-        middleware=[lambda app: counted(app, server)],
         openapi_config=None,
         lifespan=[lambda _app: _ticking(server)] if ticking else [],
         logging_config=None,
         request_max_body_size=work.DEVICE_BODY_BYTES,
     )
+
+
+class _Application(Litestar):
+    """The framework's application with ``front`` before all it does, its own refusals too."""
+
+    def __init__(self, front: Front, server: Server, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._front = front
+        self._behind = heartbeat.in_front(super().__call__, server)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await self._front(self._behind, scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
 
 
 def _denied(server: Server) -> Callable[[Request[Any, Any, Any], AccessDenied], Response[bytes]]:
@@ -77,12 +115,20 @@ def _ticking(server: Server) -> AbstractAsyncContextManager[None]:
     @asynccontextmanager
     async def lifespan() -> AsyncIterator[None]:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_tick, server)
+            tasks.start_soon(_again_and_again, server.tick, TICK_SECONDS, "a tick")
+            tasks.start_soon(
+                _again_and_again, server.courier.start_due, DUE_SECONDS, "looking for messages"
+            )
+            tasks.start_soon(
+                _again_and_again, functools.partial(_remind, server), REMIND_SECONDS, "a reminder"
+            )
+            tasks.start_soon(_again_and_again, server.about.tell, TELL_SECONDS, "telling numbers")
             try:
                 yield
             finally:
                 tasks.cancel_scope.cancel()
         try:
+            server.about.tell()
             await to_thread.run_sync(server.retire)
         except ModelsealError as error:
             _log.warning("events wait for their place until the next start: %s", error)
@@ -90,44 +136,18 @@ def _ticking(server: Server) -> AbstractAsyncContextManager[None]:
     return lifespan()
 
 
-async def _tick(server: Server) -> None:
-    """Sequences and refreshes while the application lives; one failure is not the last word."""
+def _remind(server: Server) -> None:
+    for reminder in server.about.reminders() if server.about.is_first else ():
+        _log.warning("%s", reminder)
+
+
+async def _again_and_again(act: Callable[[], None], pause_seconds: float, what: str) -> None:
+    """``act`` runs while the application lives; one failure is not the last word."""
     while True:
         try:
-            await to_thread.run_sync(server.tick)
+            await to_thread.run_sync(act)
         except ModelsealError as error:
-            _log.warning("a tick failed: %s", error)
-        except Exception:  # noqa: BLE001 - logged whole; the next tick tries again
-            _log.exception("a tick failed")
-        await anyio.sleep(TICK_SECONDS)
-
-
-def counted(app: ASGIApp, server: Server) -> ASGIApp:
-    """``app`` with its answers counted and the headers that every answer has."""
-
-    async def middleware(scope: Scope, receive: Receive, send: Send) -> None:
-        async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = [*message.get("headers", []), *_HEADERS]
-                if not any(name.lower() == _CACHE[0] for name, _value in headers):
-                    headers.append(_CACHE)
-                message["headers"] = headers
-                server.about.count(_route(scope), message["status"])
-            await send(message)
-
-        await app(scope, receive, sending)
-
-    return middleware
-
-
-_CACHE = (b"cache-control", b"no-store")  # what may be kept says so
-_HEADERS = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'"),
-    (b"referrer-policy", b"no-referrer"),
-]
-
-
-def _route(scope: Scope) -> str:
-    """The template of the path that was called, so that ids never become labels."""
-    return str(scope.get("path_template") or "other")
+            _log.warning("%s failed: %s", what, error)
+        except Exception:  # noqa: BLE001 - logged whole; the next time tries again
+            _log.exception("%s failed", what)
+        await anyio.sleep(pause_seconds)

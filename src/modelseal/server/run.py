@@ -6,92 +6,35 @@ was named. Refuses to run beside the desk anywhere but on a closed loopback.
 
 from __future__ import annotations
 
-import errno
-import ipaddress
 import os
-import socket
 import ssl
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import uvicorn
 
-from modelseal import structs
-from modelseal.errors import (
-    AddressInUse,
-    CertificateInvalid,
-    ConfigInvalid,
-    DeskExposed,
-    Unavailable,
-)
+try:
+    import resource
+except ImportError:  # pragma: no cover - Windows
+    resource = None  # type: ignore[assignment]
+
+from modelseal import listening, structs
+from modelseal.errors import CertificateInvalid, Unavailable
 from modelseal.keys import Ask
+from modelseal.server import certificates, telemetry
 from modelseal.server.app import create_app
+from modelseal.server.http.protocol import MAX_CONNECTIONS, Protocol
 from modelseal.server.services import Server, open_server
 from modelseal.server.services import config as configs
 from modelseal.server.services.server import FOLDER
+from modelseal.server.settings import check_desk, settings_of
+from modelseal.server.workers import Worker, Workers
 
 GRACE_SECONDS = 20
 KEEP_ALIVE_SECONDS = 15
-MAX_CONNECTIONS = 2048
-_BACKLOG = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Where and how to serve: flags, then ``MODELSEAL_*``, then ``server.toml``."""
-
-    host: str
-    port: int
-    public_url: str | None
-    behind_proxy: tuple[str, ...]
-
-    @property
-    def is_loopback(self) -> bool:
-        """True when nobody but this computer can reach the address."""
-        return _is_loopback(self.host)
-
-
-def settings_of(
-    config: configs.ServerConfig,
-    *,
-    listen: str | None = None,
-    public_url: str | None = None,
-    behind_proxy: Sequence[str] = (),
-) -> Settings:
-    """The settings in force; ``ConfigInvalid`` for an odd address, URL or network."""
-    env = os.environ
-    address = listen or env.get("MODELSEAL_LISTEN") or config.listen
-    url = public_url or env.get("MODELSEAL_PUBLIC_URL") or config.public_url
-    proxies = list(behind_proxy) or env.get("MODELSEAL_BEHIND_PROXY", "").split()
-    proxies = proxies or config.behind_proxy
-    host, port = _address(address)
-    for network in proxies:
-        try:
-            ipaddress.ip_network(network, strict=False)
-        except ValueError:
-            raise ConfigInvalid("--behind-proxy is a network like 10.0.0.0/8") from None
-    if url is not None and not url.startswith("https://"):
-        raise ConfigInvalid("the public URL begins with https://", setting="public_url")
-    return Settings(host, port, url, tuple(proxies))
-
-
-def check_desk(home: Path, settings: Settings) -> None:
-    """Returns when no desk can be reached from elsewhere through this server's host.
-
-    Raises ``DeskExposed`` when ``desk/`` or ``recovery-kit.txt`` lies beside the server and it
-    listens beyond loopback, has a public URL or stands behind a proxy.
-    """
-    closed = settings.is_loopback and settings.public_url is None and not settings.behind_proxy
-    if closed:
-        return
-    for name in ("desk", "recovery-kit.txt"):
-        if (home / name).exists():
-            raise DeskExposed(
-                f"{name} lies beside a server others can reach", path=str(home / name)
-            )
+_OTHER_DESCRIPTORS = 512
 
 
 def serve(
@@ -100,6 +43,7 @@ def serve(
     listen: str | None = None,
     public_url: str | None = None,
     behind_proxy: Sequence[str] = (),
+    workers: int | None = None,
     database: str | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ask: Ask | None = None,
@@ -107,13 +51,33 @@ def serve(
 ) -> None:
     """Serves the workspace at ``home`` until SIGINT or SIGTERM; then answers what is under way.
 
-    ``on_ready`` is told the URL once calls are answered. Raises ``DeskExposed``, ``AddressInUse``,
-    ``CertificateInvalid``, ``ConfigInvalid`` and the errors of ``open_server``.
+    ``workers`` processes share the address; with more than one, this thread must be the only one.
+    ``on_ready`` is told the URL once calls are answered, by all of them. Raises ``DeskExposed``,
+    ``AddressInUse``, ``CertificateInvalid``, ``ConfigInvalid`` and the errors of ``open_server``.
     """
-    running = Running(
-        Path(home), listen=listen, public_url=public_url, behind_proxy=behind_proxy,
-        database=database, now=now, ask=ask, on_ready=on_ready,
+
+    def one(worker: Worker | None = None) -> Running:
+        return Running(
+            Path(home), listen=listen, public_url=public_url, behind_proxy=behind_proxy,
+            database=database, now=now, ask=ask if worker is None else worker.ask,
+            on_ready=on_ready if worker is None else worker.is_up, worker=worker,
+        )  # fmt: skip
+
+    folder = Path(home) / FOLDER
+    settings = settings_of(
+        configs.load(folder), listen=listen, public_url=public_url, behind_proxy=behind_proxy,
+        workers=workers,
     )  # fmt: skip
+    if settings.workers > 1:
+        check_desk(Path(home), settings)
+        bound = listening.bind(settings.host, settings.port)
+        url = listening.url(bound, settings.host, settings.scheme)
+        Workers(
+            settings.workers, one, bound, ask=ask,
+            on_ready=lambda: on_ready(url) if on_ready is not None else None,
+        ).run()  # fmt: skip
+        return
+    running = one()
     try:
         running.run()
     finally:
@@ -135,6 +99,7 @@ class Running:
         random: Callable[[int], bytes] = os.urandom,
         ask: Ask | None = None,
         on_ready: Callable[[str], None] | None = None,
+        worker: Worker | None = None,
     ) -> None:
         folder = home / FOLDER
         self.settings = settings_of(
@@ -142,8 +107,14 @@ class Running:
         )
         check_desk(home, self.settings)
         plain = bool(self.settings.behind_proxy)
-        tls = None if plain else _tls_files(folder)
-        self._socket = _bind(self.settings)
+        tls = None if plain else certificates.files(folder)
+        self._over = threading.Event()
+        self.certificates: certificates.Certificates | None = None
+        self._socket = (
+            listening.bind(self.settings.host, self.settings.port)
+            if worker is None
+            else worker.socket
+        )
         try:
             self.server: Server = open_server(
                 home, now=now, random=random, ask=ask, database=database
@@ -151,11 +122,11 @@ class Running:
         except BaseException:
             self._socket.close()
             raise
-        port = self._socket.getsockname()[1]
-        host = f"[{self.settings.host}]" if ":" in self.settings.host else self.settings.host
-        self.url = f"{'http' if plain else 'https'}://{host}:{port}"
+        if worker is not None:
+            self.server.about.serve_with(worker.place)
+        self.url = listening.url(self._socket, self.settings.host, self.settings.scheme)
         try:
-            self._uvicorn = _Uvicorn(self._config(tls), self._told(on_ready))
+            self._uvicorn = listening.Uvicorn(self._config(tls), self._told(on_ready))
             structs.prepare()
         except BaseException:
             self.close()
@@ -163,6 +134,12 @@ class Running:
 
     def run(self) -> None:
         """Serves until told to stop."""
+        _allow_descriptors()
+        if self.certificates is not None:
+            threading.Thread(
+                target=self.certificates.watch, args=(self._over,), daemon=True,
+                name="modelseal-certificates",
+            ).start()  # fmt: skip
         self._uvicorn.run(sockets=[self._socket])
         if not self._uvicorn.started:
             raise Unavailable("the server did not start")
@@ -173,6 +150,7 @@ class Running:
 
     def close(self) -> None:
         """Socket and store are given back."""
+        self._over.set()
         self._socket.close()
         self.server.close()
 
@@ -182,7 +160,7 @@ class Running:
     def _config(self, tls: tuple[Path, Path] | None) -> uvicorn.Config:
         proxies = self.settings.behind_proxy
         config = uvicorn.Config(
-            create_app(self.server),
+            telemetry.traced(create_app(self.server), self.server.context.config.telemetry),
             log_config=None,
             access_log=False,
             server_header=False,
@@ -195,8 +173,8 @@ class Running:
             ssl_certfile=str(tls[0]) if tls else None,
             ssl_keyfile=str(tls[1]) if tls else None,
             ws="none",
-            loop="asyncio",
-            http="h11",
+            loop="auto",
+            http=Protocol,
         )
         try:
             config.load()
@@ -204,31 +182,12 @@ class Running:
             raise CertificateInvalid(
                 f"the server's certificate cannot be used: {type(error).__name__}"
             ) from None
-        if config.ssl is not None:
+        if config.ssl is not None and tls is not None:
             config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
+            config.ssl.num_tickets = 0  # a ticket costs a sixth of a handshake, and nobody resumes
+            self.certificates = certificates.Certificates(*tls, config.ssl)
+            self.server.about.certificate = self.certificates
         return config
-
-
-class _Uvicorn(uvicorn.Server):
-    """Tells when it answers."""
-
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_ready = on_ready
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        if self.started:
-            self._on_ready()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Idle connections end at once: a TLS farewell may wait for a peer that says nothing."""
-        for connection in list(self.server_state.connections):
-            cycle = getattr(connection, "cycle", None)
-            transport = getattr(connection, "transport", None)
-            if transport is not None and (cycle is None or cycle.response_complete):
-                transport.abort()
-        await super().shutdown(sockets=sockets)
 
 
 def in_thread(running: Running) -> threading.Thread:
@@ -238,43 +197,12 @@ def in_thread(running: Running) -> threading.Thread:
     return thread
 
 
-def _bind(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # asyncio sets TCP_NODELAY only where the protocol is named; without it answers wait 40 ms.
-    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((settings.host, settings.port))
-        bound.listen(_BACKLOG)
-    except OSError as error:
-        bound.close()
-        where = f"{settings.host}:{settings.port}"
-        if error.errno in (errno.EADDRINUSE, errno.EACCES):
-            raise AddressInUse("the address is taken or not ours", address=where) from None
-        raise ConfigInvalid(f"cannot listen: {error.strerror}", address=where) from None
-    return bound
-
-
-def _tls_files(folder: Path) -> tuple[Path, Path]:
-    certificate, key = folder / "tls" / "server.pem", folder / "tls" / "server.key"
-    for path in (certificate, key):
-        if not path.is_file():
-            raise CertificateInvalid("the server has no certificate", path=str(path))
-    return certificate, key
-
-
-def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    host = host.strip("[]")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise ConfigInvalid("--listen is an address and a port, like 127.0.0.1:8443")
-    return host, int(port)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _allow_descriptors() -> None:
+    """This process may have as many connections as it serves, where the system allows it."""
+    if resource is None:
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_CONNECTIONS + _OTHER_DESCRIPTORS
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))

@@ -47,6 +47,12 @@ def said(name: str, /, **values: object) -> str:
     return _fill(catalogue[name], values)
 
 
+def said_or(name: str, /, **values: object) -> str:
+    """As ``said``; a name that has no text is told as it stands."""
+    catalogue = zh_cn.SAID if _language == "zh-CN" else en.SAID
+    return _fill(catalogue[name], values) if name in catalogue else name
+
+
 def reference_line(reference: str) -> str:
     """How a person is told ``reference``, to read out to support."""
     line = zh_cn.REFERENCE_LINE if _language == "zh-CN" else en.REFERENCE_LINE

@@ -4,10 +4,11 @@
 ``keylist`` reads the target ``keys``; ``writing`` (imports python-tuf) signs both.
 """
 
-from modelseal.trust.keylist import KeyList, TrustedKey, Use
+from modelseal.trust.keylist import DESK_USES, KeyList, TrustedKey, Use
 from modelseal.trust.pinned import MAX_BYTES, TYP, Trust, check_history, compose, parse, update
 
 __all__ = [
+    "DESK_USES",
     "MAX_BYTES",
     "TYP",
     "KeyList",

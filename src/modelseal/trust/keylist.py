@@ -42,6 +42,10 @@ class Use(StrEnum):
     TLS = "tls"
 
 
+DESK_USES = (Use.PUBLISHER, Use.ENDORSEMENT)
+"""Uses whose keys lie in the desk and sign there; the others of the list are the server's."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrustedKey:
     """A key with its use, algorithm and validity; the keys of one ``set`` are demanded together."""

@@ -6,8 +6,10 @@ bytes themselves: no second copy of the whole model, and external data works wit
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from modelseal.errors import InvalidBytes
 
@@ -19,11 +21,26 @@ WHOLE_BYTES = 1 << 20
 """Models up to this size stay whole: taking the weights out costs more than a copy of them."""
 SKELETON_MAX_BYTES = (1 << 31) - 1
 """A protobuf message is shorter than 2 GiB."""
+ORT_FORMAT = b"ORTM"
+"""Bytes 4 to 8 of a model in ONNX Runtime's own format (``.ort``), which is handed over whole."""
 _MAX_DEPTH = 64
 _IS_EXTERNAL = wire.encode_varint(wire.TENSOR_DATA_LOCATION << 3 | wire.VARINT) + b"\x01"
 
 Open = Callable[[str], memoryview]
 """Opens a file of external data by the location that the model gives."""
+
+
+class Weight(NamedTuple):
+    """A large weight: its name, where it lies (no location: in the model itself), its bytes."""
+
+    name: str
+    location: str | None
+    offset: int
+    data: memoryview
+
+
+Place = Callable[[Weight], tuple[str, int]]
+"""The file, and the offset in it, at which the skeleton names a weight."""
 
 
 @dataclass
@@ -35,6 +52,7 @@ class Skeleton:
 
     token: str
     open_external: Open
+    place: Place | None = None
     model: bytearray = field(default_factory=bytearray)
     files: dict[str, memoryview] = field(default_factory=dict)
     _names: dict[str, str] = field(default_factory=dict)
@@ -63,15 +81,20 @@ def split(
     *,
     move: bool = True,
     whole_bytes: int | None = None,
+    place: Place | None = None,
 ) -> Skeleton:
     """The skeleton of ``model``; external files are opened by ``open_external`` once each.
 
     ``token`` is a name no other session uses. Without ``move`` all weights are drawn into the
     skeleton, for a runtime that takes no files in memory. A model of up to ``whole_bytes``
-    (default: ``WHOLE_BYTES``) without external data is its own skeleton. Raises ``InvalidBytes``
-    for what is no ONNX model or names external data outside its file.
+    (default: ``WHOLE_BYTES``) without external data is its own skeleton. ``place`` is asked, in
+    the model's order, where each large weight is to be named instead. Raises ``InvalidBytes`` for
+    what is no ONNX model or names external data outside its file.
     """
-    found = Skeleton(token, open_external)
+    found = Skeleton(token, open_external, place)
+    if bytes(model[4:8]) == ORT_FORMAT:
+        found.model = bytearray(model)
+        return found
     limit = WHOLE_BYTES if whole_bytes is None else whole_bytes
     if len(model) <= limit and not wire.mentions_location(model, 0, len(model)):
         for _ in wire.fields(model, 0, len(model)):  # InvalidBytes for what is no such message
@@ -117,9 +140,16 @@ class _Rewriter:
         return pieces
 
     def model_field(self, item: wire.Field, depth: int) -> _Pieces | None:
-        if item.number != wire.MODEL_GRAPH:
+        if item.number == wire.MODEL_GRAPH:
+            return self._nested(item, self._graph_field(top=self.move), depth)
+        if item.number == wire.MODEL_FUNCTION and self._may_change(item):
+            return self._nested(item, self._function_field, depth)
+        return None
+
+    def _function_field(self, item: wire.Field, depth: int) -> _Pieces | None:
+        if item.number != wire.FUNCTION_NODE or not self._may_change(item):
             return None
-        return self._nested(item, self._graph_field(top=self.move), depth)
+        return self._nested(item, self._node_field, depth)
 
     def _graph_field(self, *, top: bool) -> _Handler:
         def handle(item: wire.Field, depth: int) -> _Pieces | None:
@@ -160,6 +190,7 @@ class _Rewriter:
         if item.end - item.value_begin <= INLINE_BYTES and not self._may_change(item):
             return None
         raw: wire.Field | None = None
+        name = ""
         external: dict[str, str] = {}
         changed: list[wire.Field] = []
         for part in wire.fields(self.view, item.value_begin, item.end):
@@ -171,15 +202,25 @@ class _Rewriter:
                 changed.append(part)
             elif part.number == wire.TENSOR_DATA_LOCATION:
                 changed.append(part)
+            elif part.number == wire.TENSOR_NAME and self.skeleton.place is not None:
+                name = wire.text(self.view, part)
         if "location" in external:
-            data = self._external_data(external, top=top)
+            data = self._external_data(name, external, top=top)
         elif top and raw is not None and raw.end - raw.value_begin > INLINE_BYTES:
-            self.moved = True
-            data = [_reference(self.skeleton.token, raw.value_begin, raw.end - raw.value_begin)]
+            data = [self._moved(name, raw)]
         else:
             return None
         pieces = [*self._without(item, changed), *data]
         return [wire.head(item.number, sum(map(len, pieces))), *pieces]
+
+    def _moved(self, name: str, raw: wire.Field) -> bytes:
+        """The reference to raw data that stays where it is, in the model."""
+        if self.skeleton.place is not None:
+            data = self.view[raw.value_begin : raw.end]
+            where = self.skeleton.place(Weight(name, None, raw.value_begin, data))
+            return _reference(*where, len(data))
+        self.moved = True
+        return _reference(self.skeleton.token, raw.value_begin, raw.end - raw.value_begin)
 
     def _without(self, item: wire.Field, parts: list[wire.Field]) -> _Pieces:
         """The value of ``item`` but for ``parts``."""
@@ -200,23 +241,32 @@ class _Rewriter:
                 texts[item.number] = wire.text(self.view, item)
         return {texts[wire.ENTRY_KEY]: texts[wire.ENTRY_VALUE]}
 
-    def _external_data(self, external: dict[str, str], *, top: bool) -> _Pieces:
+    def _external_data(self, name: str, external: dict[str, str], *, top: bool) -> _Pieces:
         offset = _number(external.get("offset"), 0)
         length = _number(external.get("length"), None)
-        part = self.skeleton.bytes_of(external["location"], offset or 0, length)
+        location = external["location"]
+        part = self.skeleton.bytes_of(location, offset or 0, length)
+        if top and self.skeleton.place is not None:
+            weight = Weight(name, location, offset or 0, part)
+            return [_reference(*self.skeleton.place(weight), len(part))]
         if top:
-            return [_reference(self.skeleton.name_of(external["location"]), offset or 0, len(part))]
+            return [_reference(self.skeleton.name_of(location), offset or 0, len(part))]
         return [wire.head(wire.TENSOR_RAW_DATA, len(part)), part]
 
 
 def _reference(name: str, offset: int, length: int) -> bytes:
     """The fields that say: the data is ``length`` bytes at ``offset`` of the file ``name``."""
     return (
-        wire.external_entry("location", name)
+        _location(name)
         + wire.external_entry("offset", str(offset))
         + wire.external_entry("length", str(length))
         + _IS_EXTERNAL
     )
+
+
+@functools.lru_cache(maxsize=16)
+def _location(name: str) -> bytes:
+    return wire.external_entry("location", name)
 
 
 def _number(told: str | None, default: int | None) -> int | None:

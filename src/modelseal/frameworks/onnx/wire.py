@@ -14,11 +14,12 @@ from typing import NamedTuple
 
 from modelseal.errors import InvalidBytes
 
-MODEL_GRAPH = 7
+MODEL_GRAPH, MODEL_FUNCTION = 7, 25
+FUNCTION_NODE = 7
 GRAPH_NODE, GRAPH_INITIALIZER, GRAPH_SPARSE = 1, 5, 15
-NODE_ATTRIBUTE = 5
+NODE_INPUT, NODE_OP_TYPE, NODE_ATTRIBUTE = 1, 4, 5
 ATTRIBUTE_TENSORS, ATTRIBUTE_GRAPHS = (5, 10), (6, 11)
-TENSOR_RAW_DATA, TENSOR_EXTERNAL_DATA, TENSOR_DATA_LOCATION = 9, 13, 14
+TENSOR_NAME, TENSOR_RAW_DATA, TENSOR_EXTERNAL_DATA, TENSOR_DATA_LOCATION = 8, 9, 13, 14
 ENTRY_KEY, ENTRY_VALUE = 1, 2
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 _LOCATION = re.compile(rb"location")
@@ -95,6 +96,9 @@ def head(number: int, size_bytes: int) -> bytes:
 def external_entry(key: str, value: str) -> bytes:
     """One ``external_data`` entry of a tensor."""
     told, said = key.encode(), value.encode()
+    if len(told) + len(said) < 120:  # every length has one byte
+        sizes = 4 + len(told) + len(said), len(told), len(said)
+        return b"j%c\n%c%b\x12%c%b" % (sizes[0], sizes[1], told, sizes[2], said)
     entry = head(ENTRY_KEY, len(told)) + told + head(ENTRY_VALUE, len(said)) + said
     return head(TENSOR_EXTERNAL_DATA, len(entry)) + entry
 

@@ -15,7 +15,10 @@ from . import header as headers
 from .arrays import Maker, maker
 from .header import Header, TensorInfo
 
-__all__ = ["Read", "TensorFile", "TensorSlice", "plain_safe_open"]
+__all__ = ["Read", "TensorFile", "TensorSlice", "plain_safe_open", "read_header"]
+
+_FIRST_BYTES = 64 * 1024
+"""Read at once: the header of most files, in the chunk that its length stands in."""
 
 
 class Read(Protocol):
@@ -40,13 +43,18 @@ class TensorFile:
         framework: str,
         device: Any = "cpu",
         close: Callable[[], None] = lambda: None,
+        header: Header | None = None,
     ) -> None:
         self._make: Maker = maker(framework, device)
         self._close = close
-        length = headers.header_bytes(read(0, min(size_bytes, 8)), size_bytes)
-        self._header: Header | None = headers.parse(read(8, 8 + length), size_bytes)
+        self._header: Header | None = header or read_header(read, size_bytes)
         self._read = read
         self._size_bytes = size_bytes
+
+    @property
+    def header(self) -> Header:
+        """The header, for another ``TensorFile`` of the same file."""
+        return self._open()
 
     def keys(self) -> list[str]:
         """The names of the tensors, sorted."""
@@ -108,6 +116,15 @@ class TensorFile:
             return self._open().tensors[name]
         except (KeyError, TypeError):
             raise NotFound("no tensor of this name", name=str(name)[:128]) from None
+
+
+def read_header(read: Read, size_bytes: int) -> Header:
+    """The header of a file of ``size_bytes``; raises ``InvalidBytes`` and what ``read`` raises."""
+    start = read(0, min(size_bytes, _FIRST_BYTES))
+    length = headers.header_bytes(start[: headers.PREFIX_BYTES], size_bytes)
+    end = headers.PREFIX_BYTES + length
+    raw = start[headers.PREFIX_BYTES : end] if end <= len(start) else read(8, end)
+    return headers.parse(raw, size_bytes)
 
 
 class TensorSlice:

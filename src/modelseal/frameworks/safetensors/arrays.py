@@ -25,7 +25,10 @@ _TORCH = {
     "U64": "uint64", "I64": "int64", "F64": "float64", "C64": "complex64",
     "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "F8_E8M0": "float8_e8m0fnu",
     "F8_E4M3FNUZ": "float8_e4m3fnuz", "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "F4": "float4_e2m1fn_x2",
 }  # fmt: skip
+_TWO_IN_ONE = "F4"
+"""torch has two such numbers in one element: its last dimension is half as long."""
 
 
 class Maker(Protocol):
@@ -74,9 +77,14 @@ def _torch_maker(device: Any) -> Maker:
         dtype = getattr(torch, _TORCH.get(info.dtype, ""), None)
         if dtype is None:
             raise Misuse(f"this torch has no dtype for {info.dtype}")
+        shape = info.shape
+        if info.dtype == _TWO_IN_ONE:
+            if not shape or shape[-1] % 2:
+                raise Misuse(f"torch has no tensor of {info.dtype} with an odd last dimension")
+            shape = (*shape[:-1], shape[-1] // 2)
         if not len(view):  # torch.frombuffer refuses empty buffers
-            return torch.empty(info.shape, dtype=dtype, device=device)
-        tensor = torch.frombuffer(view, dtype=dtype).reshape(info.shape)
+            return torch.empty(shape, dtype=dtype, device=device)
+        tensor = torch.frombuffer(view, dtype=dtype).reshape(shape)
         on_cpu = device in (None, "cpu")
         return tensor if on_cpu else tensor.to(device)
 

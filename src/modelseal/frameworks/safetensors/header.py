@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -18,7 +18,7 @@ MAX_HEADER_BYTES = 100_000_000
 PREFIX_BYTES = 8
 _MAX_RANK = 64
 _MAX_SIZE = 1 << 63
-_Size = Annotated[int, msgspec.Meta(ge=0)]
+_Size = Annotated[int, msgspec.Meta(ge=0, le=_MAX_SIZE - 1)]
 
 BITS = {
     "BOOL": 8, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "U8": 8, "I8": 8,
@@ -34,8 +34,7 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
     data_offsets: tuple[_Size, _Size]
 
 
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
+class TensorInfo(NamedTuple):
     """One tensor: its dtype code, shape, and the bytes ``begin`` to ``end`` of the file."""
 
     dtype: str
@@ -100,7 +99,7 @@ def _byte_length(entry: _Entry) -> int:
     bits = BITS.get(entry.dtype)
     if bits is None:
         raise InvalidBytes("a safetensors dtype that this release does not know")
-    if len(entry.shape) > _MAX_RANK or any(n >= _MAX_SIZE for n in entry.shape):
+    if len(entry.shape) > _MAX_RANK:
         raise InvalidBytes("a safetensors shape beyond any tensor")
     total = prod(entry.shape) * bits
     if total >= _MAX_SIZE or total % 8:

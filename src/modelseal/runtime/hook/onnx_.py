@@ -1,4 +1,5 @@
-"""``onnx.load`` under the hook: the whole graph with its weights is not handed out."""
+"""``onnx.load`` and ``onnx.save`` under the hook: the whole graph with its weights is not handed
+out, parts only to whom an app recipe names, and nothing made of them is written."""
 
 from __future__ import annotations
 
@@ -6,37 +7,56 @@ import functools
 from types import ModuleType
 from typing import Any
 
-from modelseal.runtime.hook.passing import is_marked, is_ours, marked, rebind
+from modelseal.runtime.hook.passing import is_marked, is_ours, marked, named, rebind
 
-NAMES = ("load", "load_model", "load_from_string", "load_model_from_string")
+LOADS = ("load", "load_model", "load_from_string", "load_model_from_string")
+SAVES = ("save", "save_model")
 
 
 def patch(module: ModuleType) -> None:
-    """The loading functions refuse sealed models and load all others."""
-    for name in NAMES:
-        original = getattr(module, name, None)
-        if original is None or is_marked(original):
-            continue
-        refusing = _refusing(name, original)
-        setattr(module, name, refusing)
-        rebind(original, refusing)
+    """The loading functions hand out parts of sealed models at most; all others pass."""
+    for names, wrap in ((LOADS, _loading), (SAVES, _saving)):
+        for name in names:
+            original = getattr(module, name, None)
+            if original is None or is_marked(original):
+                continue
+            wrapped = marked(wrap(name, original, module))
+            setattr(module, name, wrapped)
+            rebind(original, wrapped)
 
 
-def _refusing(name: str, original: Any) -> Any:
+def _loading(name: str, original: Any, module: ModuleType) -> Any:
     @functools.wraps(original)
-    def load(f: Any, *args: Any, **kwargs: Any) -> Any:
-        if is_ours(f):
-            from modelseal.errors import EgressRefused
-            from modelseal.runtime import default, report
-            from modelseal.runtime.loading import label
+    def load(*args: Any, **kwargs: Any) -> Any:
+        given = named(args[0] if args else next(iter(kwargs.values()), None))
+        if not is_ours(given):
+            return original(*args, **kwargs)
+        from modelseal.runtime import second, who
 
-            path = label(f)
-            with report.told(default.for_record, path):
-                raise EgressRefused(
-                    f"onnx.{name} would hand out the whole model; a session opens it",
-                    what=f"onnx.{name}",
-                    path=path,
-                )
-        return original(f, *args, **kwargs)
+        model = module.ModelProto()
+        model.ParseFromString(second.read(given, f"onnx.{name}", who.caller(2)))
+        return model
 
-    return marked(load)
+    return load
+
+
+def _saving(name: str, original: Any, module: ModuleType) -> Any:
+    @functools.wraps(original)
+    def save(*args: Any, **kwargs: Any) -> Any:
+        given = args[0] if args else kwargs.get("proto", kwargs.get("model"))
+        if _is_part(given):
+            from modelseal.runtime import second
+
+            second.refuse_copy(f"onnx.{name}")
+        return original(*args, **kwargs)
+
+    return save
+
+
+def _is_part(given: Any) -> bool:
+    from modelseal.frameworks.onnx.part import MARK
+
+    if isinstance(given, (bytes, bytearray)):
+        return MARK in given
+    told = MARK.decode()
+    return any(each.key == told for each in getattr(given, "metadata_props", ()))

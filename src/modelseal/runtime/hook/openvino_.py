@@ -27,7 +27,10 @@ def patch(module: ModuleType) -> None:
         self: Any, model: Any, device_name: Any = None, config: Any = None, **more: Any
     ) -> Any:
         if is_ours(model):
-            model = read_model(self, model, more.pop("weights", None))
+            plain, weights = (plain_read, plain_compile), more.pop("weights", None)
+            return adapter.compile_path(
+                self, plain, _resolve, model, weights, device_name, config, more
+            )
         return adapter.compile_read(self, plain_compile, model, device_name, config, more)
 
     core.read_model, core.compile_model = marked(read_model), marked(compile_model)

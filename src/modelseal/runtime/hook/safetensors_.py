@@ -1,4 +1,4 @@
-"""``safetensors.safe_open`` and ``deserialize`` under the hook.
+"""``safetensors.safe_open``, ``deserialize`` and the writers under the hook.
 
 Every reader of safetensors, numpy, torch, transformers and diffusers included, goes through these
 two names of the extension module. Its class cannot be patched or derived from, so the names are
@@ -7,6 +7,7 @@ replaced before anybody imports them, and by identity afterwards.
 
 from __future__ import annotations
 
+import functools
 from types import ModuleType
 from typing import Any
 
@@ -14,7 +15,8 @@ from modelseal.runtime.hook.passing import is_ours, rebind
 
 
 def patch(module: ModuleType) -> None:
-    """Both names open sealed files; plain ones go to the originals."""
+    """The readers open sealed files, plain ones go to the originals; the writers refuse weights
+    that were opened."""
     if getattr(module.safe_open, "_modelseal", False):
         return
     for old, new in (
@@ -23,6 +25,10 @@ def patch(module: ModuleType) -> None:
     ):
         setattr(module, old.__name__, new)
         rebind(old, new)
+    for name in ("serialize", "serialize_file"):
+        original = getattr(module, name)
+        setattr(module, name, _serialize(original))
+        rebind(original, getattr(module, name))
 
 
 def _safe_open(original: Any) -> Any:
@@ -53,8 +59,22 @@ def _deserialize(original: Any) -> Any:
             return original(data)
         from modelseal.runtime.safetensors import open_tensors
 
-        with open_tensors(data, "numpy", "cpu") as tensors:
+        with open_tensors(data, "numpy", "cpu", at_once=True) as tensors:
             return tensors.raw()
 
     deserialize.__doc__ = original.__doc__
     return deserialize
+
+
+def _serialize(original: Any) -> Any:
+    @functools.wraps(original)
+    def serialize(tensor_dict: Any, *args: Any, **kwargs: Any) -> Any:
+        from modelseal.runtime import egress
+
+        for tensor in tensor_dict.values() if hasattr(tensor_dict, "values") else ():
+            opened, path = egress.at(getattr(tensor, "data_ptr", 0))
+            if opened:
+                egress.refuse(f"safetensors.{original.__name__}", path)
+        return original(tensor_dict, *args, **kwargs)
+
+    return serialize

@@ -1,27 +1,110 @@
-"""``torch.load`` under the hook."""
+"""``torch.load``, ``torch.jit.load`` and what writes weights down, under the hook."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from modelseal.runtime.hook.passing import is_marked, is_ours, marked, rebind
+from modelseal.runtime.hook.passing import is_marked, is_ours, marked, named, rebind
+
+_SCRIPTS = "torch.jit._serialization"
+_SCRIPT_CLASS = "torch.jit._script"
+_MODULES = "torch.nn.modules.module"
+_COMPILER = "torch._inductor.config"
 
 
 def patch(module: ModuleType) -> None:
-    """``torch.load`` opens sealed files; ``weights_only`` stays True unless told otherwise."""
-    original = module.load
+    """``module`` opens sealed files and refuses to write opened weights; see ``WATCHED``."""
+    if module.__name__ == _MODULES:
+        _patch_modules(module)
+        return
+    if module.__name__ == _COMPILER:
+        _patch_compiler(module)
+        return
+    if module.__name__ == _SCRIPT_CLASS:
+        _guard_scripts(module.RecursiveScriptModule)
+        return
+    scripts = module.__name__ == _SCRIPTS
+    if is_marked(module.load):
+        return
+    _replace(module, "load", _loading(module.load, scripts))
+    _replace(module, "save", _guarding(module.save, "torch.jit.save" if scripts else "torch.save"))
+
+
+def _guard_scripts(base: Any) -> None:
+    for name in ("save", "save_to_buffer"):
+        original = getattr(base, name)
+        if not is_marked(original):
+            setattr(base, name, marked(_guarding(original, f"torch.jit.ScriptModule.{name}")))
+
+
+def _loading(original: Any, scripts: bool) -> Any:
+    @functools.wraps(original)
+    def load(f: Any, *args: Any, **kwargs: Any) -> Any:
+        given = named(f)
+        if not is_ours(given):
+            return original(f, *args, **kwargs)
+        from modelseal.runtime import torch as opening
+        from modelseal.runtime.hook import known
+        from modelseal.runtime.loading import label
+
+        known.may_open("torch_", label(given))
+        open_ = opening.load_sealed_script if scripts else opening.load_sealed
+        return open_(given, original, args, kwargs)
+
+    return load
+
+
+def _guarding(original: Callable[..., Any], what: str) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def write(*args: Any, **kwargs: Any) -> Any:
+        from modelseal.runtime import egress
+
+        egress.check(what, [*args, *kwargs.values()])
+        return original(*args, **kwargs)
+
+    return write
+
+
+def _patch_modules(module: ModuleType) -> None:
+    """A module that takes over opened weights is a module of opened weights."""
+    original = module.Module.load_state_dict
     if is_marked(original):
         return
 
     @functools.wraps(original)
-    def load(f: Any, *args: Any, **kwargs: Any) -> Any:
-        if is_ours(f):
-            from modelseal.runtime.torch import load_sealed
+    def load_state_dict(self: Any, state_dict: Any, *args: Any, **kwargs: Any) -> Any:
+        from modelseal.runtime import egress
 
-            return load_sealed(f, original, args, kwargs)
-        return original(f, *args, **kwargs)
+        opened, path = egress.origin(dict(state_dict))
+        found = original(self, state_dict, *args, **kwargs)
+        if opened:
+            egress.note_result(self, path)
+        return found
 
-    module.load = marked(load)  # type: ignore[attr-defined]
-    rebind(original, load)
+    module.Module.load_state_dict = marked(load_state_dict)
+
+
+def _patch_compiler(module: ModuleType) -> None:
+    """Compiled graphs name the inside of a model and may hold its constants: none is kept."""
+    from modelseal.runtime import egress
+
+    egress.when_opened(lambda: _without_caches(module))
+
+
+def _without_caches(config: Any) -> None:
+    config.force_disable_caches = True
+    config.freezing = False
+    from modelseal.runtime import default
+
+    licensee = default.for_record()
+    if licensee is not None:
+        licensee.note("cache_off", "torch._inductor", None)
+
+
+def _replace(module: ModuleType, name: str, new: Any) -> None:
+    old = getattr(module, name)
+    setattr(module, name, marked(new))
+    rebind(old, new)

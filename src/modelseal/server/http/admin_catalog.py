@@ -9,11 +9,12 @@ import msgspec
 from anyio import fail_after
 from litestar import get, post, put
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from litestar.response import Stream
 from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED
 
 from modelseal.admin import (
+    Attestation,
     CatalogState,
     CheckpointRecord,
     EventRecord,
@@ -29,6 +30,7 @@ from modelseal.errors import NotFound, Unavailable
 from modelseal.server.http.admin_licenses import BASE, Cursor, Nothing
 from modelseal.server.http.openapi import Verb
 from modelseal.server.http.work import (
+    ONCE,
     SIGNED_BODY_BYTES,
     AnyRequest,
     admin_of,
@@ -103,17 +105,19 @@ async def publish_model(request: AnyRequest) -> PublishedModel:
 
 
 @get(f"{BASE}/models")
-async def list_models(request: AnyRequest, cursor: Cursor = None) -> Page[ModelRecord]:
+async def list_models(request: AnyRequest, cursor: Cursor = "") -> Page[ModelRecord]:
     """List models."""
-    return await run(admin_of(request).list_models, cursor)
+    return await run(admin_of(request).list_models, cursor or None)
 
 
 @get(f"{BASE}/models/{{model:str}}")
 async def show_model(
-    request: AnyRequest, model: str, release: Annotated[int | None, Parameter(ge=0)] = None
+    request: AnyRequest,
+    model: str,
+    release: Annotated[str, QueryParameter(pattern="^[0-9]{0,16}$")] = "",
 ) -> ModelRecord:
     """Show a model by record id, file id or model id."""
-    return await run(admin_of(request).show_model, model, release)
+    return await run(admin_of(request).show_model, model, int(release) if release else None)
 
 
 @post(
@@ -140,11 +144,17 @@ async def catalog_state(request: AnyRequest) -> CatalogState:
 @get(f"{BASE}/events")
 async def list_events(
     request: AnyRequest,
-    cursor: Cursor = None,
-    subject: Annotated[str | None, Parameter(max_length=128)] = None,
+    cursor: Cursor = "",
+    subject: Annotated[str, QueryParameter(max_length=128)] = "",
 ) -> Page[EventRecord]:
     """List audit events, of one subject where asked."""
-    return await run(admin_of(request).list_events, cursor, subject)
+    return await run(admin_of(request).list_events, cursor or None, subject or None)
+
+
+@get(f"{BASE}/events/{{event_id:str}}/attestation")
+async def show_attestation(request: AnyRequest, event_id: str) -> Attestation:
+    """The signed verdicts over a machine's evidence beside one event."""
+    return await run(admin_of(request).show_attestation, event_id)
 
 
 @get(f"{BASE}/events:export", opt={"answer": "application/jsonl"})
@@ -160,7 +170,7 @@ async def checkpoint(request: AnyRequest) -> CheckpointRecord:
     return await run(admin_of(request).checkpoint)
 
 
-@post(f"{BASE}/tokens", status_code=HTTP_201_CREATED, opt={"body": NewToken})
+@post(f"{BASE}/tokens", status_code=HTTP_201_CREATED, opt={"body": NewToken, "headers": ONCE})
 async def create_token(request: AnyRequest) -> IssuedToken:
     """Make an admin token."""
     new = await read(request, NewToken)
@@ -169,9 +179,9 @@ async def create_token(request: AnyRequest) -> IssuedToken:
 
 
 @get(f"{BASE}/tokens")
-async def list_tokens(request: AnyRequest, cursor: Cursor = None) -> Page[TokenRecord]:
+async def list_tokens(request: AnyRequest, cursor: Cursor = "") -> Page[TokenRecord]:
     """List admin tokens."""
-    return await run(admin_of(request).list_tokens, cursor)
+    return await run(admin_of(request).list_tokens, cursor or None)
 
 
 @post(f"{BASE}/tokens/{{target:str}}", status_code=HTTP_200_OK, opt=_ON_TOKEN)
@@ -206,5 +216,6 @@ async def _pieces(request: AnyRequest) -> AsyncIterator[bytes]:
 
 HANDLERS: list[HTTPRouteHandler] = [
         put_blob, publish_model, list_models, show_model, act_on_model, catalog_state,
-        list_events, export_events, checkpoint, create_token, list_tokens, act_on_token,
+        list_events, show_attestation, export_events, checkpoint, create_token, list_tokens,
+        act_on_token,
     ]  # fmt: skip

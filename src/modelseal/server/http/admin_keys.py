@@ -31,10 +31,10 @@ async def put_trust(request: AnyRequest) -> TrustState:
 @get(f"{BASE}/trust")
 async def trust_documents(
     request: AnyRequest,
-    after_root: Annotated[int | None, QueryParameter(name="after_root", ge=0)] = None,
+    after_root: Annotated[int, QueryParameter(name="after_root", ge=0)] = 0,
 ) -> TrustDocuments:
     """The signed trust in force, with the roots after one version."""
-    return await run(admin_of(request).trust_documents, after_root or 0)
+    return await run(admin_of(request).trust_documents, after_root)
 
 
 @get(f"{BASE}/keys")
@@ -46,7 +46,8 @@ async def server_keys(request: AnyRequest) -> ServerKeys:
 @post(f"{BASE}/keys", status_code=HTTP_200_OK, opt={"body": MakeKeys})
 async def make_keys(request: AnyRequest) -> ServerKeys:
     """Make keys that wait to be listed."""
-    return await run(admin_of(request).make_keys, (await read(request, MakeKeys)).uses)
+    wish = await read(request, MakeKeys)
+    return await run(admin_of(request).make_keys, wish.uses, wish.to)
 
 
 @post(f"{BASE}/kek:rotate", status_code=HTTP_200_OK, opt={"body": RotateKek})

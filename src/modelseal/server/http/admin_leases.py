@@ -7,7 +7,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.status_codes import HTTP_200_OK
 
 from modelseal.admin import AskLeaseCode, LeaseCode, RequestFile, Responded
-from modelseal.server.http.work import AnyRequest, admin_of, read, run
+from modelseal.server.http.work import ONCE, AnyRequest, admin_of, read, run
 
 BASE = "/v1/admin/leases"
 REQUEST_BODY_BYTES = 512 * 1024
@@ -25,7 +25,7 @@ async def respond(request: AnyRequest) -> Responded:
     return await run(admin_of(request).respond, wish.request)
 
 
-@post(f"{BASE}:code", status_code=HTTP_200_OK, opt={"body": AskLeaseCode})
+@post(f"{BASE}:code", status_code=HTTP_200_OK, opt={"body": AskLeaseCode, "headers": ONCE})
 async def lease_code(request: AnyRequest) -> LeaseCode:
     """Tell the code of a device's next lease."""
     wish = await read(request, AskLeaseCode)

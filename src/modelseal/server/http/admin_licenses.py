@@ -25,13 +25,29 @@ from modelseal.admin import (
     PlanRecord,
     RekeyedLicense,
 )
-from modelseal.errors import Misuse, NotFound
+from modelseal.errors import NotFound
 from modelseal.server.http.openapi import Verb
-from modelseal.server.http.work import AnyRequest, admin_of, read, run
+from modelseal.server.http.work import (
+    MATCH,
+    ONCE,
+    TAGGED,
+    AnyRequest,
+    admin_of,
+    read,
+    run,
+    tag_of,
+    version_of,
+    versioned,
+)
+from modelseal.server.services import inventory
 
 BASE = "/v1/admin"
-Cursor = Annotated[str | None, QueryParameter(name="cursor", max_length=256)]
-Query = Annotated[str | None, QueryParameter(max_length=254)]
+CURSOR = r"^(MT[o-r][A-Za-z0-9_-]*)?$"
+Cursor = Annotated[str, QueryParameter(name="cursor", max_length=256, pattern=CURSOR)]
+Query = Annotated[str, QueryParameter(max_length=254)]
+"""Texts of a query; an empty one is as if it were not there. (None would be read out of ``null``.)
+"""
+_STATES = f"^({'|'.join(LicenseState)})?$"
 
 
 class Because(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,16 +69,21 @@ class Whom(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _ON_LICENSE = {
     "owner": "license_id",
     "verbs": {
-        "renew": Verb(LicenseChange, LicenseRecord, "One period longer, or until the end named."),
+        "renew": Verb(
+            LicenseChange,
+            LicenseRecord,
+            "One period longer, or until the end named.",
+            {**MATCH, **ONCE},
+        ),
         "suspend": Verb(Because, LicenseRecord, "Suspended until resumed."),
         "resume": Verb(Nothing, LicenseRecord, "Active again."),
         "revoke": Verb(Because, LicenseRecord, "Revoked for good."),
-        "rekey": Verb(Nothing, RekeyedLicense, "A new license key in place of the old one."),
+        "rekey": Verb(Nothing, RekeyedLicense, "A new license key in place of the old one.", ONCE),
     },
 }
 _ON_DEVICE = {
     "owner": "device_id",
-    "verbs": {"revoke": Verb(Because, DeviceRecord, "Revoked for good.")},
+    "verbs": {"revoke": Verb(Because, DeviceRecord, "Revoked for good.", MATCH, TAGGED)},
 }
 
 
@@ -73,63 +94,67 @@ async def create_plan(request: AnyRequest) -> PlanRecord:
 
 
 @get(f"{BASE}/plans")
-async def list_plans(request: AnyRequest, cursor: Cursor = None) -> Page[PlanRecord]:
+async def list_plans(request: AnyRequest, cursor: Cursor = "") -> Page[PlanRecord]:
     """List plans."""
-    return await run(admin_of(request).list_plans, cursor)
+    return await run(admin_of(request).list_plans, cursor or None)
 
 
-@get(f"{BASE}/plans/{{plan:str}}")
-async def show_plan(request: AnyRequest, plan: str) -> PlanRecord:
-    """Show a plan by name or id."""
-    return await run(admin_of(request).show_plan, plan)
+@get(f"{BASE}/plans/{{plan:str}}", opt={"gives": TAGGED})
+async def show_plan(request: AnyRequest, plan: str) -> Response[PlanRecord]:
+    """Show a plan by name or id; its ``ETag`` is its version, for ``If-Match``."""
+    record = await run(admin_of(request).show_plan, plan)
+    return versioned(record, record.version)
 
 
-@put(f"{BASE}/plans/{{plan:str}}", opt={"body": PlanDraft})
-async def update_plan(request: AnyRequest, plan: str) -> PlanRecord:
-    """Make the next version of a plan."""
-    return await run(admin_of(request).update_plan, plan, await read(request, PlanDraft))
+@put(
+    f"{BASE}/plans/{{plan:str}}",
+    opt={"body": PlanDraft, "headers": {**MATCH, **ONCE}, "gives": TAGGED},
+)
+async def update_plan(request: AnyRequest, plan: str) -> Response[PlanRecord]:
+    """Make the next version of a plan; 409 when ``If-Match`` is not the present one."""
+    draft, version = await read(request, PlanDraft), version_of(request)
+    record = await run(admin_of(request).update_plan_version, plan, draft, version)
+    return versioned(record, record.version)
 
 
 @post(
     f"{BASE}/licenses",
     status_code=HTTP_201_CREATED,
-    opt={"body": IssueLicense, "headers": {"Idempotency-Key": "As the member idempotency_key."}},
+    opt={"body": IssueLicense, "headers": ONCE},
 )
 async def issue_license(request: AnyRequest) -> IssuedLicense:
     """Issue a license; ``Idempotency-Key`` counts like the member ``idempotency_key``."""
-    wish = await read(request, IssueLicense)
-    key = request.headers.get("idempotency-key")
-    if key is not None and wish.idempotency_key is None:
-        wish = msgspec.structs.replace(wish, idempotency_key=key)
-    return await run(admin_of(request).issue_license, wish)
+    return await run(admin_of(request).issue_license, await read(request, IssueLicense))
 
 
 @get(f"{BASE}/licenses")
 async def list_licenses(
     request: AnyRequest,
-    cursor: Cursor = None,
-    customer: Query = None,
-    license_state: Annotated[LicenseState | None, QueryParameter(name="state")] = None,
+    cursor: Cursor = "",
+    customer: Query = "",
+    license_state: Annotated[str, QueryParameter(name="state", pattern=_STATES)] = "",
 ) -> Page[LicenseRecord]:
     """List licenses, of one customer or in one state where asked."""
-    return await run(admin_of(request).list_licenses, cursor, customer, license_state)
+    state = LicenseState(license_state) if license_state else None
+    return await run(admin_of(request).list_licenses, cursor or None, customer or None, state)
 
 
-@get(f"{BASE}/licenses/{{license_id:str}}")
+@get(f"{BASE}/licenses/{{license_id:str}}", opt={"gives": TAGGED})
 async def show_license(request: AnyRequest, license_id: str) -> Response[LicenseRecord]:
     """Show a license; its ``ETag`` is its version, for ``If-Match``."""
     record = await run(admin_of(request).show_license, license_id)
-    return Response(record, headers={"ETag": f'"{record.version}"'})
+    return versioned(record, record.version)
 
 
 @patch(
     f"{BASE}/licenses/{{license_id:str}}",
-    opt={"body": LicenseChange, "headers": {"If-Match": "The ETag of the license, or *."}},
+    opt={"body": LicenseChange, "headers": MATCH, "gives": TAGGED},
 )
-async def change_license(request: AnyRequest, license_id: str) -> LicenseRecord:
+async def change_license(request: AnyRequest, license_id: str) -> Response[LicenseRecord]:
     """Change a license; 409 when ``If-Match`` or ``version`` is not the present one."""
     change = _matched(request, await read(request, LicenseChange))
-    return await run(admin_of(request).change_license, license_id, change)
+    record = await run(admin_of(request).change_license, license_id, change)
+    return versioned(record, record.version)
 
 
 @post(f"{BASE}/licenses/{{target:str}}", status_code=HTTP_200_OK, opt=_ON_LICENSE)
@@ -138,7 +163,7 @@ async def act_on_license(request: AnyRequest, target: str) -> Response[Any]:
     license_id, _, verb = target.rpartition(":")
     api = admin_of(request)
     if verb == "renew":
-        change = await read(request, LicenseChange)
+        change = _matched(request, await read(request, LicenseChange))
         asked = change if change != LicenseChange() else None
         return Response(await run(api.renew_license, license_id, asked))
     if verb in ("suspend", "revoke"):
@@ -162,27 +187,29 @@ async def explain(request: AnyRequest, which: str) -> Explanation:
 @get(f"{BASE}/devices")
 async def list_devices(
     request: AnyRequest,
-    cursor: Cursor = None,
-    license_id: Annotated[str | None, QueryParameter(name="license", max_length=128)] = None,
+    cursor: Cursor = "",
+    license_id: Annotated[str, QueryParameter(name="license", max_length=128)] = "",
 ) -> Page[DeviceRecord]:
     """List devices, of one license where asked."""
-    return await run(admin_of(request).list_devices, license_id, cursor)
+    return await run(admin_of(request).list_devices, license_id or None, cursor or None)
 
 
-@get(f"{BASE}/devices/{{device_id:str}}")
-async def show_device(request: AnyRequest, device_id: str) -> DeviceRecord:
-    """Show a device."""
-    return await run(admin_of(request).show_device, device_id)
+@get(f"{BASE}/devices/{{device_id:str}}", opt={"gives": TAGGED})
+async def show_device(request: AnyRequest, device_id: str) -> Response[DeviceRecord]:
+    """Show a device; its ``ETag`` names this state of it, for ``If-Match``."""
+    record = await run(admin_of(request).show_device, device_id)
+    return versioned(record, inventory.tag_of(record))
 
 
 @post(f"{BASE}/devices/{{target:str}}", status_code=HTTP_200_OK, opt=_ON_DEVICE)
-async def act_on_device(request: AnyRequest, target: str) -> DeviceRecord:
+async def act_on_device(request: AnyRequest, target: str) -> Response[DeviceRecord]:
     """``{id}:revoke``."""
     device_id, _, verb = target.rpartition(":")
     if verb != "revoke":
         raise NotFound("no such call")
     why = (await read(request, Because)).reason
-    return await run(admin_of(request).revoke_device, device_id, why)
+    record = await run(admin_of(request).revoke_device, device_id, why, tag_of(request))
+    return versioned(record, inventory.tag_of(record))
 
 
 @post(f"{BASE}/customers:export", status_code=HTTP_200_OK, opt={"body": Whom})
@@ -200,13 +227,8 @@ async def erase_customer(request: AnyRequest) -> ErasedCustomer:
 
 
 def _matched(request: AnyRequest, change: LicenseChange) -> LicenseChange:
-    tag = request.headers.get("if-match")
-    if tag is None or tag.strip() == "*":
-        return change
-    text = tag.strip().strip('"')
-    if not text.isdecimal() or len(text) > 18:
-        raise Misuse("If-Match is the ETag of the license")
-    return msgspec.structs.replace(change, version=int(text))
+    version = version_of(request)
+    return change if version is None else msgspec.structs.replace(change, version=version)
 
 
 HANDLERS: list[HTTPRouteHandler] = [

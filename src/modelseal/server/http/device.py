@@ -8,10 +8,21 @@ from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED
 
 from modelseal.errors import NotFound
 from modelseal.server.http.openapi import Verb
-from modelseal.server.http.work import DEVICE_BODY_BYTES, JWT, AnyRequest, network_of, run, token_of
+from modelseal.server.http.work import (
+    ATTESTED_BODY_BYTES,
+    DEVICE_BODY_BYTES,
+    JWT,
+    AnyRequest,
+    network_of,
+    read,
+    run,
+    token_of,
+)
 from modelseal.server.services import Server
 from modelseal.server.services.activation import Activated
+from modelseal.server.services.attesting import AttestedRequest, ReleaseNonce
 from modelseal.server.services.lookup import Looked
+from modelseal.server.services.proving import Challenged
 from modelseal.server.services.releasing import Released
 from modelseal.server.services.renewal import Renewed
 from modelseal.server.services.returning import Returned
@@ -21,7 +32,7 @@ TAKES_JWT = {"body": JWT}
 
 
 def routes(server: Server) -> list[HTTPRouteHandler]:
-    """The six device calls."""
+    """The device calls."""
     calls = server.devices
     cap = DEVICE_BODY_BYTES
 
@@ -42,6 +53,14 @@ def routes(server: Server) -> list[HTTPRouteHandler]:
         """Look a license key up: plan, end, seats, holders, agreement."""
         token, network = await token_of(request), network_of(request)
         return await run(lambda: calls.lookup(token, network=network))
+
+    @post(
+        "/v1/devices:challenge", status_code=HTTP_200_OK, request_max_body_size=cap, opt=TAKES_JWT
+    )
+    async def challenge(request: AnyRequest) -> Challenged:
+        """Challenge: a credential that only the TPM named in the request can read."""
+        token, network = await token_of(request), network_of(request)
+        return await run(lambda: calls.challenge(token, network=network))
 
     @put("/v1/leases/{device_id:str}", request_max_body_size=cap, opt=TAKES_JWT)
     async def renew(request: AnyRequest, device_id: str) -> Renewed:
@@ -74,4 +93,29 @@ def routes(server: Server) -> list[HTTPRouteHandler]:
         token, network = await token_of(request), network_of(request)
         return await run(lambda: calls.release(device_id, token, network=network))
 
-    return [activate, start_trial, look_up, renew, return_seat, release_keys]
+    @post(
+        "/v1/devices/{device_id:str}/key-releases:nonce",
+        status_code=HTTP_200_OK,
+        request_max_body_size=cap,
+        opt=TAKES_JWT,
+    )
+    async def release_nonce(request: AnyRequest, device_id: str) -> ReleaseNonce:
+        """A nonce for one attested key release; known to every process of the server."""
+        token, network = await token_of(request), network_of(request)
+        return await run(lambda: calls.release_nonce(device_id, token, network=network))
+
+    @post(
+        "/v1/devices/{device_id:str}/key-releases:attest",
+        status_code=HTTP_200_OK,
+        request_max_body_size=ATTESTED_BODY_BYTES,
+        opt={"body": AttestedRequest},
+    )
+    async def attested_release(request: AnyRequest, device_id: str) -> Released:
+        """Release keys of higher levels for one run that proves what it is."""
+        sent, network = await read(request, AttestedRequest), network_of(request)
+        return await run(lambda: calls.attested_release(device_id, sent, network=network))
+
+    return [
+        *(activate, start_trial, look_up, challenge, renew, return_seat, release_keys),
+        *(release_nonce, attested_release),
+    ]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import msgspec
 from litestar import Response, get, route
 from litestar.enums import HttpMethod
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.response import Stream
 
+from modelseal.errors import NotFound
 from modelseal.server.http.work import AnyRequest, run
 from modelseal.server.services import Server
 from modelseal.server.services.log import LoggedEvent
@@ -25,6 +27,12 @@ _RANGE_HEADERS = {
     "If-None-Match": "The ETag of a file that is there already.",
 }
 _RANGE_ANSWERS = {206: "The range.", 304: "The file that is there already.", 416: "Outside."}
+
+
+class BlobUrls(msgspec.Struct, frozen=True):
+    """Addresses that give one sealed model's bytes, in ranges too, with no header of ours."""
+
+    urls: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +70,10 @@ def span_of(request: AnyRequest, size: int, etag: str) -> Span:
 
 def routes(server: Server) -> list[HTTPRouteHandler]:
     """Static, cacheable things."""
+    return [*_blobs(server), *_signed(server)]
+
+
+def _blobs(server: Server) -> list[HTTPRouteHandler]:
 
     @route(
         "/v1/blobs/{digest:str}",
@@ -86,6 +98,18 @@ def routes(server: Server) -> list[HTTPRouteHandler]:
         pieces = server.context.blobs.read(digest, span.start, span.stop)
         return Stream(pieces, status_code=status, headers=headers, media_type=_OCTETS)
 
+    @get("/v1/blobs/{digest:str}/urls")
+    async def blob_urls(digest: str) -> BlobUrls:
+        """Where else a sealed model lies for a while: addresses of the server's own store."""
+        found = await run(server.context.blobs.url, digest)
+        if found is None and not await run(server.context.blobs.has, digest):
+            raise NotFound("no such blob", digest=digest[:64])
+        return BlobUrls([found] if found else [])
+
+    return [blob, blob_urls]
+
+
+def _signed(server: Server) -> list[HTTPRouteHandler]:
     @get("/v1/bundles/{digest:str}", opt={"answer": _OCTETS})
     async def bundle(digest: str) -> Response[bytes]:
         """A key bundle by its SHA-256."""
@@ -127,7 +151,7 @@ def routes(server: Server) -> list[HTTPRouteHandler]:
         """Where an event stands in the audit log."""
         return await run(server.log.find, event_id)
 
-    return [blob, bundle, catalog, catalog_target, status_list, checkpoint, tile, event]
+    return [bundle, catalog, catalog_target, status_list, checkpoint, tile, event]
 
 
 def _bytes(data: bytes, media_type: str, cache: str) -> Response[bytes]:

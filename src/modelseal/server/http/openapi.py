@@ -1,15 +1,14 @@
-"""The OpenAPI 3.1 document, made from the handlers and their types; and a page for people.
+"""The OpenAPI 3.1 document, made from the handlers and their types.
 
 Schemas are msgspec's own (JSON Schema 2020-12, which OpenAPI 3.1 speaks). What a signature does not
 show stands in a handler's ``opt``: ``body`` (a type, or a media type for bytes), ``answer`` (a
-media type for bytes), ``headers`` (what is read, and why), ``answers`` (further statuses),
-``verbs`` with ``owner`` (the calls behind one ``{target}`` path). Nothing is loaded from anywhere
-else.
+media type for bytes), ``headers`` (what is read, and why), ``gives`` (headers of the answer),
+``answers`` (further statuses), ``verbs`` with ``owner`` (the calls behind one ``{target}`` path).
+Nothing is loaded from anywhere else.
 """
 
 from __future__ import annotations
 
-import html
 import inspect
 import re
 import typing
@@ -23,12 +22,20 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import ParameterKwarg
 
 from modelseal import __version__
+from modelseal.server.http.page import group_of, page
 from modelseal.server.http.problems import MEDIA_TYPE, Problem
 
 JSON = "application/json"
 ADMIN = "/v1/admin/"
 _PARAMETER = re.compile(r"\{(\w+):(\w+)\}")
-_LIMITS = {"min_length": "minLength", "max_length": "maxLength", "ge": "minimum", "le": "maximum"}
+_LIMITS = {
+    "min_length": "minLength", "max_length": "maxLength", "ge": "minimum", "le": "maximum",
+    "pattern": "pattern",
+}  # fmt: skip
+_FORMS: dict[str, dict[str, Any]] = {
+    "Idempotency-Key": {"minLength": 1, "maxLength": 128},
+    "If-Match": {"pattern": r'^(\*|"[A-Za-z0-9_-]{1,64}"|[A-Za-z0-9_-]{1,64})$'},
+}
 _PROBLEM: dict[str, Any] = {"$ref": "#/components/responses/Problem"}
 
 
@@ -39,13 +46,15 @@ class Verb:
     body: Any
     answer: Any
     summary: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    gives: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class _Query:
     name: str
     kind: Any
-    limits: dict[str, int]
+    limits: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +70,7 @@ class _Operation:
     query: tuple[_Query, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     answers: Mapping[int, str] = field(default_factory=dict)
+    gives: Mapping[str, str] = field(default_factory=dict)
 
 
 def routes(handlers: Iterable[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
@@ -74,12 +84,18 @@ def routes(handlers: Iterable[HTTPRouteHandler]) -> list[HTTPRouteHandler]:
     @get("/schema", opt={"answer": "text/html"})
     async def openapi_page() -> Response[bytes]:
         """Every call on one page."""
-        return Response(page, media_type="text/html")
+        return Response(shown, media_type="text/html")
 
     own = [openapi_document, openapi_page]
     described = document([*handlers, *own])
-    encoded, page = msgspec.json.encode(described), _page(described)
+    encoded, shown = msgspec.json.encode(described), page(described)
     return own
+
+
+def templates(handlers: Iterable[HTTPRouteHandler]) -> Iterator[tuple[str, str]]:
+    """Method and path of every call, those that ``routes`` adds too."""
+    yield from ((op.method, op.path) for handler in handlers for op in _operations(handler))
+    yield from (("get", "/schema"), ("get", "/schema/openapi.json"))
 
 
 def document(handlers: Iterable[HTTPRouteHandler]) -> dict[str, Any]:
@@ -95,6 +111,7 @@ def document(handlers: Iterable[HTTPRouteHandler]) -> dict[str, Any]:
     found, components = msgspec.json.schema_components(
         types, ref_template="#/components/schemas/{name}"
     )
+    _name_times(components)
     schemas = {id(t): schema for t, schema in zip(types, found, strict=True)}
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
@@ -123,6 +140,17 @@ def document(handlers: Iterable[HTTPRouteHandler]) -> dict[str, Any]:
     }
 
 
+def _name_times(schemas: Mapping[str, Any]) -> None:
+    """Texts whose name says that they are times say so in their schema."""
+    for schema in schemas.values():
+        schema["description"] = inspect.cleandoc(schema.get("description", ""))
+        for name, told in schema.get("properties", {}).items():
+            if name == "at" or name.endswith("_at"):
+                for each in (told, *told.get("anyOf", ())):
+                    if each.get("type") == "string":
+                        each["format"] = "date-time"
+
+
 def _operations(handler: HTTPRouteHandler) -> Iterator[_Operation]:
     function, opt = handler.fn, handler.opt
     hints = typing.get_type_hints(function, include_extras=True)
@@ -137,7 +165,7 @@ def _operations(handler: HTTPRouteHandler) -> Iterator[_Operation]:
         owner = "{" + opt["owner"] + "}"
         yield _Operation(
             "post", path.replace("{target}", owner) + f":{verb}", f"{name}_{verb}", told.summary,
-            200, told.body, told.answer, integers,
+            200, told.body, told.answer, integers, headers=told.headers, gives=told.gives,
         )  # fmt: skip
     if verbs:
         return
@@ -149,13 +177,14 @@ def _operations(handler: HTTPRouteHandler) -> Iterator[_Operation]:
             handler.status_code or 200, opt.get("body"),
             opt.get("answer") or _answer(hints["return"]), integers,
             tuple(_query(n, hint) for n, hint in hints.items() if n not in known),
-            opt.get("headers", {}), opt.get("answers", {}),
+            opt.get("headers", {}), opt.get("answers", {}), opt.get("gives", {}),
         )  # fmt: skip
 
 
 def _described(operation: _Operation, schema_of: Any) -> dict[str, Any]:
     made: dict[str, Any] = {
         "operationId": operation.name,
+        "tags": [group_of(operation.path)],
         "summary": operation.summary,
         "parameters": list(_parameters(operation, schema_of)),
         "responses": dict(_responses(operation, schema_of)),
@@ -176,7 +205,13 @@ def _responses(operation: _Operation, schema_of: Any) -> Iterator[tuple[str, dic
             yield str(status), {"description": text}
         else:
             content = _content(operation.answer, schema_of)
-            yield str(status), {"description": text, "content": content}
+            made: dict[str, Any] = {"description": text, "content": content}
+            if operation.gives:
+                made["headers"] = {
+                    name: {"description": why, "schema": {"type": "string"}}
+                    for name, why in operation.gives.items()
+                }
+            yield str(status), made
     yield "default", _PROBLEM
 
 
@@ -188,7 +223,7 @@ def _parameters(operation: _Operation, schema_of: Any) -> Iterator[dict[str, Any
         schema = {**schema_of(query.kind), **query.limits}
         yield {"name": query.name, "in": "query", "required": False, "schema": schema}
     for name, why in operation.headers.items():
-        schema = {"type": "string"}
+        schema = {"type": "string", **_FORMS.get(name, {})}
         yield {
             "name": name, "in": "header", "required": False, "description": why, "schema": schema
         }  # fmt: skip
@@ -214,27 +249,11 @@ def _answer(hint: Any) -> Any:
 
 def _query(name: str, hint: Any) -> _Query:
     """An optional parameter of the query under the name and within the limits it is read by."""
-    limits: dict[str, int] = {}
+    limits: dict[str, Any] = {}
     kind = typing.get_args(hint)[0] if hasattr(hint, "__metadata__") else hint
     for extra in getattr(hint, "__metadata__", ()):
         if isinstance(extra, ParameterKwarg):
             name = extra.name or name
             found = {said: getattr(extra, ours) for ours, said in _LIMITS.items()}
             limits |= {said: value for said, value in found.items() if value is not None}
-    return _Query(name, next(k for k in typing.get_args(kind) if k is not type(None)), limits)
-
-
-def _page(described: dict[str, Any]) -> bytes:
-    rows = [
-        f"<tr><td>{method.upper()}</td><td><code>{html.escape(path)}</code></td>"
-        f"<td>{html.escape(operation['summary'])}</td></tr>"
-        for path, item in described["paths"].items()
-        for method, operation in item.items()
-    ]
-    return (
-        "<!doctype html><html lang=en><meta charset=utf-8><title>modelseal</title>"
-        "<style>body{font:16px sans-serif;margin:2em}td{padding:.2em .8em}</style>"
-        "<h1>modelseal license server</h1><p>For programs: "
-        "<a href='/schema/openapi.json'>openapi.json</a>.</p>"
-        f"<table>{''.join(rows)}</table></html>"
-    ).encode()
+    return _Query(name, kind, limits)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import logging
-import re
 import secrets
-from pathlib import Path
 from typing import Any
 
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
-from litestar.routes import HTTPRoute
 
 from modelseal import errors, texts
 from modelseal.server.services.denials import refusal_of
@@ -28,6 +25,7 @@ STATUS: dict[type[errors.ModelsealError], int] = {
     errors.Unavailable: 503,
     errors.RateLimited: 429,
     errors.RequestReplayed: 409,
+    errors.EvidenceOutdated: 409,
     errors.AssuranceNotReached: 403,
 }
 """The whole table: the nearest class above an error decides."""
@@ -84,15 +82,17 @@ def render(error: errors.ModelsealError) -> Response[bytes]:
     )
 
 
-def on_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+def on_error(_request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Any exception as a problem document; what is not ours is logged and says nothing."""
+    return rendered(error)
+
+
+def rendered(error: Exception) -> Response[bytes]:
+    """The same where there is no request of the framework's."""
     if isinstance(error, errors.ModelsealError):
         return render(error)
     if isinstance(error, HTTPException):
-        answer = _framework(error)
-        if answer.status_code == 405:
-            answer.headers["Allow"] = _methods(request)
-        return answer
+        return _framework(error)
     reference = secrets.token_hex(4).upper()
     _log.error("internal error, reference %s", reference, exc_info=error)
     return render(errors.InternalError("an unexpected failure", reference=reference))
@@ -105,36 +105,26 @@ def _framework(error: HTTPException) -> Response[bytes]:
     """
     if error.status_code >= 500:
         return render(errors.InternalError("an unexpected failure"))
-    code = errors.NotFound if error.status_code == 404 else errors.Misuse
-    answer = render(code(_describe(error)))
-    if error.status_code == 400:
-        return answer
-    answer.status_code = error.status_code
-    body = msgspec.json.decode(answer.content)
-    body["status"] = error.status_code
-    answer.content = msgspec.json.encode(body)
+    if error.status_code in (400, 404):
+        code = errors.NotFound if error.status_code == 404 else errors.Misuse
+        return render(code(_describe(error)))
+    answer = refused(error.status_code, _describe(error))
     if error.headers and "Content-Range" in error.headers:
         answer.headers["Content-Range"] = error.headers["Content-Range"]
+    if error.status_code == 405:
+        answer.headers["Allow"] = ""  # ``front`` knows the methods of the address
+    if error.status_code == 408:
+        answer.headers["Connection"] = "close"
     return answer
 
 
-def _methods(request: Request[Any, Any, Any]) -> str:
-    """What the address that was called takes (RFC 9110, section 15.5.6)."""
-    found: set[str] = set()
-    for route in request.app.routes:
-        if isinstance(route, HTTPRoute) and re.fullmatch(_pattern(route), request.scope["path"]):
-            found |= {str(method) for method in route.methods}
-    return ", ".join(sorted(found))
-
-
-def _pattern(route: HTTPRoute) -> str:
-    parts = []
-    for part in route.path_components:
-        if isinstance(part, str):
-            parts.append(re.escape(part))
-        else:
-            parts.append(".+" if part.type is Path else "[^/]+")
-    return "/" + "/".join(parts)
+def refused(status: int, detail: str) -> Response[bytes]:
+    """What HTTP itself refuses: a ``Misuse`` under another status than its own."""
+    answer = render(errors.Misuse(detail))
+    body = msgspec.json.decode(answer.content)
+    body["status"] = answer.status_code = status
+    answer.content = msgspec.json.encode(body)
+    return answer
 
 
 def _describe(error: HTTPException) -> str:
@@ -150,4 +140,4 @@ def _plain(value: object) -> Any:
         return str(value)
 
 
-__all__ = ["MEDIA_TYPE", "STATUS", "Problem", "on_error", "render", "status_of"]
+__all__ = ["MEDIA_TYPE", "STATUS", "Problem", "on_error", "refused", "render", "status_of"]

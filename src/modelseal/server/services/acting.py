@@ -17,13 +17,15 @@ from modelseal.license.facts import Action, DeviceFacts, Facts
 from modelseal.server.services import denials, duplicates, intake, recorder
 from modelseal.server.services.context import Context
 from modelseal.server.services.denials import Refusal
-from modelseal.server.services.issuing import Answer, Issuing, Terms
+from modelseal.server.services.issuing import Answer, Issuing, Terms, has_license
 from modelseal.server.services.plans import terms_of
+from modelseal.server.services.proving import Proof
 from modelseal.server.services.replay import recorded
 from modelseal.server.store import devices as device_store
 from modelseal.server.store import licenses as license_store
 from modelseal.server.store import plans as plan_store
 from modelseal.server.store.engine import Again
+from modelseal.server.store.events import Entry
 from modelseal.server.store.rows import DeviceRow, LicenseRow
 
 _REPEATABLE = frozenset({Action.RELEASE, Action.LOOKUP})
@@ -56,8 +58,26 @@ def record(
     """
     if facts.action not in _REPEATABLE or not decision.allowed:
         duplicates.remember(tx, claims)
-    recorder.record(
-        tx,
+    entry = entry_of(
+        known, kind, facts, decision, claims=claims, license_row=license_row,
+        device_id=device_id, more=more,
+    )  # fmt: skip
+    recorder.write(tx, [entry])
+
+
+def entry_of(
+    known: recorder.Recorded,
+    kind: EventKind,
+    facts: Facts,
+    decision: Decision,
+    *,
+    claims: RequestClaims,
+    license_row: LicenseRow | None,
+    device_id: str | None,
+    more: Mapping[str, Any] | None = None,
+) -> Entry:
+    """The event that ``record`` writes."""
+    return recorder.entry_of(
         known,
         kind,
         at=facts.now,
@@ -90,20 +110,25 @@ def refuse(
     kind: EventKind,
     more: Mapping[str, object] | None = None,
     changes: Mapping[str, Any] | None = None,
+    in_chain: bool = True,
+    told: Mapping[str, Any] | None = None,
 ) -> Refusal:
-    """The refusal of ``facts``, recorded; in a chain it takes the next number of the device."""
+    """The refusal of ``facts``, recorded; in a chain it takes the next number of the device.
+
+    ``more`` are further parameters of the denial, ``told`` of the event.
+    """
     now = facts.now
     known = recorder.fresh(context, now)
     decision = decide(facts)
-    chained = device is not None and facts.action in (Action.RENEW, Action.RELEASE, Action.RETURN)
+    chained = in_chain and denials.is_chained(facts.action, device)
     seq = device.seq + 1 if chained and device is not None else 0
     refusal = denials.sign(
         context, claims, decision, known, now,
-        action=facts.action, device=device, seq=seq, more=more,
+        chained=chained, device=device, seq=seq, more=more,
     )  # fmt: skip
     record(
         tx, known, kind, facts, decision, claims=claims, license_row=license_row,
-        device_id=device.device_id if device else None, more={"seq": seq},
+        device_id=device.device_id if device else None, more={"seq": seq, **(told or {})},
     )  # fmt: skip
     if chained and device is not None:
         written = device_store.change(
@@ -124,15 +149,19 @@ def again(
     now: datetime,
     *,
     license_too: bool,
+    proof: Proof,
 ) -> Answer:
     """The answer to a question whose reply was lost; with a license token where one is needed."""
     device_store.hold(tx, device)
-    answer = issuing.again(tx, terms, device, intake.kem_key(claims), now, with_license=license_too)
+    answer = issuing.again(
+        tx, terms, device, intake.kem_key(claims), now, nonce=claims.nonce,
+        with_license=license_too, proof=proof,
+    )  # fmt: skip
     duplicates.remember_repetition(tx, claims)
-    known = device.answer or {}
-    if known.get("license") is None and answer.license is not None:
+    if answer.license is not None and not has_license(device):
         values = {"license_rev": terms.license.rev, "license_iat": now}
-        kept = {**known, "license": answer.kept["license"]}
+        under = [terms.license.plan_id, terms.license.plan_version]
+        kept = {**(device.answer or {}), "license": [*answer.kept["license"], *under]}
         if not device_store.change(tx, device, answer=kept, **values):
             raise Again
     return answer

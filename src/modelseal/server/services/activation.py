@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from msgspec import Struct
 from sqlalchemy import Connection
@@ -20,25 +23,28 @@ from modelseal.server.services import (
     intake,
     judging,
     metering,
+    proving,
     recorder,
     seating,
     statuses,
 )
 from modelseal.server.services.context import Context
 from modelseal.server.services.denials import Refusal
-from modelseal.server.services.issuing import Answer, Issuing, Terms
+from modelseal.server.services.issuing import Answer, Issuing, Terms, within
 from modelseal.server.services.licensing import hash_key
+from modelseal.server.services.proving import Proof, Proving
 from modelseal.server.store import devices as device_store
 from modelseal.server.store import licenses as license_store
+from modelseal.server.store import packing
 from modelseal.server.store import seats as seat_store
-from modelseal.server.store.engine import Again, settle
-from modelseal.server.store.rows import DeviceRow
+from modelseal.server.store.engine import settle
+from modelseal.server.store.rows import DeviceRow, LicenseRow
 from modelseal.strict_json import unb64u
 from modelseal.types import from_numeric
 
 
 class Activated(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The answer to an activation or a trial."""
+    """The answer to an activation or a trial; ``verdict`` as in ``Renewed``."""
 
     device_id: str
     license: str
@@ -46,26 +52,34 @@ class Activated(Struct, frozen=True, kw_only=True, omit_defaults=True):
     event_id: str
     license_key: str | None = None
     meters: list[MeterUse] = []
+    verdict: str | None = None
 
 
 class Activation:
     """Entering a license key on a device."""
 
-    def __init__(self, context: Context, issuing: Issuing) -> None:
+    def __init__(self, context: Context, issuing: Issuing, prover: Proving) -> None:
         self._context = context
         self._issuing = issuing
+        self._prover = prover
 
-    def activate(self, claims: RequestClaims) -> Activated | Refusal:
-        """A seat, a license token and a lease; the same nonce again gives the same answer."""
+    def activate(
+        self,
+        claims: RequestClaims,
+        network: str = "",
+        opened: Callable[[bytes], None] = lambda _key_hash: None,
+    ) -> Activated | Refusal:
+        """A seat, a license token and a lease; the same nonce again gives the same answer.
+
+        ``opened`` is told the keyed hash of the license key, known or not, and may refuse.
+        """
         intake.kem_key(claims)
         key_hash = hash_key(self._context, intake.typed_key(self._context, claims))
+        opened(key_hash)
         now = self._context.now()
 
         def act(tx: Connection) -> Activated | Refusal:
-            found = license_store.by_key_hash(tx, key_hash)
-            if found is not None:
-                license_store.lock(tx, found.license_id)
-            row = license_store.by_key_hash(tx, key_hash)
+            row = license_store.lock_by_key_hash(tx, key_hash)
             if row is None or claims.product != self._context.product:
                 facts = Facts(
                     action=Action.ACTIVATE, now=now, product=self._context.product,
@@ -76,9 +90,10 @@ class Activation:
                     self._context, tx, facts, claims=claims, license_row=None, device=None,
                     kind=EventKind.LEASE_DENIED,
                 )  # fmt: skip
-            return self.enter(tx, claims, acting.terms(tx, row), now, Action.ACTIVATE)
+            terms = acting.terms(tx, row)
+            return self.enter(tx, claims, terms, now, Action.ACTIVATE, network=network)
 
-        return self._context.store.write(act)
+        return self._context.store.together(key_hash, act)
 
     def enter(
         self,
@@ -88,27 +103,30 @@ class Activation:
         now: datetime,
         action: Action,
         trial_used: bool = False,
+        network: str = "",
     ) -> Activated | Refusal:
         """The device at its seat, or a refusal. The caller holds the license's lock."""
         context, row = self._context, terms.license
         device = device_store.by_key(tx, row.license_id, claims.iss)
+        stands = device is not None and device.state == device_store.ACTIVE and not device.held
+        again = stands and device is not None and forks.is_repeat(device, claims)
+        limits = None if again else within(self._about_to_start(terms, now), now)
+        proof = self._prover.judge(claims, device, limits, now)
         facts = Facts(
             action=action,
             now=now,
             product=context.product,
             asked_product=claims.product,
             license=judging.license_facts(row, terms.plan, context.product),
-            device=judging.device_facts(claims, terms.plan, device),
+            device=judging.device_facts(claims, terms.plan, device, proof=proof),
             chain=Chain.FIRST,
             seat=SeatFacts(outcome="held", seats=row.seats),
             trial_used=trial_used,
             meters=metering.facts(tx, row, terms.plan, now),
         )
-        stands = device is not None and device.state == device_store.ACTIVE and not device.held
-        if stands and device is not None and forks.is_repeat(device, claims):
-            return self._again(
-                tx, claims, terms, device, acting.replaced(facts, chain=Chain.REPEAT)
-            )
+        if again and device is not None:
+            repeated = acting.replaced(facts, chain=Chain.REPEAT)
+            return self._again(tx, claims, terms, device, repeated, proof)
         duplicates.refuse(tx, claims, device)
         if not decide(facts).allowed:
             return self._refuse(tx, claims, terms, device, facts)
@@ -118,7 +136,9 @@ class Activation:
         decision = decide(facts)
         if not decision.allowed:
             return self._refuse(tx, claims, terms, device, facts)
-        return self._admit(tx, claims, terms, device, device_id, seat, facts, decision)
+        return self._admit(
+            tx, claims, terms, device, device_id, seat, facts, decision, proof, network
+        )
 
     def _admit(
         self,
@@ -130,18 +150,21 @@ class Activation:
         seat: seating.Seating,
         facts: Facts,
         decision: Decision,
+        proof: Proof,
+        network: str,
     ) -> Activated:
         context, now = self._context, facts.now
         known = recorder.fresh(context, now)
         terms = self._started(tx, terms, now)
         bound = not facts.device.unbound
+        is_new = device is None
         if device is None:
             device = self._new_device(tx, claims, terms, device_id, seat, bound, known, now)
         answer = self._issuing.lease(
             tx, terms, device, now, seq=device.seq + 1, nonce=claims.nonce,
-            kem=intake.kem_key(claims), prev=None, bound=bound, with_license=True,
+            kem=intake.kem_key(claims), prev=None, bound=bound, with_license=True, proof=proof,
         )  # fmt: skip
-        self._write(tx, claims, terms, device, seat, answer, bound, known, now)
+        self._write(tx, claims, terms, device, is_new, seat, answer, bound, known, now, proof)
         if seat.replaced is not None:
             seating.retire(tx, seat.replaced, now, known.event_id)
         if seat.spent is not None:
@@ -159,17 +182,19 @@ class Activation:
                 "spent": seat.spent,
                 "replaced": seat.replaced.device_id if seat.replaced else None,
                 "eula": claims.eula,
+                **proving.event_params(proof, answer.claims),
             },
         )  # fmt: skip
         self._record_more(tx, terms, device, seat, facts)
         seen = (*anomalies.ACTIVATED, *anomalies.of_request(claims))
-        anomalies.notice(context, tx, terms, device_id, seen, known.event_id, now)
+        anomalies.notice(context, tx, terms, device_id, seen, known.event_id, now, network)
         return Activated(
             device_id=device_id,
             license=answer.license or "",
             lease=answer.lease,
             event_id=known.event_id,
             meters=metering.shown(tx, terms.license, terms.plan, now),
+            verdict=proof.why or None,
         )
 
     def _record_more(
@@ -225,7 +250,7 @@ class Activation:
             presented=judging.stored(claims.traits),
             bound=bound,
             drift=0,
-            level=judging.LEVEL,
+            level=0,
             enforcement=terms.plan.enforcement,
             status_list=0,
             status_idx=0,
@@ -233,13 +258,12 @@ class Activation:
             seat_no=seat.seat_no,
             seq=0,
             last_jti=None,
-            answer=None,
             lease_id=None,
             lease_seq=None,
             lease_iat=None,
             lease_exp=None,
             bundle=None,
-            nonce=claims.nonce,
+            question=packing.question(claims.nonce),
             license_rev=0,
             license_iat=None,
             activated_at=now,
@@ -248,7 +272,8 @@ class Activation:
             reason=None,
             event_id=known.event_id,
         )
-        return statuses.enlist(self._context, tx, row)
+        status_list, status_idx = statuses.place(self._context, tx)
+        return replace(row, status_list=status_list, status_idx=status_idx)
 
     def _write(
         self,
@@ -256,25 +281,28 @@ class Activation:
         claims: RequestClaims,
         terms: Terms,
         device: DeviceRow,
+        is_new: bool,
         seat: seating.Seating,
         answer: Answer,
         bound: bool,
         known: recorder.Recorded,
         now: datetime,
+        proof: Proof,
     ) -> None:
         lease = answer.claims
         label = claims.label if claims.label is not None else device.label
-        written = device_store.change(
-            tx, device,
+        values = dict[str, Any](
             state=device_store.ACTIVE, held=False, status_value=0, ended_at=None, reason=None,
             label=label, traits=judging.stored(claims.traits),
             presented=judging.stored(claims.traits), bound=bound, drift=0,
             enforcement=lease.enforcement, seat_no=seat.seat_no, activated_at=now,
-            license_rev=terms.license.rev, license_iat=now,
-            **lease_values(answer, claims, known.event_id, now),
+            license_rev=terms.license.rev, license_iat=now, **proving.row_values(proof),
+            **lease_values(answer, claims, terms.license, known.event_id, now),
         )  # fmt: skip
-        if not written:
-            raise Again
+        if is_new:
+            settle(device_store.add(tx, replace(device, **values)))
+        else:
+            settle(device_store.change(tx, device, **values))
         if device.status_value != 0:
             statuses.touch(tx, [device.status_list])
         hold_until(tx, terms, device.device_id, answer, now)
@@ -286,17 +314,20 @@ class Activation:
         terms: Terms,
         device: DeviceRow,
         facts: Facts,
+        proof: Proof,
     ) -> Activated | Refusal:
         if not decide(facts).allowed:
             return self._refuse(tx, claims, terms, device, facts)
-        answer = acting.again(tx, self._issuing, terms, device, claims, facts.now, license_too=True)
+        answer = acting.again(
+            tx, self._issuing, terms, device, claims, facts.now, license_too=True, proof=proof
+        )
         if claims.label is not None:
             device_store.change(tx, device, label=claims.label)
         return Activated(
             device_id=device.device_id,
             license=answer.license or "",
             lease=answer.lease,
-            event_id=str((device.answer or {}).get("event_id", device.event_id)),
+            event_id=device.lease_event,
             meters=metering.shown(tx, terms.license, terms.plan, facts.now),
         )
 
@@ -309,42 +340,58 @@ class Activation:
         facts: Facts,
     ) -> Refusal:
         more: dict[str, object] = {}
-        if decide(facts).code in ("no_free_seat", "replace_pending", "rebinds_used_up"):
+        code = decide(facts).code
+        if code in ("no_free_seat", "replace_pending", "rebinds_used_up"):
             more = acting.holders_told(tx, terms.license.license_id)
+        if code in ("enforcement_not_reached", "level_not_reached"):
+            more = asdict(within(self._about_to_start(terms, facts.now), facts.now))
         return acting.refuse(
             self._context, tx, facts, claims=claims, license_row=terms.license, device=device,
             kind=EventKind.LEASE_DENIED, more=more,
         )  # fmt: skip
+
+    @staticmethod
+    def _about_to_start(terms: Terms, now: datetime) -> Terms:
+        """The license as it will be once the first activation starts it."""
+        row = terms.license
+        if row.starts_at is not None or row.period_seconds is None:
+            return terms
+        ends_at = now + timedelta(seconds=row.period_seconds)
+        return Terms(replace(row, ends_at=ends_at), terms.plan_name, terms.plan)
 
     def _started(self, tx: Connection, terms: Terms, now: datetime) -> Terms:
         """The license with its start: the first activation starts what waits for it."""
         row = terms.license
         if row.starts_at is not None:
             return terms
-        ends_at = row.ends_at
-        if row.period_seconds is not None:
-            ends_at = now + timedelta(seconds=row.period_seconds)
+        ends_at = self._about_to_start(terms, now).license.ends_at
         settle(license_store.change(tx, row, starts_at=now, ends_at=ends_at, changed_at=now))
         fresh = license_store.get(tx, row.license_id)
         return Terms(fresh or row, terms.plan_name, terms.plan)
 
 
 def lease_values(
-    answer: Answer, claims: RequestClaims, event_id: str, now: datetime
+    answer: Answer, claims: RequestClaims, owner: LicenseRow, event_id: str, now: datetime
 ) -> dict[str, object]:
     """What the device's row remembers of a new lease and of the question it answers."""
     lease = answer.claims
     return {
         "seq": lease.seq,
         "last_jti": lease.jti,
-        "answer": {**answer.kept, "event_id": event_id, "asked_seq": claims.seq},
-        "event_id": event_id,
         "lease_id": lease.jti,
         "lease_seq": lease.seq,
         "lease_iat": from_numeric(lease.iat),
         "lease_exp": from_numeric(lease.exp),
+        "renew_after_at": from_numeric(lease.renew_after_at),
+        "asked_seq": claims.seq,
+        "question": packing.question(lease.request_nonce),
+        "recipient": answer.recipient,
+        "plan_id": owner.plan_id,
+        "plan_version": lease.pv,
+        "prev": lease.prev,
+        "answer": answer.kept or None,
+        "event_id": event_id,
         "bundle": _bundle(answer),
-        "nonce": lease.request_nonce,
         "last_contact_at": now,
     }
 

@@ -20,6 +20,8 @@ class Right(StrEnum):
     CUSTOMERS = "customers"
     TRUST = "trust"
     TOKENS = "tokens"
+    WEBHOOKS = "webhooks"
+    RELAYS = "relays"
 
 
 RIGHTS: dict[Role, frozenset[Right]] = {
@@ -27,6 +29,7 @@ RIGHTS: dict[Role, frozenset[Right]] = {
     Role.SUPPORT: frozenset({Right.READ, Right.LICENSES, Right.DEVICES}),
     Role.AUDITOR: frozenset({Right.READ}),
     Role.AUTOMATION: frozenset({Right.READ, Right.LICENSES, Right.MODELS}),
+    Role.RELAY: frozenset({Right.RELAYS}),
 }
 """The whole table of roles; ``docs/spec/protocol.md`` prints it."""
 

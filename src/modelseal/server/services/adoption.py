@@ -6,6 +6,7 @@ out between snapshot and restore of a recorded restore; otherwise nothing is dec
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -18,6 +19,7 @@ from modelseal.server.services import judging, recorder, statuses
 from modelseal.server.services.context import Context
 from modelseal.server.store import devices as device_store
 from modelseal.server.store import licenses as license_store
+from modelseal.server.store import packing
 from modelseal.server.store import prepared as prepared_store
 from modelseal.server.store import seats as seat_store
 from modelseal.server.store import tokens as token_store
@@ -40,6 +42,8 @@ def adopt(context: Context, claims: RequestClaims, device_id: str, now: datetime
     Raises ``StoreBehind`` when the request shows no lease (the client then shows it) or no
     recorded restore explains it, and ``NotFound`` when what it shows is no lease of this device.
     """
+    if claims.seq == 0:  # whoever was answered once knows a number
+        raise NotFound("no such device", device=device_id)
     if claims.lease_token is None:
         raise StoreBehind("the store does not know this lease", device=device_id)
     try:
@@ -73,17 +77,20 @@ def _adopt(
         return True  # another request of the device was faster
     done = restore is not None and license_row is not None
     if done and row is None:
-        seat = seat_store.take(tx, lease.lic, lease.sub, now)
-        done = seat is not None
-        if seat is not None:
-            row = _row(claims, lease, known, seat.seat_no, now)
-            row = statuses.enlist(context, tx, row, lease.status)
+        seat_no = seat_store.take(tx, lease.lic, lease.sub, now)
+        done = seat_no is not None
+        if seat_no is not None:
+            row = _row(claims, lease, known, seat_no, now)
+            status_list, status_idx = statuses.place(context, tx, lease.status)
+            row = replace(row, status_list=status_list, status_idx=status_idx)
+            settle(device_store.add(tx, row))
     if done and row is not None:
         settle(device_store.change(
             tx, row, seq=claims.seq, lease_id=lease.jti, lease_seq=lease.seq,
             last_jti=claims.prev or lease.jti, lease_iat=from_numeric(lease.iat),
-            lease_exp=from_numeric(lease.exp), answer=None, nonce=lease.request_nonce,
-            last_contact_at=now,
+            lease_exp=from_numeric(lease.exp), asked_seq=None, answer=None,
+            question=packing.question(lease.request_nonce), last_contact_at=now,
+            jkt=claims.iss, jwk=dict(claims.jwk),
         ))  # fmt: skip
     kind = EventKind.LEASE_ADOPTED if done else EventKind.STORE_BEHIND
     recorder.record(
@@ -113,7 +120,7 @@ def _row(
         presented=judging.stored(claims.traits),
         bound=lease.bound,
         drift=0,
-        level=judging.LEVEL,
+        level=lease.level,
         enforcement=lease.enforcement,
         status_list=0,
         status_idx=0,
@@ -121,13 +128,12 @@ def _row(
         seat_no=seat_no,
         seq=lease.seq,
         last_jti=lease.jti,
-        answer=None,
         lease_id=lease.jti,
         lease_seq=lease.seq,
         lease_iat=from_numeric(lease.iat),
         lease_exp=from_numeric(lease.exp),
         bundle=None,
-        nonce=lease.request_nonce,
+        question=packing.question(lease.request_nonce),
         license_rev=0,
         license_iat=None,
         activated_at=from_numeric(lease.iat),

@@ -27,6 +27,7 @@ from modelseal.server.services.granting import Grants
 from modelseal.server.services.issuing import Issuing
 from modelseal.server.services.keeping import Keeping
 from modelseal.server.services.models import Models
+from modelseal.server.services.proving import Proving
 from modelseal.server.services.renewal import Renewal, Renewed
 from modelseal.server.services.returning import Returned, Returning
 from modelseal.server.services.statuses import StatusLists
@@ -49,8 +50,9 @@ class AirGap:
         self._statuses = statuses
         grants = Grants(context, models)
         issuing = Issuing(context, grants)
-        self._activation = Activation(context, issuing)
-        self._renewal = Renewal(context, issuing)
+        prover = Proving(context)
+        self._activation = Activation(context, issuing, prover)
+        self._renewal = Renewal(context, issuing, prover)
         self._returning = Returning(context)
         self.ahead = Ahead(context, grants)
 

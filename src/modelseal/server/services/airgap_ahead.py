@@ -27,6 +27,7 @@ from modelseal.server.services import acting, intake, judging, metering, recorde
 from modelseal.server.services.actors import Actor, Right
 from modelseal.server.services.context import Context
 from modelseal.server.services.granting import Grants
+from modelseal.server.services.idempotency import once
 from modelseal.server.services.issuing import Terms, binding_of, facts_of
 from modelseal.server.services.replay import recorded
 from modelseal.server.store import devices as device_store
@@ -81,7 +82,14 @@ class Ahead:
             return []
         # The license token on the device ends where it ended when it was signed.
         limit = to_numeric(terms.ends_at(device.license_iat or now))
-        keys = self._grants.collect(tx, facts_of(lease.ent), lease.level, now)
+        keys = self._grants.collect(
+            tx,
+            self._context.trusted.within(tx),
+            facts_of(lease.ent),
+            lease.level,
+            now,
+            plan=terms.plan,
+        )
         rows: list[PreparedRow] = []
         before = lease
         for place, kem in enumerate(public, start=1):
@@ -152,7 +160,14 @@ class Ahead:
             given_at=None,
         )
 
-    def code(self, actor: Actor, device_id: str, *, further: bool) -> LeaseCode:
+    def code(
+        self,
+        actor: Actor,
+        device_id: str,
+        *,
+        further: bool,
+        idempotency_key: str | None = None,
+    ) -> LeaseCode:
         """The code of the device's next lease; told again as long as that lease is not due.
 
         ``further`` asks for the one after it at once. Raises the refusal of ``decide``, which
@@ -168,10 +183,8 @@ class Ahead:
             terms = acting.terms(tx, acting.license_of(tx, device))
             return self._code(tx, actor, device, terms, now, further=further)
 
-        found = self._context.store.write(act)
-        if isinstance(found, ModelsealError):
-            raise found
-        return found
+        question = ["lease_code", device_id, further]
+        return once(self._context, actor.name, idempotency_key, question, act, LeaseCode)
 
     def _code(
         self,
@@ -254,11 +267,11 @@ class Ahead:
             jti=device.lease_id or device.device_id,
             iat=0,
             op="renew",
-            nonce=device.nonce,
+            nonce="",
             jwk=device.jwk,
             clock=ClockReading(wall=0, monotonic_seconds=0),
             sub=device.device_id,
-            traits=judging.traits(device.presented),
+            traits=list(judging.traits(device.presented)),
             missing=missing,
             **asked,
         )
@@ -277,9 +290,13 @@ class Ahead:
         ``lease_seq`` stays: until the device is heard again it may stand at either.
         """
         ends = max(row.ends_at, device.lease_exp or row.ends_at)
+        kept = device.answer
+        if device.lease_exp is not None:  # the lease itself ends when it did
+            kept = {"exp": to_numeric(device.lease_exp), **(kept or {})}
         moved = device_store.change(
-            tx, device, seq=row.seq, last_jti=row.lease_id, lease_exp=ends, event_id=event_id
-        )
+            tx, device, seq=row.seq, last_jti=row.lease_id, lease_exp=ends, answer=kept,
+            event_id=event_id,
+        )  # fmt: skip
         if not moved or not store.give(tx, row, now):
             raise Again
         seat = seat_store.of_device(tx, device.license_id, device.device_id)

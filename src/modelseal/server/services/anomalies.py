@@ -5,6 +5,7 @@ A rule never changes the answer in which it fires; a suspension counts from the 
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -24,10 +25,12 @@ if TYPE_CHECKING:
 
 ACTIVATED = ("activation_farming", "too_many_devices")
 FORK, CLOCK, TRAITS = "fork", "clock_rollback", "trait_churn"
-KEPT = frozenset({*ACTIVATED, FORK, CLOCK, TRAITS})
-"""The rules that something feeds."""
+SPREAD = "address_spread"
+_DISTINCT = frozenset({"too_many_devices", SPREAD})
+"""The rules that count who was seen and not how often."""
 SHOWN = timedelta(days=90)
 """How long ``license show`` names a rule that fired."""
+NETWORKS_SECRET = "networks"
 _SEEN, _FIRED = "seen:", "flag:"
 
 
@@ -48,19 +51,28 @@ def notice(
     rules: Iterable[str],
     event_id: str,
     now: datetime,
+    network: str = "",
 ) -> None:
     """``rules`` were seen at the event ``event_id``; what is too much for the plan fires.
 
-    A rule fires once in its ``per_seconds``. The last thing an act does.
+    ``network`` is where the question came from, empty when it came by hand. A rule fires once in
+    its ``per_seconds``. The last thing an act does.
     """
     seen = frozenset(rules)
     asked = [rule for rule in terms.plan.anomalies if rule.rule in seen]
+    watched = [rule for rule in terms.plan.anomalies if rule.rule == SPREAD]
+    if watched and network:
+        place = _place(context, network)
+        since = now - timedelta(seconds=max(rule.per_seconds for rule in watched) // 2)
+        if not store.spent_of(tx, terms.license.license_id, _SEEN + SPREAD, place, since):
+            asked += watched
     if not asked:
         return
     license_id = terms.license.license_id
     store.lock(tx, license_id)
     for name in sorted({rule.rule for rule in asked}):
-        store.spend(tx, license_id, _SEEN + name, device_id, now, event_id)
+        who = place if name == SPREAD else device_id
+        store.spend(tx, license_id, _SEEN + name, who, now, event_id)
     for rule in asked:
         since = now - timedelta(seconds=rule.per_seconds)
         number = _counted(tx, license_id, rule, since)
@@ -75,8 +87,19 @@ def flags(tx: Connection, license_id: str, now: datetime) -> list[str]:
 
 
 def _counted(tx: Connection, license_id: str, rule: Anomaly, since: datetime) -> int:
-    count = store.spent_by if rule.rule == "too_many_devices" else store.spent
+    count = store.spent_by if rule.rule in _DISTINCT else store.spent
     return count(tx, license_id, _SEEN + rule.rule, since)
+
+
+def _place(context: Context, network: str) -> str:
+    """A network as the store knows it: IPv4 /24, IPv6 /48, and only as a keyed hash."""
+    try:
+        address = ipaddress.ip_interface(network)
+    except ValueError:
+        wide = network
+    else:
+        wide = str(ipaddress.ip_network((address.ip, 24 if address.version == 4 else 48), False))
+    return "net_" + context.keyed_hash(NETWORKS_SECRET, wide.encode())[:16].hex()
 
 
 def _fired(rule: Anomaly) -> str:

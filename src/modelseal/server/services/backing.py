@@ -20,7 +20,7 @@ from modelseal.server.services import backupfile, catalog, reapplying, recorder,
 from modelseal.server.services.actors import LOCAL, Actor, Right
 from modelseal.server.services.backupfile import Head
 from modelseal.server.services.context import Context
-from modelseal.server.services.log import OFFICE, Log
+from modelseal.server.services.log import OFFICE, TERM, Log
 from modelseal.server.services.reapplying import Lost, Reapplied
 from modelseal.server.store import dump, schema
 from modelseal.server.store import log as log_store
@@ -113,7 +113,7 @@ def _check_free(tx: Connection, now: datetime, *, replace: bool) -> None:
         return
     if not replace and schema.version(tx) == schema.HEAD and not schema.is_empty(tx):
         raise Conflict("the store holds something; --replace throws it away")
-    if schema.version(tx) == schema.HEAD and log_store.is_held(tx, OFFICE, now):
+    if schema.version(tx) == schema.HEAD and log_store.is_held(tx, OFFICE, now, now + TERM):
         raise Conflict("a server is using this store; stop it first")
 
 
@@ -148,6 +148,7 @@ def _declare(
             "lost_size": None if export is None else export.size,
         },
     )  # fmt: skip
+    token_store.end_sessions(tx, None, now)  # who signed out or lost a role meanwhile is unknown
     _go_on(context, tx, now)
     again = Reapplied() if export is None else reapplying.again(context, tx, export, now)
     statuses.go_on(tx, now)

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ from modelseal.errors import (
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _STEP = 1 << 20
+_REMEMBERED = 256
 MAX_BLOB_BYTES = 1 << 43
 RandomBytes = Callable[[int], bytes]
 
@@ -43,6 +45,14 @@ class Blobs:
     def __init__(self, folder: Path, random: RandomBytes) -> None:
         self._folder = folder
         self._random = random
+        self._hashed: OrderedDict[str, tuple[int, ...]] = OrderedDict()
+
+    def was_hashed(self, digest: str) -> bool:
+        """True when this process saw every byte of the blob as it stored it, and nothing since."""
+        try:
+            return self._hashed.get(digest) == _identity(self.path(digest))
+        except (NotFound, OSError):
+            return False
 
     def path(self, digest: str) -> Path:
         """Where the blob lies; ``NotFound`` when there is none of that digest."""
@@ -67,7 +77,12 @@ class Blobs:
 
     def receive(self) -> BlobWriter:
         """A new blob to be written; nothing is there until ``commit``."""
-        return BlobWriter(self._folder, self._random(8).hex())
+        return BlobWriter(self._folder, self._random(8).hex(), self._remember)
+
+    def _remember(self, digest: str) -> None:
+        self._hashed[digest] = _identity(self.path(digest))
+        while len(self._hashed) > _REMEMBERED:
+            self._hashed.popitem(last=False)
 
     def read(self, digest: str, start: int, stop: int) -> Iterator[bytes]:
         """The bytes from ``start`` up to ``stop`` in pieces of at most 1 MiB."""
@@ -83,16 +98,21 @@ class Blobs:
 
     def sweep(self, older_than: datetime) -> None:
         """Uploads that nobody wrote to since ``older_than`` (a crash left them) are gone."""
-        for leftover in (self._folder / "incoming").glob("*.part"):
-            if leftover.stat().st_mtime < older_than.timestamp():
-                leftover.unlink(missing_ok=True)
+        sweep(self._folder, older_than)
+
+    def url(self, _digest: str) -> str | None:
+        """A folder gives nothing by itself."""
+        return None
 
 
 class BlobWriter:
     """An upload on its way: hashed while it is written, renamed into place once it is durable."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(
+        self, folder: Path, name: str, stored: Callable[[str], None] = lambda _digest: None
+    ) -> None:
         self._folder = folder
+        self._stored = stored
         self._digest = hashlib.sha256()
         self.size_bytes = 0
         incoming = folder / "incoming"
@@ -126,20 +146,25 @@ class BlobWriter:
         if expected is not None and digest != expected:
             self.abort()
             raise DownloadDamaged("the bytes are not those of the digest", digest=expected)
-        place = self._folder / digest[:2] / digest
         try:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
             self._file = None
-            place.parent.mkdir(exist_ok=True)
-            self._path.replace(place)
-            for folder in (place.parent, self._folder):
-                _fsync(folder)
+            self._place(digest)
+            self._stored(digest)
         except OSError as error:
             self.abort()
             raise translated(error) from None
         return digest
+
+    def _place(self, digest: str) -> None:
+        """The file, whole and durable, lies under its digest."""
+        place = self._folder / digest[:2] / digest
+        place.parent.mkdir(exist_ok=True)
+        self._path.replace(place)
+        for folder in (place.parent, self._folder):
+            _fsync(folder)
 
     def abort(self) -> None:
         """Nothing of the upload is left."""
@@ -184,6 +209,13 @@ class FileSource:
         self.close()
 
 
+def sweep(folder: Path, older_than: datetime) -> None:
+    """Uploads into ``folder`` that nobody wrote to since ``older_than`` are gone."""
+    for leftover in (folder / "incoming").glob("*.part"):
+        if leftover.stat().st_mtime < older_than.timestamp():
+            leftover.unlink(missing_ok=True)
+
+
 def sealed_size(path: Path) -> int:
     """The exact size of the sealed model at ``path``, without its CRC trailer.
 
@@ -197,6 +229,12 @@ def sealed_size(path: Path) -> int:
         if not is_sealed(bytes(start)):
             raise NotSealed("only sealed models are published", path=str(path))
         return parse_sealed(source).file_bytes
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    """What changes when somebody writes to the file, or puts another in its place."""
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _fsync(folder: Path) -> None:
@@ -214,4 +252,4 @@ def translated(error: OSError) -> Unavailable:
     return StorageFailed(f"the file system failed: {errno.errorcode.get(error.errno or 0, '?')}")
 
 
-__all__ = ["BlobWriter", "Blobs", "FileSource", "sealed_size", "translated"]
+__all__ = ["BlobWriter", "Blobs", "FileSource", "sealed_size", "sweep", "translated"]

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
-from modelseal.errors import NotFound, SealedKeyInvalid
+from modelseal.errors import ModelsealError, NotFound, RateLimited, SealedKeyInvalid
 from modelseal.license.claims import RequestClaims
 from modelseal.server.services import intake, limits
 from modelseal.server.services.activation import Activated, Activation
+from modelseal.server.services.attesting import AttestedRequest, Attesting, ReleaseNonce
 from modelseal.server.services.context import Context
 from modelseal.server.services.denials import Refusal
 from modelseal.server.services.granting import Grants
 from modelseal.server.services.issuing import Issuing
 from modelseal.server.services.licensing import Licensing
-from modelseal.server.services.limits import Limiter
+from modelseal.server.services.limits import Limiter, Pace
 from modelseal.server.services.lookup import Looked, Lookup
 from modelseal.server.services.models import Models
+from modelseal.server.services.proving import Challenged, Proving
 from modelseal.server.services.releasing import Released, Releasing
 from modelseal.server.services.renewal import Renewal, Renewed
 from modelseal.server.services.returning import Returned, Returning
+from modelseal.server.services.ticks import Asked, Outcome, Ticks
 from modelseal.server.services.trials import Trials
 from modelseal.server.store import models as model_store
 from modelseal.server.store.rows import DeviceRow
@@ -29,7 +32,8 @@ T = TypeVar("T")
 
 
 class DeviceCalls:
-    """What devices ask. ``token`` is the request; ``network`` its sender, for limits only.
+    """What devices ask. ``token`` is the request; ``network`` its sender, for limits and for the
+    anomaly rule ``address_spread``.
 
     Every call raises the refusal's error with its signed denial (``denials.refusal_of``), an
     ``InvalidBytes`` error for a request that does not verify, ``RateLimited``, ``Unavailable``.
@@ -39,33 +43,65 @@ class DeviceCalls:
         self._context = context
         grants = Grants(context, models)
         issuing = Issuing(context, grants)
-        self._activation = Activation(context, issuing)
-        self._renewal = Renewal(context, issuing)
+        self._prover = Proving(context)
+        self._activation = Activation(context, issuing, self._prover)
+        self._renewal = Renewal(context, issuing, self._prover)
         self._returning = Returning(context)
-        self._releasing = Releasing(context, grants)
+        self._releasing = Releasing(context, grants, self._prover)
+        self._attesting = Attesting(context, grants, self._prover)
         self._lookup = Lookup(context)
-        self._trials = Trials(context, licensing, self._activation)
+        self._trials = Trials(context, licensing, self._activation, self._prover)
         self.limiter = Limiter()
+        self._pace = Pace(context.config.heartbeats_per_second)
+        self._ticks = Ticks(context, issuing, grants, self._prover, self.limiter)
 
     def activate(self, token: bytes, *, network: str = "local") -> Activated:
         """A device, its license and its first lease."""
         claims = self._introducing(token, "activate", network)
-        return self._typed(network, lambda: self._activation.activate(claims))
+        return self._typed(
+            network, lambda: self._activation.activate(claims, network, self._opened)
+        )
 
     def trial(self, token: bytes, *, network: str = "local") -> Activated:
         """As ``activate``, under a license of its own."""
         claims = self._introducing(token, "trial", network)
-        return _answered(self._trials.start(claims))
+        return _answered(self._trials.start(claims, network))
 
     def lookup(self, token: bytes, *, network: str = "local") -> Looked:
         """What a license key is for."""
         claims = self._introducing(token, "lookup", network)
-        return self._typed(network, lambda: self._lookup.look(claims))
+        return self._typed(network, lambda: self._lookup.look(claims, self._opened))
+
+    def challenge(self, token: bytes, *, network: str = "local") -> Challenged:
+        """What only the TPM that the request names can read; nothing is stored."""
+        return self._prover.challenge(self._introducing(token, "challenge", network))
 
     def renew(self, device_id: str, token: bytes, *, network: str = "local") -> Renewed:
         """The next lease."""
-        claims, row = self._enrolled(token, "renew", device_id, limits.RENEWAL, network)
-        return _answered(self._renewal.renew(claims, device_id, row))
+        asked = Asked(device_id, token, network)
+        [outcome] = self.renew_many([asked])
+        if isinstance(outcome, ModelsealError):
+            raise outcome
+        return self.renew_alone(asked) if outcome is None else outcome
+
+    def renew_many(self, asked: Sequence[Asked]) -> list[Outcome]:
+        """The next leases, written as one; None where ``renew_alone`` has to answer."""
+        now, outcomes = self._now(), list[Outcome]()
+        for item in asked:
+            try:
+                self.limiter.take(limits.NETWORK, item.network, now)
+                self._pace.take(now)
+                outcomes.append(None)
+            except RateLimited as error:
+                outcomes.append(error)
+        let_in = [item for item, outcome in zip(asked, outcomes, strict=True) if outcome is None]
+        answers = iter(self._ticks.renew(let_in))
+        return [next(answers) if outcome is None else outcome for outcome in outcomes]
+
+    def renew_alone(self, asked: Asked) -> Renewed:
+        """The next lease of whoever went through ``renew_many`` without an answer."""
+        claims, row = self._known(asked.token, "renew", asked.device_id, limits.RENEWAL)
+        return _answered(self._renewal.renew(claims, asked.device_id, row, asked.network))
 
     def give_back(self, device_id: str, token: bytes, *, network: str = "local") -> Returned:
         """The seat is free, now or when the last lease ends."""
@@ -76,6 +112,23 @@ class DeviceCalls:
         """Keys for one run."""
         claims, row = self._enrolled(token, "release", device_id, limits.RELEASE, network)
         return _answered(self._releasing.release(claims, device_id, row))
+
+    def release_nonce(
+        self, device_id: str, token: bytes, *, network: str = "local"
+    ) -> ReleaseNonce:
+        """A nonce for one attested key release."""
+        claims, row = self._enrolled(token, "nonce", device_id, limits.RELEASE, network)
+        return self._attesting.nonce(claims, device_id, row)
+
+    def attested_release(
+        self, device_id: str, sent: AttestedRequest, *, network: str = "local"
+    ) -> Released:
+        """Keys for one run that proved what it is."""
+        token = sent.request.encode()
+        claims, row = self._enrolled(token, "attest", device_id, limits.RELEASE, network)
+        if row is None:  # before its nonce is looked at: nobody learns which devices there are
+            raise NotFound("no such device", device=device_id)
+        return _answered(self._attesting.release(claims, device_id, token, sent))
 
     def bundle(self, digest: str) -> bytes:
         """The key bundle with this SHA-256 (hex); useless without the key in its lease."""
@@ -90,18 +143,29 @@ class DeviceCalls:
         self.limiter.take(limits.ACTIVATION, network, now)
         claims = intake.introducing(self._context, token, op)
         self._context.trusted.freshen()
-        self.limiter.take(limits.ACTIVATION, f"key {claims.iss}", now)
+        self.limiter.take(limits.KEY, claims.iss, now)
         return claims
 
     def _enrolled(
         self, token: bytes, op: str, device_id: str, limit: limits.Limit, network: str
     ) -> tuple[RequestClaims, DeviceRow | None]:
-        now = self._now()
-        self.limiter.take(limits.NETWORK, network, now)
+        self.limiter.take(limits.NETWORK, network, self._now())
+        return self._known(token, op, device_id, limit)
+
+    def _known(
+        self, token: bytes, op: str, device_id: str, limit: limits.Limit
+    ) -> tuple[RequestClaims, DeviceRow | None]:
         claims, row = intake.enrolled(self._context, token, op, device_id)
+        now = self._now()
         self.limiter.take(limit, device_id, now)
+        if row is not None:
+            self.limiter.take(limits.LICENSE, row.license_id, now)
         self._context.trusted.freshen()
         return claims, row
+
+    def _opened(self, key_hash: bytes) -> None:
+        """A license key was typed, known or not: so many activations and lookups it may ask for."""
+        self.limiter.take(limits.ACTIVATION, f"license {key_hash.hex()}", self._now())
 
     def _typed(self, network: str, act: Callable[[], T | Refusal]) -> T:
         """An act that a typed license key opens: wrong keys are counted, right ones are not."""

@@ -18,7 +18,15 @@ from modelseal import trust as trust_room
 from modelseal.admin import CatalogState, PutTrust, SignedMetadata
 from modelseal.crypto.jwk import thumbprint
 from modelseal.crypto.signing import SigningKey
-from modelseal.errors import CatalogInvalid, Conflict, InvalidBytes, NotFound, TrustRollback
+from modelseal.errors import (
+    CatalogInvalid,
+    ConfigInvalid,
+    Conflict,
+    InvalidBytes,
+    NotFound,
+    TrustRollback,
+)
+from modelseal.license.plans import STABLE, check_channels
 from modelseal.server.services import trusted
 from modelseal.server.services.context import Context
 from modelseal.server.store import models as model_store
@@ -176,6 +184,29 @@ def listed(entries: dict[str, dict[str, Any]], digest: str) -> tuple[str, dict[s
     return None
 
 
+def channels(tx: Connection) -> dict[str, frozenset[str]]:
+    """Blob digests and the channels their models are published in, as the desk signed them.
+
+    What says so in a form this release does not know is in none.
+    """
+    found: dict[str, frozenset[str]] = {}
+    signed = metadata.read(_need(tuf.newest(tx, "targets")).data, "targets").signed
+    for entry in signed.get("targets", {}).values():
+        digest = entry.get("hashes", {}).get("sha256")
+        try:
+            found[digest] = frozenset(check_channels(told(entry).get("channels", STABLE)))
+        except ConfigInvalid:
+            found[digest] = frozenset()
+    return found
+
+
+def told(entry: dict[str, Any]) -> dict[str, Any]:
+    """What an entry says about its sealed model; empty when it says nothing."""
+    custom = entry.get("custom")
+    about = custom.get("modelseal") if isinstance(custom, dict) else None
+    return about if isinstance(about, dict) else {}
+
+
 def check_models_listed(
     context: Context, tx: Connection, data: bytes, but: ModelRow | None = None
 ) -> None:
@@ -255,7 +286,8 @@ def _signed_by(row: MetadataRow, role: Role) -> bool:
 
 
 def _ages(row: MetadataRow, life: timedelta, now: datetime) -> bool:
-    return now >= row.expires_at - life / 2
+    """True when half its life is over, or it has more than any signed now (the clock was ahead)."""
+    return not now + life / 2 < row.expires_at <= now + life * 3 / 2
 
 
 def _names(data: bytes, roles: dict[str, MetadataRow]) -> bool:

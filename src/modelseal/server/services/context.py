@@ -23,6 +23,7 @@ from modelseal.crypto.signing import Signer
 from modelseal.errors import KeyStoreUnavailable, SealedKeyInvalid
 from modelseal.keys import KeyRing, OnlineKeys
 from modelseal.server.services.blobs import Blobs
+from modelseal.server.services.bucket import BucketBlobs
 from modelseal.server.services.config import ServerConfig
 from modelseal.server.services.trusted import TrustRoom
 from modelseal.server.store import tokens as token_store
@@ -45,7 +46,7 @@ class Context:
     store: Store
     provider: KeyRing
     online: OnlineKeys
-    blobs: Blobs
+    blobs: Blobs | BucketBlobs
     trusted: TrustRoom
     clock: Callable[[], datetime]
     random: Callable[[int], bytes]
@@ -91,13 +92,14 @@ class Context:
             self._counted = (tick, count)
         return ids.new_id("evt", now, lambda size: count.to_bytes(2, "big") + self.random(size - 2))
 
-    def signers(self, use: str, now: datetime, tx: Connection | None = None) -> Sequence[Signer]:
+    def signers(self, use: str, now: datetime, trust: Trust | None = None) -> Sequence[Signer]:
         """The keys that sign for ``use`` at ``now``: the newest that the trust lists.
 
-        Looked up anew twice a minute and whenever the trust changed: at once within ``tx``, so that
-        no token is signed by a key whose last one was already counted.
+        Looked up anew twice a minute and whenever the trust changed. Where a transaction writes
+        what is signed, ``trust`` is what it sees, so that no token is signed by a key whose last
+        one was already counted.
         """
-        trust = self.trusted.kept() if tx is None else self.trusted.within(tx)
+        trust = self.trusted.kept() if trust is None else trust
         with self._guard:
             kept = self._signers.get(use)
         if kept is None or kept[0] is not trust or not kept[1] <= now < kept[1] + _KEY_CACHE:

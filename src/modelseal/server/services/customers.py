@@ -10,7 +10,7 @@ from modelseal.admin import CustomerExport, ErasedCustomer
 from modelseal.audit import EventKind
 from modelseal.errors import Misuse, NotFound
 from modelseal.license.status import Status
-from modelseal.server.services import inventory, licensing, recorder, statuses
+from modelseal.server.services import inventory, licensing, recorder, statuses, verdicts
 from modelseal.server.services.actors import Actor, Right
 from modelseal.server.services.context import Context
 from modelseal.server.services.log import shown_event
@@ -18,6 +18,7 @@ from modelseal.server.store import devices as device_store
 from modelseal.server.store import events as event_store
 from modelseal.server.store import licenses as license_store
 from modelseal.server.store import plans as plan_store
+from modelseal.server.store import results as result_store
 from modelseal.server.store.engine import settle
 from modelseal.server.store.rows import CustomerRow, LicenseRow
 
@@ -54,6 +55,11 @@ class Customers:
                 licenses=[licensing.shown(tx, row, now) for row in rows],
                 devices=[inventory.shown(tx, device) for device in devices],
                 events=[shown_event(row) for row in events],
+                attestations=[
+                    verdicts.shown(tx, event_id, kept)
+                    for license_id in named
+                    for event_id, kept in result_store.of_license(tx, license_id)
+                ],
             )
 
         return context.store.write(act)
@@ -98,6 +104,7 @@ class Customers:
         touched = device_store.set_status_of_license(tx, row.license_id, int(Status.REVOKED))
         statuses.touch(tx, touched)
         device_store.forget_traits_of_trials(tx, row.license_id)
+        result_store.erase(tx, row.license_id)
         return device_store.erase(tx, row.license_id, now)
 
 

@@ -50,6 +50,11 @@ def refusal_of(error: ModelsealError) -> Refusal | None:
     return found if isinstance(found, Refusal) else None
 
 
+def is_chained(action: Action, device: DeviceRow | None) -> bool:
+    """Whether the refusal of that action takes a number in the chain of its device."""
+    return device is not None and action in (Action.RENEW, Action.RELEASE, Action.RETURN)
+
+
 def sign(
     context: Context,
     claims: RequestClaims,
@@ -57,17 +62,17 @@ def sign(
     recorded: Recorded,
     now: datetime,
     *,
-    action: Action,
+    chained: bool,
     device: DeviceRow | None,
     seq: int,
     more: Mapping[str, object] | None = None,
 ) -> Refusal:
     """The refusal with its denial.
 
-    Entering a license key never ends what a device already holds: such a denial has ``seq`` 0 and
-    erases nothing. Every other one has the chain's next ``seq``, erases, and names the new state.
+    Entering a license key never ends what a device already holds, nor does evidence that proves
+    too little: such a denial has ``seq`` 0 and erases nothing. Every other one (``chained``) has
+    the chain's next ``seq``, erases, and names the new state.
     """
-    chained = device is not None and action in (Action.RENEW, Action.RELEASE, Action.RETURN)
     params = {**decision.params, **(more or {})}
     state = (
         DENIED_STATES.get(decision.code, LeaseState.EXPIRED)

@@ -8,6 +8,7 @@ duplicate.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 from sqlalchemy import Connection
 
@@ -37,7 +38,12 @@ def refuse(tx: Connection, claims: RequestClaims, device: DeviceRow | None) -> N
 
 def remember(tx: Connection, claims: RequestClaims) -> None:
     """This sending is answered in this transaction."""
-    store.add(tx, _question(claims), _request(claims), claims.iat)
+    remember_all(tx, [claims])
+
+
+def remember_all(tx: Connection, asked: Iterable[RequestClaims]) -> None:
+    """The same for several."""
+    store.add(tx, [(_question(claims), _request(claims), claims.iat) for claims in asked])
 
 
 def remember_repetition(tx: Connection, claims: RequestClaims) -> None:

@@ -12,14 +12,23 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from modelseal.audit import EventKind
 from modelseal.device import tolerance
 from modelseal.license.claims import RequestClaims
 from modelseal.license.facts import Chain
 from modelseal.license.status import Status
-from modelseal.server.services import duplicates, judging, seating, statuses, suspending
+from modelseal.server.services import (
+    duplicates,
+    judging,
+    recorder,
+    seating,
+    statuses,
+    suspending,
+)
 from modelseal.server.services.context import Context
 from modelseal.server.services.issuing import Terms
 from modelseal.server.store import licenses as license_store
+from modelseal.server.store import packing
 from modelseal.server.store.rows import DeviceRow
 
 
@@ -59,10 +68,24 @@ def is_repeat(device: DeviceRow, claims: RequestClaims) -> bool:
     The number it named need not be the one before the lease's: denials in between may have been
     lost too, and whoever enters the license key or heals a fork asks from any number.
     """
-    answer = device.answer
-    if answer is None or device.nonce != claims.nonce:
+    if device.asked_seq is None or device.asked_seq != claims.seq:
         return False
-    return bool(answer.get("asked_seq") == claims.seq)
+    return device.question == packing.question(claims.nonce)
+
+
+def is_ordinary(device: DeviceRow, claims: RequestClaims) -> bool:
+    """True for the next question of a device that knows its newest answer, on its own computer.
+
+    From there nothing was asked yet, so it is no repetition and no duplicate (see ``place``).
+    """
+    lease_seq = device.lease_seq or 0
+    return (
+        claims.seq == device.seq >= lease_seq
+        and not device.held
+        and not is_repeat(device, claims)
+        and not _other_lease(device, claims, lease_seq)
+        and not _is_elsewhere(device, claims)
+    )
 
 
 def _other_lease(device: DeviceRow, claims: RequestClaims, lease_seq: int) -> bool:
@@ -78,7 +101,9 @@ def _is_elsewhere(device: DeviceRow, claims: RequestClaims) -> bool:
     By the default rule, under which the device's own key file opens or not, whatever the plan
     weighs; where either side has too few traits to tell, it is not told.
     """
-    enrolled = judging.traits(device.traits)
+    enrolled = judging.enrolled(device, claims)
+    if enrolled is claims.traits:
+        return False
     found = tolerance.match(enrolled, claims.traits)
     known = tolerance.match(enrolled, enrolled)
     return not (known.unbound or found.unbound or found.same_computer)
@@ -101,6 +126,18 @@ def _fork(
     if used >= binding.rebinds_per_90d:
         return Place(Chain.FORK, hold=True, moved=moved)
     return Place(Chain.HEAL, moved=moved)
+
+
+def healed(
+    context: Context, tx: Connection, device: DeviceRow, here: Place, now: datetime, *, spent: str
+) -> None:
+    """The log says that the fork is over, and what it cost."""
+    recorder.record(
+        tx, recorder.fresh(context, now), EventKind.FORK_HEALED, at=now,
+        actor=f"device:{device.device_id}",
+        subjects={"license": device.license_id, "device": device.device_id},
+        params={"spent": spent, "traits": list(here.moved)},
+    )  # fmt: skip
 
 
 def hold(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,22 +17,27 @@ from sqlalchemy import Connection
 from modelseal.audit import EventKind
 from modelseal.container import SectionInfo
 from modelseal.crypto.hpke import KemPublicKey
+from modelseal.crypto.hpke_p256 import P256PublicKey
 from modelseal.errors import InternalError, InvalidBytes, NotFound
 from modelseal.license import bundle as bundles
 from modelseal.license import lease_keys
 from modelseal.license.claims import BundleRef, SealedKeys
 from modelseal.license.decide import granted
 from modelseal.license.facts import EntitlementFact
+from modelseal.license.plans import Plan
 from modelseal.server.services import recorder
 from modelseal.server.services.context import Context
 from modelseal.server.services.models import Models
 from modelseal.server.store import models as store
+from modelseal.server.store.rows import ModelRow
 from modelseal.strict_json import b64u
+from modelseal.trust import Trust
 
 BUNDLE_SECRET = "key-bundle"
 HYBRID_KEYS = 24
 _log = logging.getLogger("modelseal.server")
 KeyMap = dict[tuple[bytes, int], bytes]
+Published = dict[bytes, tuple[ModelRow, dict[int, SectionInfo]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,19 @@ def sections_granted(
     return sorted(got | {s.id for s in fit if s.entitlement is None})
 
 
+def most(signatures: int) -> int:
+    """How many keys travel in a token with so many signatures; more need a key bundle."""
+    return lease_keys.MAX_KEYS if signatures == 1 else HYBRID_KEYS
+
+
+def _reaches(plan: Plan, row: ModelRow, published_in: Mapping[str, frozenset[str]]) -> bool:
+    """True when the file is in a channel of the plan and not too old for it."""
+    channels = published_in.get(row.blob_digest, frozenset())
+    return row.release >= plan.min_releases.get(row.model, 0) and not channels.isdisjoint(
+        plan.channels
+    )
+
+
 class Grants:
     """Collecting and sealing data keys."""
 
@@ -70,16 +88,26 @@ class Grants:
     def collect(
         self,
         tx: Connection,
+        trust: Trust,
         entitlements: Iterable[EntitlementFact],
         level: int,
         now: datetime,
         wanted: Mapping[bytes, frozenset[int]] | None = None,
+        *,
+        plan: Plan,
     ) -> KeyMap:
-        """The data keys that are granted now, unwrapped; of ``wanted`` files only, where given."""
+        """The data keys that are granted now, unwrapped; of ``wanted`` files only, where given.
+
+        Only files that the ``plan`` reaches are among them: published in one of its channels, and
+        in no release below its minimum.
+        """
         names = granted(entitlements, now, level)
         context, found = self._context, KeyMap()
+        published_in = self._models.channels(tx, trust)
         for row in store.published(tx, context.product):
             if wanted is not None and row.file_id not in wanted:
+                continue
+            if not _reaches(plan, row, published_in):
                 continue
             sections = self._sections(row.blob_digest)
             chosen = sections_granted(sections, names, level)
@@ -93,6 +121,30 @@ class Grants:
                     raise InternalError("a published file has no key for one of its sections")
                 bound = self._models.key_context(row.file_id, section)
                 found[(row.file_id, section)] = context.provider.unwrap(wrapped[section], bound)
+        return found
+
+    def published(self, tx: Connection, wanted: Iterable[bytes], plan: Plan) -> Published:
+        """Those of the ``wanted`` files that the plan reaches, with the
+        signed table of their sections."""
+        published_in = self._models.channels(tx, self._context.trusted.within(tx))
+        asked = frozenset(wanted)
+        return {
+            row.file_id: (row, {section.id: section for section in self._sections(row.blob_digest)})
+            for row in store.published(tx, self._context.product)
+            if row.file_id in asked and _reaches(plan, row, published_in)
+        }
+
+    def unwrapped(self, tx: Connection, wanted: Mapping[bytes, Collection[int]]) -> KeyMap:
+        """The data keys of exactly these sections, of which each was decided about before."""
+        found = KeyMap()
+        for file_id, sections in sorted(wanted.items()):
+            wrapped = store.keys(tx, file_id)
+            for section in sorted(sections):
+                if section not in wrapped:
+                    raise InternalError("a published file has no key for one of its sections")
+                bound = self._models.key_context(file_id, section)
+                key = self._context.provider.unwrap(wrapped[section], bound)
+                found[(file_id, section)] = key
         return found
 
     def _sections(self, digest: str) -> tuple[SectionInfo, ...]:
@@ -118,18 +170,20 @@ class Grants:
         signatures: int,
         known_bundle: str | None = None,
         bundle_of: lease_keys.Binding | None = None,
+        hardware: P256PublicKey | None = None,
     ) -> Granted:
         """``keys`` sealed to ``to``; through a key bundle when they are too many for a token.
 
+        Where there is a key in ``hardware``, it is an outer layer, and there is no other copy.
         ``known_bundle`` is the digest of the bundle this token named before (a lost reply), or of
         the one that the lease ``bundle_of`` carries, with whose key it opens.
         """
         files = sorted({b64u(file_id) for file_id, _section in keys})
-        limit = lease_keys.MAX_KEYS if signatures == 1 else HYBRID_KEYS
+        limit = most(signatures)
         if not keys:
             return Granted([], None, [])
         if len(keys) <= limit:
-            return Granted([lease_keys.seal(keys, to, binding)], None, files)
+            return Granted([lease_keys.seal(keys, to, binding, hardware)], None, files)
         context = self._context
         owner = bundle_of or binding
         bundle_key = context.keyed_hash(
@@ -149,7 +203,7 @@ class Grants:
             self._record_bundle(tx, binding, digest, len(keys))
         raw = bytes.fromhex(digest)
         carried = {(raw, lease_keys.BUNDLE_SECTION): bundle_key}
-        sealed = lease_keys.seal(carried, to, binding)
+        sealed = lease_keys.seal(carried, to, binding, hardware)
         return Granted([sealed], BundleRef(digest=b64u(raw)), files)
 
     def _record_bundle(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
+
 from modelseal.crypto.hpke import SUITE, KemPublicKey
-from modelseal.errors import Misuse, TokenClaims
-from modelseal.license import jws, license_key, tokens
+from modelseal.errors import Misuse, NotFound, TokenClaims
+from modelseal.license import handover, jws, license_key, tokens
 from modelseal.license.claims import RequestClaims
 from modelseal.server.services.context import Context
 from modelseal.server.store import devices as device_store
@@ -29,15 +32,24 @@ def enrolled(
 ) -> tuple[RequestClaims, DeviceRow | None]:
     """A request of the device ``device_id``, signed by its enrolled key.
 
-    For a device the store does not know, the request's own key is proved instead and the row is
-    None: only a lease of ours can tell who that is.
+    A renewal may be signed by a new key to which the enrolled one hands over in it. For a device
+    the store does not know, the request's own key is proved instead and the row is None: only a
+    lease of ours can tell who that is.
     """
     row = context.store.read(device_store.get, device_id)
     # The tombstone of a device that a restore forgot has but the key's thumbprint.
-    jwk = row.jwk if row is not None and row.jwk else _own_key(token, max_bytes)
+    enrolled_key = row.jwk if row is not None and row.jwk else None
+    jwk: Mapping[str, object] | None = enrolled_key
+    payload = jws.parse(token, max_bytes=max_bytes).payload
+    if row is not None and payload.get("iss") != row.jkt:
+        if not _may_speak(payload, row):
+            raise NotFound("no such device", device=device_id)
+        jwk = _own_key(payload) if op == "renew" else jwk
+    elif jwk is None:
+        jwk = _own_key(payload)
     claims = tokens.read_request(token, server_id=context.server_id, jwk=jwk, max_bytes=max_bytes)
-    if row is not None and claims.iss != row.jkt:
-        raise TokenClaims("the request is signed by another key than the device's")
+    if row is not None and claims.iss != row.jkt and not _is_ahead(claims, row):
+        handover.read(claims, server_id=context.server_id, old=enrolled_key or {})
     if claims.sub != device_id:
         raise TokenClaims("the request names another device than its address")
     if row is not None and claims.lic is not None and claims.lic != row.license_id:
@@ -66,11 +78,13 @@ def kem_key(claims: RequestClaims) -> KemPublicKey:
 
 def kem_keys(claims: RequestClaims) -> list[KemPublicKey]:
     """Every KEM key of the request: the answer's, and those of leases made ahead."""
-    return [
-        KemPublicKey({"kty": "AKP", "alg": SUITE, "pub": key.pub})
-        for key in claims.kem
-        if key.suite == SUITE
-    ]
+    return [_kem_key(key.pub) for key in claims.kem if key.suite == SUITE]
+
+
+@functools.lru_cache(maxsize=256)
+def _kem_key(pub: str) -> KemPublicKey:
+    """Reading one costs half a seal, and an act looks at the key of its request several times."""
+    return KemPublicKey({"kty": "AKP", "alg": SUITE, "pub": pub})
 
 
 def _for(claims: RequestClaims, op: str) -> RequestClaims:
@@ -79,9 +93,27 @@ def _for(claims: RequestClaims, op: str) -> RequestClaims:
     return claims
 
 
-def _own_key(token: bytes, max_bytes: int) -> dict[str, object]:
+def _may_speak(payload: Mapping[str, object], row: DeviceRow) -> bool:
+    """True when another key than the enrolled one shows something by which it could speak.
+
+    Whether the device is there is told to nobody else.
+    """
+    seq = payload.get("seq")
+    is_ahead = isinstance(seq, int) and seq > row.seq
+    return payload.get("op") == "renew" and ("handover" in payload or is_ahead)
+
+
+def _is_ahead(claims: RequestClaims, row: DeviceRow) -> bool:
+    """A device may have got a new key after the snapshot from which this store was restored.
+
+    Its lease must tell (``adoption``), and the renewal asks again whose key signed.
+    """
+    return claims.op == "renew" and claims.handover is None and claims.seq > row.seq
+
+
+def _own_key(payload: Mapping[str, object]) -> Mapping[str, object]:
     """The key a request names; ``read_request`` then demands that it signed."""
-    own = jws.parse(token, max_bytes=max_bytes).payload.get("jwk")
+    own = payload.get("jwk")
     if not isinstance(own, dict):
         raise TokenClaims("a request carries its public key")
     return own

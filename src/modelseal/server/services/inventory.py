@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from modelseal.admin import DeviceRecord, Page
 from modelseal.audit import EventKind
-from modelseal.errors import Misuse
+from modelseal.errors import Conflict, Misuse
 from modelseal.license.status import Status
 from modelseal.server.services import acting, judging, recorder, statuses
 from modelseal.server.services.actors import Actor, Right
@@ -41,8 +41,13 @@ class Inventory:
         items = self._context.store.read(lambda tx: [shown(tx, row) for row in rows.items])
         return Page(items=items, next_cursor=rows.next_cursor)
 
-    def revoke(self, actor: Actor, device_id: str, reason: str) -> DeviceRecord:
-        """Revoked for good; the seat is free when the device's last lease has ended."""
+    def revoke(
+        self, actor: Actor, device_id: str, reason: str, tag: str | None = None
+    ) -> DeviceRecord:
+        """Revoked for good; the seat is free when the device's last lease has ended.
+
+        ``tag`` is the state that was read (``tag_of``); ``Conflict`` when it is another now.
+        """
         actor.need(Right.DEVICES)
         if len(reason) > 512:
             raise Misuse("a reason has at most 512 characters")
@@ -53,6 +58,8 @@ class Inventory:
             row = acting.device(tx, device_id)
             license_store.lock(tx, row.license_id)
             row = acting.device(tx, device_id)
+            if tag is not None and tag != tag_of(shown(tx, row)):
+                raise Conflict("the device was in contact or changed since it was read")
             if row.state != "revoked":
                 self._revoke(tx, actor, row, reason, known, now)
             return shown(tx, acting.device(tx, device_id))
@@ -81,6 +88,11 @@ class Inventory:
             subjects={"license": row.license_id, "device": row.device_id},
             params={}, personal=recorder.personal(self._context, reason=reason),
         )  # fmt: skip
+
+
+def tag_of(record: DeviceRecord) -> str:
+    """What names this state of a device: another after each lease, denial or act."""
+    return f"{record.seq}-{record.state}"
 
 
 def shown(tx: Connection, row: DeviceRow) -> DeviceRecord:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import msgspec
-
 from modelseal.device import OPERATOR, is_operator, operator_moved, tolerance
 from modelseal.device.tolerance import Match
 from modelseal.license.claims import RequestClaims, TraitDigest
@@ -18,11 +16,10 @@ from modelseal.license.facts import (
     MatchFacts,
 )
 from modelseal.license.plans import Binding, Plan
+from modelseal.server.services.proving import NOTHING, Proof
+from modelseal.server.store import packing
 from modelseal.server.store.rows import DeviceRow, LicenseRow
 from modelseal.types import from_numeric
-
-LEVEL = 0
-"""The level this server has verified: none of its calls takes evidence yet."""
 
 
 def match(
@@ -32,15 +29,19 @@ def match(
     return tolerance.match(enrolled, presented, binding)
 
 
-def traits(stored: list[dict[str, object]]) -> list[TraitDigest]:
+def traits(stored: bytes) -> tuple[TraitDigest, ...]:
     """Stored trait digests."""
-    return msgspec.convert(stored, list[TraitDigest])
+    return packing.unpack_traits(stored)
 
 
-def stored(digests: Sequence[TraitDigest]) -> list[dict[str, object]]:
+def stored(digests: Sequence[TraitDigest]) -> bytes:
     """Trait digests as they are stored."""
-    plain: list[dict[str, object]] = msgspec.to_builtins(list(digests))
-    return plain
+    return packing.pack_traits(digests)
+
+
+def enrolled(row: DeviceRow, claims: RequestClaims) -> Sequence[TraitDigest]:
+    """The device's enrolled traits; the very list of the request where that says the same."""
+    return claims.traits if row.traits == stored(claims.traits) else traits(row.traits)
 
 
 def entitlements(plan: Plan) -> tuple[EntitlementFact, ...]:
@@ -101,15 +102,15 @@ def device_facts(
     claims: RequestClaims,
     plan: Plan,
     row: DeviceRow | None,
-    enrolled: Sequence[TraitDigest] | None = None,
+    proof: Proof = NOTHING,
 ) -> DeviceFacts:
     """The device as it asks, beside what the store knows of it.
 
-    ``hardware`` enforcement counts only once it is proved, which no call here does yet. Drift is
+    ``hardware`` enforcement and any level count only as ``proof`` shows them. Drift is
     what happened *without* contact, and this is contact: with the enrolled key proved, a changed
     computer is accepted and the change recorded (``moved``).
     """
-    known = traits(row.traits) if row is not None else (enrolled or claims.traits)
+    known = claims.traits if row is None else enrolled(row, claims)
     found = match(known, claims.traits, plan.binding)
     state = "new" if row is None else ("forked" if row.held else row.state)
     offered = claims.enforcement or ["online", "software"]
@@ -131,9 +132,10 @@ def device_facts(
             live=found.live,
             same_computer=found.same_computer,
         ),
-        level=LEVEL,
+        level=proof.level,
+        level_why=proof.why,
         memory=claims.memory,
-        enforcement=tuple(kind for kind in offered if kind != "hardware"),
+        enforcement=tuple(kind for kind in offered if kind != "hardware" or proof.key is not None),
         eula_digest=claims.eula,
         vm=claims.vm,
         container=claims.container,

@@ -15,7 +15,8 @@ from modelseal.admin import ServerKey, ServerKeys, TrustDocuments, check_count
 from modelseal.audit import EventKind
 from modelseal.crypto.hpke import SUITE, KemPrivateKey
 from modelseal.crypto.signing import SigningKey
-from modelseal.errors import CatalogInvalid
+from modelseal.errors import CatalogInvalid, Conflict, Misuse
+from modelseal.keys import reference
 from modelseal.keys.folder import KeyEntry
 from modelseal.keys.online import ROOT_USES
 from modelseal.server.services import recorder, statuses, trusted
@@ -30,6 +31,8 @@ from modelseal.types import from_numeric, to_numeric
 
 # Another clock may be behind this one, and a lost reply is signed anew under its old time.
 CLOCK_MARGIN = timedelta(days=1)
+IN_HARDWARE = ("license", "lease", "status", "checkpoint", "attestation")
+"""Uses whose keys hardware may keep."""
 _NUMBER = re.compile(r".*-([0-9]{1,9})")
 
 
@@ -58,16 +61,22 @@ class Keeping:
             kek_old=list(config.kek_old),
         )
 
-    def make(self, actor: Actor, uses: Iterable[str]) -> ServerKeys:
+    def make(self, actor: Actor, uses: Iterable[str], to: str | None = None) -> ServerKeys:
         """There is a key, or a set of them, for each of ``uses`` that is not listed yet.
+
+        ``to`` is where hardware makes and keeps them. Raises ``Misuse`` for uses that it cannot
+        have, and ``Conflict`` when other keys wait to be listed.
 
         What was made before and never listed is taken again, so that the call can be repeated.
         """
         actor.need(Right.TRUST)
         context, now = self._context, self._context.now()
         trust, offered = context.trust, []
-        for use in dict.fromkeys(uses):
-            offered += self._make(use, trust, now)
+        wanted = list(dict.fromkeys(uses))
+        if to is not None and not set(wanted) <= set(IN_HARDWARE):
+            raise Misuse(f"hardware keeps signing keys: {', '.join(IN_HARDWARE)}")
+        for use in wanted:
+            offered += self._make(use, trust, now, to)
         if offered:
             known = recorder.fresh(context, now)
 
@@ -115,7 +124,7 @@ class Keeping:
             listed=entry.kid in _in_force(trust, entry.use),
         )
 
-    def _make(self, use: str, trust: Trust, now: datetime) -> list[str]:
+    def _make(self, use: str, trust: Trust, now: datetime, to: str | None) -> list[str]:
         """The ids of the keys that wait to be listed; those of a call that failed are taken again.
 
         A key lies in a file before its event is written, so each call records all that wait.
@@ -131,8 +140,17 @@ class Keeping:
         there = {entry.alg: entry.kid for entry in waiting if entry.set == name}
         # Whole seconds: the moment travels as a NumericDate.
         start = from_numeric(to_numeric(now - CLOCK_MARGIN))
+        if to is not None and not all(
+            reference.is_reference(self._context.online.private_bytes(entry)) for entry in waiting
+        ):
+            raise Conflict(f"a {use} key in a file waits to be listed; rotate without --to first")
         for alg in _algorithms(trust, use, now):
-            if alg not in there:
+            if alg in there:
+                continue
+            if to is not None:
+                made = self._context.online.make_in(to, use, alg, not_before=start, set_name=name)
+                there[alg] = made.kid
+            else:
                 key = KemPrivateKey.generate() if alg == SUITE else SigningKey.generate(alg)
                 self._context.online.add(use, key, not_before=start, set_name=name)
                 there[alg] = key.kid
@@ -150,6 +168,8 @@ def _algorithms(trust: Trust, use: str, now: datetime) -> list[str]:
     if use in ROOT_USES:
         return ["Ed25519"]
     listed = frozenset(key.kid for key in trust.keys(Use(use)))
+    if use == Use.ATTESTATION and not listed:
+        return ["Ed25519"]  # a workspace from before results were signed
     return [key.alg for key in trust.signing_set(Use(use), listed, now)]
 
 

@@ -202,7 +202,13 @@ class Licensing:
 
         return self._act(actor, license_id, EventKind.LICENSE_CHANGED, values, change.version)
 
-    def renew(self, actor: Actor, license_id: str, change: LicenseChange | None) -> LicenseRecord:
+    def renew(
+        self,
+        actor: Actor,
+        license_id: str,
+        change: LicenseChange | None,
+        idempotency_key: str | None = None,
+    ) -> LicenseRecord:
         """The license one plan period longer, or until the end that ``change`` names.
 
         Within late payment the period follows the last one; after it a new one begins now.
@@ -224,7 +230,11 @@ class Licensing:
             return {"ends_at": _after(start, plan.period_seconds), "rev": row.rev + 1}
 
         version = None if change is None else change.version
-        return self._act(actor, license_id, EventKind.LICENSE_RENEWED, values, version)
+        question = ["license_renew", license_id, change]
+        return self._act(
+            actor, license_id, EventKind.LICENSE_RENEWED, values, version,
+            once_by=(idempotency_key, question),
+        )  # fmt: skip
 
     def suspend(self, actor: Actor, license_id: str, reason: str) -> LicenseRecord:
         """Suspended: no renewal, no key release, status list says so, until it is resumed."""
@@ -256,18 +266,26 @@ class Licensing:
 
         return self._act(actor, license_id, EventKind.LICENSE_REVOKED, values, reason=reason)
 
-    def rekey(self, actor: Actor, license_id: str) -> RekeyedLicense:
+    def rekey(
+        self, actor: Actor, license_id: str, idempotency_key: str | None = None
+    ) -> RekeyedLicense:
         """A new license key in place of the old one; devices stay as they are."""
         actor.need(Right.LICENSES)
         context = self._context
         key = license_key.generate(context.random)
         hashed = hash_key(context, license_key.parse(key))
-        record = self._act(
-            actor, license_id, EventKind.LICENSE_REKEYED, lambda _tx, _row: {"key_hash": hashed}
-        )
-        return RekeyedLicense(
-            license_id=license_id, license_key=key, event_id=record.event_id or ""
-        )
+        known = recorder.fresh(context, context.now())
+        act = self._acting(
+            actor, license_id, EventKind.LICENSE_REKEYED,
+            lambda _tx, _row: {"key_hash": hashed}, known,
+        )  # fmt: skip
+
+        def rekeyed(tx: Connection) -> RekeyedLicense:
+            act(tx)
+            return RekeyedLicense(license_id=license_id, license_key=key, event_id=known.event_id)
+
+        question = ["license_rekey", license_id]
+        return once(context, actor.name, idempotency_key, question, rekeyed, RekeyedLicense)
 
     def _act(
         self,
@@ -277,11 +295,27 @@ class Licensing:
         values: Callable[[Connection, LicenseRow], dict[str, Any]],
         version: int | None = None,
         reason: str = "",
+        once_by: tuple[str | None, object] = (None, None),
     ) -> LicenseRecord:
-        context, now = self._context, self._context.now()
+        context = self._context
         if len(reason) > 512:
             raise Misuse("a reason has at most 512 characters")
-        known = recorder.fresh(context, now)
+        known = recorder.fresh(context, context.now())
+        act = self._acting(actor, license_id, kind, values, known, version, reason)
+        return once(context, actor.name, *once_by, act, LicenseRecord)
+
+    def _acting(
+        self,
+        actor: Actor,
+        license_id: str,
+        kind: EventKind,
+        values: Callable[[Connection, LicenseRow], dict[str, Any]],
+        known: recorder.Recorded,
+        version: int | None = None,
+        reason: str = "",
+    ) -> Callable[[Connection], LicenseRecord]:
+        """What changes the license within a transaction and records it."""
+        now = self._context.now()
 
         def act(tx: Connection) -> LicenseRecord:
             store.lock(tx, license_id)
@@ -299,7 +333,7 @@ class Licensing:
             self._record(tx, known, kind, actor, row, now, changed, reason=reason)
             return shown(tx, _get(tx, license_id), now)
 
-        return context.store.write(act)
+        return act
 
     def _changed(
         self, tx: Connection, row: LicenseRow, change: LicenseChange, now: datetime

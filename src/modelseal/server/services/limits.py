@@ -1,4 +1,4 @@
-"""Request limits: token buckets in the memory of this process, by network prefix and license.
+"""Request limits: token buckets in the memory of this process, by network prefix, license and key.
 
 They damp floods and guessing; no rule of licensing rests on them, so a restart or a second process
 may forget them (that is, they fail open).
@@ -15,6 +15,7 @@ from datetime import datetime
 from modelseal.errors import RateLimited
 
 MAX_BUCKETS = 100_000
+_LONGEST_WAIT_SECONDS = 86400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +28,13 @@ class Limit:
 
 
 NETWORK = Limit("network", 600, 60.0)
-ACTIVATION = Limit("activation", 60, 1.0)
+ACTIVATION = Limit("activation", 300, 5.0)
+KEY = Limit("key", 60, 1.0)
+LICENSE = Limit("license", 3000, 300.0)
 GUESSING = Limit("guessing", 30, 0.2)
 RENEWAL = Limit("renewal", 60, 1.0)
 RELEASE = Limit("release", 240, 4.0)
+PUBLIC = Limit("public", 2400, 240.0)
 
 
 class Limiter:
@@ -55,6 +59,39 @@ class Limiter:
             raise RateLimited(
                 f"too many requests ({limit.name})", limit=limit.name, retry_after_seconds=wait
             )
+
+
+class Pace:
+    """So many heartbeats a second are the mean; at most twice as many are let in.
+
+    After an outage everybody asks at once. Whoever comes above the pace is told a moment of its
+    own (``Retry-After``), one after another at the mean: those who come back and those whose time
+    it is anyway are twice the mean together. The lease that is running covers the wait.
+    """
+
+    _BURST_SECONDS = 0.25
+
+    def __init__(self, mean_per_second: float | None) -> None:
+        self._mean = mean_per_second
+        self._guard = threading.Lock()
+        self._free_at = 0.0
+        self._told = 0.0
+
+    def take(self, now: datetime) -> None:
+        """One heartbeat more; ``RateLimited`` with the moment when this one is let in."""
+        if self._mean is None:
+            return
+        at = now.timestamp()
+        with self._guard:
+            if at < self._free_at - 2 * _LONGEST_WAIT_SECONDS:  # the clock was set back
+                self._free_at = self._told = at
+            free_at = max(self._free_at, at - self._BURST_SECONDS)
+            if free_at <= at:
+                self._free_at = free_at + 1 / (2 * self._mean)
+                return
+            self._told = min(max(self._told, at), at + _LONGEST_WAIT_SECONDS) + 1 / self._mean
+            wait = max(1, round(self._told - at))
+        raise RateLimited("many devices come back at once", limit="pace", retry_after_seconds=wait)
 
 
 def prefix(address: str | None) -> str:

@@ -41,7 +41,7 @@ BATCH = 2048
 _EXPORT_STEP = 512
 _HASH_BYTES = 32
 OFFICE = "sequencer"
-_TERM = timedelta(seconds=10)
+TERM = timedelta(seconds=10)
 
 
 class LoggedEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +67,7 @@ class Log:
     def elected(self) -> bool:
         """True while this process is the one that sequences in the background."""
         now = self._context.now()
-        return self._context.store.write(log_store.elect, OFFICE, self._holder, now, now + _TERM)
+        return self._context.store.write(log_store.elect, OFFICE, self._holder, now, now + TERM)
 
     def retire(self) -> None:
         """Everything waiting has its place, and another process may take the office."""
@@ -95,7 +95,7 @@ class Log:
             parsed = tiling.parse_path(path)
             log_store.put_tile(tx, _level(parsed), parsed.index, data)
         store.place(tx, size, [event_id for event_id, _body in waiting])
-        signer = context.signers("checkpoint", now, tx)[0]
+        signer = context.signers("checkpoint", now, context.trusted.within(tx))[0]
         note = checkpoint.sign(Checkpoint(self.origin, grown.size, grown.root), signer)
         if not log_store.add_head(tx, HeadRow(grown.size, grown.root, now, note)):
             raise Again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from msgspec import Struct
@@ -31,6 +32,7 @@ class Looked(Struct, frozen=True, kw_only=True):
     """The answer to a lookup."""
 
     product: str
+    license_id: str
     plan: str
     license_expires_at: datetime | None
     seats: int
@@ -45,10 +47,16 @@ class Lookup:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    def look(self, claims: RequestClaims) -> Looked | Refusal:
-        """Plan, end, seats and holders of the license; changes nothing but the log."""
+    def look(
+        self, claims: RequestClaims, opened: Callable[[bytes], None] = lambda _key_hash: None
+    ) -> Looked | Refusal:
+        """Plan, end, seats and holders of the license; changes nothing but the log.
+
+        ``opened`` is told the keyed hash of the license key, known or not, and may refuse.
+        """
         context, now = self._context, self._context.now()
         key_hash = hash_key(context, intake.typed_key(context, claims))
+        opened(key_hash)
 
         def act(tx: Connection) -> Looked | Refusal:
             row = license_store.by_key_hash(tx, key_hash)
@@ -76,6 +84,7 @@ class Lookup:
             )  # fmt: skip
             return Looked(
                 product=context.product,
+                license_id=row.license_id,
                 plan=terms.plan_name,
                 license_expires_at=row.ends_at,
                 seats=row.seats,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from modelseal.container import SectionInfo, VerifiedModel
 from modelseal.crypto import hpke
 from modelseal.errors import (
     CatalogInvalid,
+    ConfigInvalid,
     Conflict,
     ContainerDamaged,
     ContainerMalformed,
@@ -29,14 +31,17 @@ from modelseal.errors import (
     SealedKeyInvalid,
 )
 from modelseal.license.claims import SealedText
+from modelseal.license.plans import STABLE, check_channels
 from modelseal.server.services import catalog, recorder
 from modelseal.server.services.actors import Actor, Right
 from modelseal.server.services.blobs import FileSource, sealed_size
+from modelseal.server.services.bucket import BucketSource
 from modelseal.server.services.context import Context
 from modelseal.server.services.paging import page_of
 from modelseal.server.store import models as store
 from modelseal.server.store.rows import ModelRow
 from modelseal.strict_json import JsonInvalid, b64u, unb64u
+from modelseal.trust import Trust
 
 PUBLISH_LABEL = "publish"
 _MAX_KEYS_BYTES = 1 << 20
@@ -51,6 +56,7 @@ class Models:
         self._context = context
         self._guard = threading.Lock()
         self._fronts: OrderedDict[str, tuple[SectionInfo, ...]] = OrderedDict()
+        self._channels: tuple[Trust, dict[str, frozenset[str]]] | None = None
 
     def put_blob(self, actor: Actor, path: Path, progress: Any = None) -> str:
         """The digest of the sealed model at ``path``, which is in the folder of blobs now."""
@@ -104,11 +110,14 @@ class Models:
         )
 
         def act(tx: Connection) -> tuple[ModelRow, bool]:
+            before = catalog.channels(tx).get(digest)
             found = store.by_digest(tx, digest)
             if found is not None and found.withdrawn_at is None:
                 catalog.check_models_listed(context, tx, wish.targets)
                 catalog.put_targets(tx, wish.targets)
                 catalog.sign_online(context, tx, now)
+                if catalog.channels(tx).get(digest) != before:
+                    self._record(tx, known, actor, found, now)
                 return found, True
             if found is not None or not store.add(tx, row):
                 raise Conflict("this release is taken", model=model.model, release=model.release)
@@ -120,15 +129,24 @@ class Models:
             catalog.check_models_listed(context, tx, wish.targets)
             catalog.put_targets(tx, wish.targets)
             catalog.sign_online(context, tx, now)
-            recorder.record(
-                tx, known, EventKind.MODEL_PUBLISHED, at=now, actor=actor.name,
-                subjects={"model": row.record_id},
-                params={"model": row.model, "release": row.release, "digest": digest},
-            )  # fmt: skip
+            self._record(tx, known, actor, row, now)
             return row, False
 
         done, already = context.store.write(act)
         return _published(done, already=already)
+
+    def _record(
+        self, tx: Connection, known: recorder.Recorded, actor: Actor, row: ModelRow, now: datetime
+    ) -> None:
+        channels = catalog.channels(tx).get(row.blob_digest, frozenset())
+        recorder.record(
+            tx, known, EventKind.MODEL_PUBLISHED, at=now, actor=actor.name,
+            subjects={"model": row.record_id},
+            params={
+                "model": row.model, "release": row.release, "digest": row.blob_digest,
+                "channels": sorted(channels),
+            },
+        )  # fmt: skip
 
     def withdraw(self, actor: Actor, record_id: str, targets: bytes) -> ModelRecord:
         """The model is out of the catalog and of later leases; leases with its keys keep them."""
@@ -155,7 +173,7 @@ class Models:
             found = store.by_record(tx, record_id)
             return row if found is None else found
 
-        return _shown(context.store.write(act))
+        return _shown(context.store.write(act), {})
 
     def show(self, actor: Actor, which: str, release: int | None) -> ModelRecord:
         """One model by record id, file id (base64url) or model id."""
@@ -163,22 +181,32 @@ class Models:
         if release is not None:
             check_count(release, "a release")
 
-        def find(tx: Connection) -> ModelRow | None:
+        def find(tx: Connection) -> ModelRecord | None:
             if which.startswith("mod_"):
-                return store.by_record(tx, which)
-            found = store.by_name(tx, self._context.product, which, release)
-            return found or store.by_file(tx, _file_id(which))
+                found = store.by_record(tx, which)
+            else:
+                found = store.by_name(tx, self._context.product, which, release)
+                found = found or store.by_file(tx, _file_id(which))
+            return (
+                None
+                if found is None
+                else _shown(found, self.channels(tx, self._context.trusted.within(tx)))
+            )
 
-        row = self._context.store.read(find)
-        if row is None:
+        record = self._context.store.read(find)
+        if record is None:
             raise NotFound("no such model", model=which)
-        return _shown(row)
+        return record
 
     def list(self, actor: Actor, cursor: str | None) -> Page[ModelRecord]:
         """Every model, withdrawn ones too."""
         actor.need(Right.READ)
         rows = page_of(self._context, cursor, store.page, lambda row: row.record_id)
-        return Page(items=[_shown(row) for row in rows.items], next_cursor=rows.next_cursor)
+        channels = self._context.store.read(
+            lambda tx: self.channels(tx, self._context.trusted.within(tx))
+        )
+        items = [_shown(row, channels) for row in rows.items]
+        return Page(items=items, next_cursor=rows.next_cursor)
 
     def sections(self, digest: str) -> tuple[SectionInfo, ...]:
         """The section table in the signed header of a published file, verified when it is read."""
@@ -193,19 +221,37 @@ class Models:
                     self._fronts.popitem(last=False)
         return kept
 
+    def channels(self, tx: Connection, trust: Trust) -> Mapping[str, frozenset[str]]:
+        """The channels of every published blob; nothing is asked while ``trust``, which moves with
+        the catalog, is the same.
+
+        Not for a transaction that changes the catalog.
+        """
+        with self._guard:
+            kept = self._channels
+        if kept is None or kept[0] is not trust:
+            kept = (trust, catalog.channels(tx))
+            with self._guard:
+                self._channels = kept
+        return kept[1]
+
     def key_context(self, file_id: bytes, section: int) -> dict[str, str | int | bytes]:
         """What a stored data key is bound to."""
         return {"product": self._context.product, "file_id": file_id, "section": section}
 
-    def _verified(self, source: FileSource, digest: str, *, whole: bool = True) -> VerifiedModel:
+    def _verified(
+        self, source: FileSource | BucketSource, digest: str, *, whole: bool = True
+    ) -> VerifiedModel:
         context = self._context
         sealed = container.parse(source)
         if sealed.has_crc_trailer:
             raise ContainerMalformed("a blob is stored without its CRC trailer")
-        keys = context.trust.publisher_keys()
+        # Within an act there may be no second connection: everybody else holds one as well.
+        trust = context.trust if whole else context.trusted.kept()
+        keys = trust.publisher_keys()
         model = sealed.verify_signatures(keys, product=context.product)
         if whole:
-            if sealed.digest() != digest:
+            if not context.blobs.was_hashed(digest) and sealed.digest() != digest:
                 raise ContainerDamaged("the stored blob is not the one of its digest")
             model.verify_leaves()
         return model
@@ -257,9 +303,8 @@ def _check_listed(model: VerifiedModel, digest: str, entries: dict[str, dict[str
     if found is None:
         raise CatalogInvalid("the targets role does not name the blob", digest=digest)
     path, entry = found
-    custom = entry.get("custom")
-    told = custom.get("modelseal") if isinstance(custom, dict) else None
-    if not isinstance(told, dict):
+    told = catalog.told(entry)
+    if not told:
         raise CatalogInvalid("the entry has no custom part for modelseal", digest=digest)
     expected = {
         "product": model.product,
@@ -281,6 +326,10 @@ def _check_listed(model: VerifiedModel, digest: str, entries: dict[str, dict[str
     file_name = told.get("name")
     if not isinstance(file_name, str) or len(file_name) > 512 or container.name_problem(file_name):
         raise CatalogInvalid("the entry's name is no file name")
+    try:
+        check_channels(told.get("channels", STABLE))
+    except ConfigInvalid as error:
+        raise CatalogInvalid(f"the entry's {error.detail}") from None
     prefix = f"models/{model.model}/{model.release}/"
     if not path.startswith(prefix):
         raise CatalogInvalid("the target's path is not the model's", path=path)
@@ -321,7 +370,7 @@ def _published(row: ModelRow, *, already: bool) -> PublishedModel:
     )
 
 
-def _shown(row: ModelRow) -> ModelRecord:
+def _shown(row: ModelRow, channels: Mapping[str, frozenset[str]]) -> ModelRecord:
     return ModelRecord(
         record_id=row.record_id,
         product=row.product,
@@ -335,4 +384,5 @@ def _shown(row: ModelRow) -> ModelRecord:
         entitlements=row.entitlements,
         published_at=row.published_at,
         withdrawn_at=row.withdrawn_at,
+        channels=sorted(channels.get(row.blob_digest, ())),
     )

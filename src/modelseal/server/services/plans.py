@@ -11,9 +11,10 @@ from modelseal.audit import EventKind
 from modelseal.errors import ConfigInvalid, Conflict, InternalError, Misuse, NotFound
 from modelseal.license import plans as plan_rules
 from modelseal.license.plans import Plan
-from modelseal.server.services import anomalies, recorder
+from modelseal.server.services import recorder, replay
 from modelseal.server.services.actors import Actor, Right
 from modelseal.server.services.context import Context, plain
+from modelseal.server.services.idempotency import once
 from modelseal.server.services.paging import page_of
 from modelseal.server.store import plans as store
 from modelseal.server.store.rows import PlanRow
@@ -33,16 +34,12 @@ def check(terms: Plan) -> None:
     A term that nothing enforces would be a promise to the publisher that nobody keeps.
     """
     plan_rules.check(terms)
-    unkept = {
-        "anomalies": any(
-            rule.rule not in anomalies.KEPT or rule.action == "webhook" for rule in terms.anomalies
-        ),
-        "on_expiry": terms.on_expiry != "stop_new",
-        "channels": list(terms.channels) != ["stable"],
-    }
-    for name, asked in unkept.items():
-        if asked:
-            raise ConfigInvalid(f"this release does not carry out {name} yet", setting=name)
+    level, most = terms.binding.min_level, plan_rules.LEASE_LEVEL
+    if level > most:
+        raise ConfigInvalid(
+            f"plan: binding.min_level is at most {most}, what a device proves for a lease; demand"
+            f" more of each entitlement: --entitlement NAME@L{level}"
+        )
 
 
 class Plans:
@@ -78,24 +75,38 @@ class Plans:
 
         return _shown(context.store.write(act))
 
-    def update(self, actor: Actor, which: str, draft: PlanDraft) -> PlanRecord:
-        """The next version; licenses issued before keep theirs."""
+    def update(
+        self,
+        actor: Actor,
+        which: str,
+        draft: PlanDraft,
+        *,
+        version: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> PlanRecord:
+        """The next version; licenses issued before keep theirs.
+
+        ``version`` is the one that was read; ``Conflict`` when another is in force.
+        """
         actor.need(Right.PLANS)
         check(draft.terms)
         context, now = self._context, self._context.now()
         known = recorder.fresh(context, now)
 
-        def act(tx: Connection) -> PlanRow:
+        def act(tx: Connection) -> PlanRecord:
             found = _find(tx, which)
+            if version is not None and version != found.version:
+                raise Conflict("the plan was changed since it was read", version=found.version)
             if found.name != draft.name:
                 raise Misuse("a plan keeps its name", name=found.name)
             if not store.add_version(tx, found, plain(draft.terms), now, known.event_id):
                 raise Conflict("the plan was changed at the same moment", name=found.name)
             row = _find(tx, which)
             self._record(tx, known, EventKind.PLAN_CHANGED, actor, row)
-            return row
+            return _shown(row)
 
-        return _shown(context.store.write(act))
+        question = ["plan_update", which, draft, version]
+        return once(context, actor.name, idempotency_key, question, act, PlanRecord)
 
     def show(self, actor: Actor, which: str) -> PlanRecord:
         """The newest version of a plan, by name or id."""
@@ -119,8 +130,20 @@ class Plans:
         recorder.record(
             tx, known, kind, at=row.changed_at, actor=actor.name,
             subjects={"plan": row.plan_id},
-            params={"name": row.name, "version": row.version, "terms": row.terms},
+            params={"name": row.name, "version": row.version, "terms": _told(row.terms)},
         )  # fmt: skip
+
+
+def _told(terms: dict[str, Any]) -> dict[str, Any]:
+    """The terms as the log holds them: without floats, and under no names but the house's."""
+    told = dict(terms)
+    if least := terms.get("min_releases"):
+        told["min_releases"] = [{"model": m, "release": r} for m, r in sorted(least.items())]
+    binding = terms.get("binding")
+    if binding and (weights := binding.get("weights")):
+        each = [{"trait": kind, "weight": weight} for kind, weight in sorted(weights.items())]
+        told["binding"] = {**binding, "weights": each}
+    return dict(replay.floatless(told))
 
 
 def _find(tx: Connection, which: str) -> PlanRow:

@@ -8,7 +8,7 @@ needs what no log holds.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +20,7 @@ from modelseal.audit import Event, EventKind
 from modelseal.crypto.signing import VerifyKey
 from modelseal.errors import AuditBroken, NotFound
 from modelseal.license.status import Status
-from modelseal.server.services import judging, recorder, statuses
+from modelseal.server.services import recorder, statuses
 from modelseal.server.services.actors import LOCAL
 from modelseal.server.services.context import Context
 from modelseal.server.services.customers import Customers
@@ -153,15 +153,17 @@ class _Again:
         known = recorder.fresh(self._context, now)
         row = DeviceRow(
             license_id=license_id, device_id=device_id, jkt=born.subjects["key"], jwk={},
-            label=None, state=state, held=False, traits=[], presented=[], bound=False, drift=0,
-            level=judging.LEVEL, enforcement="software", status_list=0, status_idx=0,
+            label=None, state=state, held=False, traits=b"", presented=b"", bound=False, drift=0,
+            level=0, enforcement="software", status_list=0, status_idx=0,
             status_value=_status(state), seat_no=None, seq=self._seq.get(device_id, 1),
-            last_jti=None, answer=None, lease_id=None, lease_seq=None, lease_iat=None,
-            lease_exp=None, bundle=None, nonce="", license_rev=0, license_iat=None,
+            last_jti=None, lease_id=None, lease_seq=None, lease_iat=None,
+            lease_exp=None, bundle=None, question=b"", license_rev=0, license_iat=None,
             activated_at=born.at, last_contact_at=event.at, ended_at=now, reason=None,
             event_id=known.event_id,
         )  # fmt: skip
-        statuses.touch(tx, [statuses.enlist(self._context, tx, row).status_list])
+        status_list, status_idx = statuses.place(self._context, tx)
+        settle(device_store.add(tx, replace(row, status_list=status_list, status_idx=status_idx)))
+        statuses.touch(tx, [status_list])
         self._record(known, event)
         return True
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,8 +11,10 @@ from sqlalchemy import Connection
 
 from modelseal import ids
 from modelseal.audit import Event, EventKind, Personal, commit
+from modelseal.server.services import outbox
 from modelseal.server.services.context import Context
 from modelseal.server.store import events as store
+from modelseal.server.store.events import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,26 @@ def record(
     name, address, key or trait value may stand in ``params``, for events are never erased. What
     people wrote stands in ``personal``, of which the event holds only a commitment.
     """
+    entry = entry_of(
+        known, kind, at=at, actor=actor, subjects=subjects, params=params, personal=personal,
+        decision=decision,
+    )  # fmt: skip
+    write(tx, [entry])
+    return known
+
+
+def entry_of(
+    known: Recorded,
+    kind: EventKind,
+    *,
+    at: datetime,
+    actor: str,
+    subjects: Mapping[str, str | None],
+    params: Mapping[str, Any],
+    personal: Personal | None = None,
+    decision: bool = False,
+) -> Entry:
+    """The event that ``record`` writes, ready to be written with others."""
     named = {noun: value for noun, value in subjects.items() if value is not None}
     event = Event(
         id=known.event_id,
@@ -58,8 +80,13 @@ def record(
         params={name: value for name, value in params.items() if value is not None},
         personal=None if personal is None else personal.commitment,
     )
-    store.add(tx, event, personal, decision=decision)
-    return known
+    return Entry(event, personal, decision)
+
+
+def write(tx: Connection, entries: Sequence[Entry]) -> None:
+    """The events stand in the store and wait for their places; every event passes here."""
+    store.add(tx, entries)
+    outbox.put(tx, [entry.event for entry in entries])
 
 
 def personal(context: Context, **fields: str | None) -> Personal | None:

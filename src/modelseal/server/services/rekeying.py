@@ -148,5 +148,6 @@ class Rekeying:
             "secrets": "secret",
             "idempotency": "idempotency",
             "prepared_leases": "lease-code",
+            "webhook_secrets": "webhook",
         }[row.table]
         return self._context.wrap_context(purpose, **row.key)

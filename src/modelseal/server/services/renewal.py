@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 from msgspec import Struct
@@ -20,6 +20,8 @@ from modelseal.server.services import (
     intake,
     judging,
     metering,
+    moving,
+    proving,
     recorder,
     seating,
 )
@@ -28,39 +30,45 @@ from modelseal.server.services.adoption import adopt, knows
 from modelseal.server.services.context import Context
 from modelseal.server.services.denials import Refusal
 from modelseal.server.services.forks import Place
-from modelseal.server.services.issuing import NEVER_AGAIN_SECONDS, Issuing, Terms
-from modelseal.server.services.keeping import CLOCK_MARGIN
+from modelseal.server.services.issuing import Issuing, Terms, within
+from modelseal.server.services.moving import Asking
+from modelseal.server.services.proving import Proof, Proving
 from modelseal.server.store import devices as device_store
 from modelseal.server.store import licenses as license_store
 from modelseal.server.store import models as model_store
 from modelseal.server.store.engine import Again
 from modelseal.server.store.rows import DeviceRow
-from modelseal.trust import Use
 
 
 class Renewed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The answer to a renewal; ``license`` when the device's is missing, changed or ageing.
 
     ``meters`` tell how much is left, where the plan counts; nothing is granted by them.
+    ``verdict`` is why the evidence in the request reached no level.
     """
 
     lease: str
     event_id: str
     license: str | None = None
     meters: list[MeterUse] = []
+    verdict: str | None = None
 
 
 class Renewal:
     """Giving out the next lease."""
 
-    def __init__(self, context: Context, issuing: Issuing) -> None:
+    def __init__(self, context: Context, issuing: Issuing, prover: Proving) -> None:
         self._context = context
         self._issuing = issuing
+        self._prover = prover
 
     def renew(
-        self, claims: RequestClaims, device_id: str, row: DeviceRow | None
+        self, claims: RequestClaims, device_id: str, row: DeviceRow | None, network: str = ""
     ) -> Renewed | Refusal:
-        """The next lease of the device; ``StoreBehind`` when it knows more than the store."""
+        """The next lease of the device; ``StoreBehind`` when it knows more than the store.
+
+        ``network`` is where it asks from, empty when its question came by hand.
+        """
         intake.kem_key(claims)
         now = self._context.now()
         if not knows(row, claims):
@@ -68,19 +76,30 @@ class Renewal:
 
         def act(tx: Connection) -> Renewed | Refusal:
             device = acting.device(tx, device_id)
-            row = acting.license_of(tx, device)
-            return self._renew(tx, claims, device, acting.terms(tx, row), now)
+            terms = acting.terms(tx, acting.license_of(tx, device))
+            return self._renew(tx, claims, device, terms, now, network)
 
         return self._context.store.write(act)
 
     def _renew(
-        self, tx: Connection, claims: RequestClaims, device: DeviceRow, terms: Terms, now: datetime
+        self,
+        tx: Connection,
+        claims: RequestClaims,
+        device: DeviceRow,
+        terms: Terms,
+        now: datetime,
+        network: str,
     ) -> Renewed | Refusal:
+        asker = moving.asking(self._context, tx, claims, device)
+        device = asker.device
         here = forks.place(tx, terms, device, claims, now)
+        asker.check(here.chain)
+        limits = None if here.chain is Chain.REPEAT else within(terms, now)
+        proof = self._prover.judge(claims, device, limits, now)
         meters = metering.told(tx, terms, device.device_id, claims, now)
         if here.chain in (Chain.FORK, Chain.HEAL):
             license_store.lock(tx, device.license_id)
-        facts = acting.replaced(self._facts(claims, device, terms, here, now), meters=meters)
+        facts = acting.replaced(self._facts(claims, device, terms, here, proof, now), meters=meters)
         seat = SeatFacts(outcome="held", seats=terms.license.seats)
         allowed = decide(acting.replaced(facts, seat=seat)).allowed
         if allowed and here.chain is not Chain.REPEAT and terms.plan.floating:
@@ -90,22 +109,18 @@ class Renewal:
         if not decision.allowed:
             return self._refuse(tx, claims, device, terms, facts, here)
         if here.chain is Chain.REPEAT:
-            renewed = self._again(tx, claims, device, terms, now)
+            renewed = self._again(tx, claims, device, terms, proof, now)
         else:
-            renewed = self._next(tx, claims, device, terms, facts, decision, here)
+            renewed = self._next(tx, claims, asker, terms, facts, decision, here, proof, network)
         left = metering.shown(tx, terms.license, terms.plan, now)
-        return msgspec.structs.replace(renewed, meters=left)
+        return msgspec.structs.replace(renewed, meters=left, verdict=proof.why or None)
 
     def _facts(
-        self,
-        claims: RequestClaims,
-        device: DeviceRow,
-        terms: Terms,
-        here: Place,
+        self, claims: RequestClaims, device: DeviceRow, terms: Terms, here: Place, proof: Proof,
         now: datetime,
-    ) -> Facts:
+    ) -> Facts:  # fmt: skip
         product = self._context.product
-        known = judging.device_facts(claims, terms.plan, device)
+        known = judging.device_facts(claims, terms.plan, device, proof=proof)
         if here.moved:
             known = acting.with_moved(known, here.moved)
         return Facts(
@@ -122,28 +137,36 @@ class Renewal:
         self,
         tx: Connection,
         claims: RequestClaims,
-        device: DeviceRow,
+        asker: Asking,
         terms: Terms,
         facts: Facts,
         decision: Decision,
         here: Place,
+        proof: Proof,
+        network: str,
     ) -> Renewed:
-        context, now = self._context, facts.now
+        context, now, device = self._context, facts.now, asker.device
         known = recorder.fresh(context, now)
         bound = not facts.device.unbound
-        wanted = _wants_license(claims, device, terms, now) or self._is_by_an_old_key(tx, device)
+        moved = asker.followed is not None  # the license token names the device's key
+        wanted = moved or self._issuing.wants_license(
+            context.trusted.within(tx), claims, device, terms, now
+        )
         answer = self._issuing.lease(
             tx, terms, device, now, seq=device.seq + 1, nonce=claims.nonce,
             kem=intake.kem_key(claims), prev=claims.prev, bound=bound, with_license=wanted,
+            proof=proof,
         )  # fmt: skip
         drift = device.drift + 1 if facts.device.moved else 0
         same = facts.device.match is not None and facts.device.match.same_computer
-        values = lease_values(answer, claims, known.event_id, now)
+        values = lease_values(answer, claims, terms.license, known.event_id, now)
         values |= {
             "presented": judging.stored(claims.traits),
             "bound": bound,
             "enforcement": answer.claims.enforcement,
             "drift": drift,
+            **proving.row_values(proof),
+            **asker.values(),
         }
         if same and facts.device.moved:
             values["traits"] = judging.stored(claims.traits)
@@ -163,32 +186,30 @@ class Renewal:
             tx, known, EventKind.LEASE_RENEWED, facts, decision, claims=claims,
             license_row=terms.license, device_id=device.device_id,
             more={"seq": answer.claims.seq, "lease": answer.claims.jti,
-                  "lease_exp": answer.claims.exp, "drift": drift or None},
+                  "lease_exp": answer.claims.exp, "drift": drift or None,
+                  **proving.event_params(proof, answer.claims)},
         )  # fmt: skip
+        moving.record(context, tx, asker, claims, now)
         if here.chain is Chain.HEAL:
-            recorder.record(
-                tx, recorder.fresh(context, now), EventKind.FORK_HEALED, at=now,
-                actor=f"device:{device.device_id}",
-                subjects={"license": device.license_id, "device": device.device_id},
-                params={"spent": seating.REBIND, "traits": list(here.moved)},
-            )  # fmt: skip
+            forks.healed(context, tx, device, here, now, spent=seating.REBIND)
         seen = anomalies.of_request(claims, facts.device.moved)
-        anomalies.notice(context, tx, terms, device.device_id, seen, known.event_id, now)
+        anomalies.notice(context, tx, terms, device.device_id, seen, known.event_id, now, network)
         return Renewed(lease=answer.lease, event_id=known.event_id, license=answer.license)
 
-    def _is_by_an_old_key(self, tx: Connection, device: DeviceRow) -> bool:
-        """True when the device's license token was signed before the key that signs now."""
-        listed = self._context.trusted.within(tx).keys(Use.LICENSE)
-        made_at = max(key.not_before for key in listed) + CLOCK_MARGIN
-        return device.license_iat is not None and device.license_iat < made_at
-
     def _again(
-        self, tx: Connection, claims: RequestClaims, device: DeviceRow, terms: Terms, now: datetime
+        self,
+        tx: Connection,
+        claims: RequestClaims,
+        device: DeviceRow,
+        terms: Terms,
+        proof: Proof,
+        now: datetime,
     ) -> Renewed:
-        lacking = claims.lic is None
-        answer = acting.again(tx, self._issuing, terms, device, claims, now, license_too=lacking)
-        event_id = str((device.answer or {}).get("event_id", device.event_id))
-        return Renewed(lease=answer.lease, event_id=event_id, license=answer.license)
+        answer = acting.again(
+            tx, self._issuing, terms, device, claims, now,
+            license_too=claims.lic is None, proof=proof,
+        )  # fmt: skip
+        return Renewed(lease=answer.lease, event_id=device.lease_event, license=answer.license)
 
     def _refuse(
         self,
@@ -217,14 +238,3 @@ class Renewal:
                 facts.now,
             )  # fmt: skip
         return refusal
-
-
-def _wants_license(claims: RequestClaims, device: DeviceRow, terms: Terms, now: datetime) -> bool:
-    """True when the device's license token is missing, changed, or (*never*) half used up."""
-    if claims.lic is None or device.license_iat is None:
-        return True
-    if device.license_rev != terms.license.rev:
-        return True
-    if terms.license.ends_at is not None:
-        return False
-    return now - device.license_iat > timedelta(seconds=NEVER_AGAIN_SECONDS)

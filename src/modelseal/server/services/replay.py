@@ -22,8 +22,8 @@ def recorded(facts: Facts) -> dict[str, Any]:
 
     What is cut (entitlements, holders past 32) decides nothing at the calls that record facts.
     """
-    value = _floatless(_without_reasons(facts).to_builtins())
-    if len(strict_json.encode(value)) <= _MAX_BYTES:
+    value = floatless(_without_reasons(facts).to_builtins())
+    if len(strict_json.encode_plain(value)) <= _MAX_BYTES:
         return dict(value)
     for part in ("license", "lease"):
         if part in value:
@@ -44,19 +44,26 @@ def unfloat(value: Any) -> Any:
     return value
 
 
-def _floatless(value: Any) -> Any:
-    if isinstance(value, float):
+def floatless(value: Any) -> Any:
+    """``value`` without floats; ``unfloat`` is the inverse."""
+    kind = type(value)
+    if kind is float:
         return {_FLOAT: repr(value)}
-    if isinstance(value, dict):
-        return {name: _floatless(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_floatless(item) for item in value]
+    if kind is dict:
+        return {n: i if type(i) in _WITHOUT else floatless(i) for n, i in value.items()}
+    if kind is list or kind is tuple:
+        return [item if type(item) in _WITHOUT else floatless(item) for item in value]
     return value
 
 
+_WITHOUT = frozenset({str, int, bool, type(None)})
+
+
 def _without_reasons(facts: Facts) -> Facts:
-    device = msgspec.structs.replace(facts.device, reason="")
-    license_ = facts.license
+    device, license_ = facts.device, facts.license
+    if not device.reason and (license_ is None or not license_.reason):
+        return facts
+    device = msgspec.structs.replace(device, reason="")
     if license_ is not None:
         license_ = msgspec.structs.replace(license_, reason="")
     return msgspec.structs.replace(facts, device=device, license=license_)

@@ -69,10 +69,10 @@ def enter(
 
 
 def _take(tx: Connection, terms: Terms, device_id: str, now: datetime) -> Seating:
-    taken = store.take(tx, terms.license.license_id, device_id, now)
-    if taken is None:
+    seat_no = store.take(tx, terms.license.license_id, device_id, now)
+    if seat_no is None:
         return Seating(_none(tx, terms, now))
-    return Seating(SeatFacts(outcome="free", seats=terms.license.seats), taken.seat_no)
+    return Seating(SeatFacts(outcome="free", seats=terms.license.seats), seat_no)
 
 
 def _held(seat: SeatRow, now: datetime) -> bool:

@@ -15,10 +15,13 @@ from modelseal import structs
 from modelseal.audit import EventKind
 from modelseal.keys import Ask, KeyRing, OnlineKeys
 from modelseal.server.services import (
+    anomalies,
     backing,
     granting,
     licensing,
+    proving,
     recorder,
+    signin,
     tokens,
     trials,
     trusted,
@@ -29,10 +32,12 @@ from modelseal.server.services.about import About
 from modelseal.server.services.actors import LOCAL, Actor
 from modelseal.server.services.airgap import AirGap
 from modelseal.server.services.blobs import Blobs
+from modelseal.server.services.bucket import BucketBlobs, place_of
 from modelseal.server.services.calls import DeviceCalls
 from modelseal.server.services.catalog import Catalog
 from modelseal.server.services.context import Context
 from modelseal.server.services.customers import Customers
+from modelseal.server.services.delivering import Courier
 from modelseal.server.services.explaining import Explaining
 from modelseal.server.services.inventory import Inventory
 from modelseal.server.services.keeping import Keeping
@@ -41,9 +46,13 @@ from modelseal.server.services.log import Log
 from modelseal.server.services.models import Models
 from modelseal.server.services.plans import Plans
 from modelseal.server.services.rekeying import Rekeying
+from modelseal.server.services.relays import Relays
+from modelseal.server.services.signin import SignIn
 from modelseal.server.services.statuses import StatusLists
 from modelseal.server.services.tokens import Tokens
 from modelseal.server.services.trusting import Trusting
+from modelseal.server.services.verdicts import Verdicts
+from modelseal.server.services.webhooks import Webhooks
 from modelseal.server.store import schema
 from modelseal.server.store.engine import Store
 
@@ -53,6 +62,9 @@ _SECRETS = (
     tokens.SECRET,
     granting.BUNDLE_SECRET,
     trials.KEY_SECRET,
+    proving.SECRET,
+    anomalies.NETWORKS_SECRET,
+    signin.SECRET,
 )
 
 
@@ -75,11 +87,17 @@ class Server:
     statuses: StatusLists
     log: Log
     tokens: Tokens
+    signin: SignIn
     explaining: Explaining
+    verdicts: Verdicts
+    webhooks: Webhooks
+    relays: Relays
+    courier: Courier
     about: About
 
     def close(self) -> None:
         """Every connection is given back."""
+        self.courier.close()
         self.context.store.close()
 
     def __enter__(self) -> Server:
@@ -97,6 +115,7 @@ class Server:
 
     def retire(self) -> None:
         """This process gives its office as sequencer back; all that is waiting has its place."""
+        self.courier.close()
         self.log.retire()
 
     def backup(self, out: BinaryIO, actor: Actor = LOCAL) -> backing.BackedUp:
@@ -104,7 +123,10 @@ class Server:
         return backing.backup(self.context, actor, out)
 
     def ready(self) -> None:
-        """Returns when store, keys and catalog work; raises ``Unavailable`` otherwise."""
+        """Returns when store, keys and catalog work and all processes have served; ``Unavailable``
+        otherwise.
+        """
+        self.about.check_complete()
         self.context.store.ping()
         now = self.context.now()
         for use in ("license", "lease", "status"):
@@ -138,10 +160,10 @@ def open_server(
         for name in _SECRETS:
             context.secret(name)
         context.blobs.sweep(context.now() - timedelta(days=1))
+        return _assemble(context)
     except BaseException:
         context.store.close()
         raise
-    return _assemble(context)
 
 
 def _context(
@@ -163,12 +185,26 @@ def _context(
         config=config,
         store=store,
         provider=provider,
-        online=OnlineKeys(folder / "keys", provider, server_id=pinned.server_id),
-        blobs=Blobs(folder / "blobs", random),
+        online=OnlineKeys(folder / "keys", provider, server_id=pinned.server_id, ask=ask),
+        blobs=_blobs(config, folder / "blobs", random),
         trusted=trusted.TrustRoom(pinned, store),
         clock=now,
         random=random,
     )
+
+
+def _blobs(
+    config: configs.ServerConfig, folder: Path, random: Callable[[int], bytes]
+) -> Blobs | BucketBlobs:
+    if config.blobs is None:
+        return Blobs(folder, random)
+    place = place_of(
+        config.blobs,
+        endpoint=config.blobs_endpoint,
+        region=config.blobs_region,
+        presign_seconds=config.blobs_presign_seconds,
+    )
+    return BucketBlobs(place, folder, random)
 
 
 def _found(tx: Connection, context: Context) -> None:
@@ -189,9 +225,11 @@ def _assemble(context: Context) -> Server:
     log = Log(context)
     keeping = Keeping(context)
     lists = StatusLists(context)
+    webhooks = Webhooks(context)
+    devices = DeviceCalls(context, models, licenses)
     return Server(
         context=context,
-        devices=DeviceCalls(context, models, licenses),
+        devices=devices,
         airgap=AirGap(context, models, keeping, lists),
         plans=Plans(context),
         licenses=licenses,
@@ -205,7 +243,12 @@ def _assemble(context: Context) -> Server:
         statuses=lists,
         log=log,
         tokens=Tokens(context),
+        signin=SignIn(context, devices.limiter),
         explaining=Explaining(context),
+        verdicts=Verdicts(context),
+        webhooks=webhooks,
+        relays=Relays(context),
+        courier=Courier(context, webhooks),
         about=About(context, log),
     )
 

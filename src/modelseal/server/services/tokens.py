@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
@@ -12,6 +12,7 @@ from modelseal.errors import CredentialInvalid, Misuse, NotFound
 from modelseal.server.services import recorder
 from modelseal.server.services.actors import Actor, Right
 from modelseal.server.services.context import Context
+from modelseal.server.services.idempotency import once
 from modelseal.server.services.paging import page_of
 from modelseal.server.store import tokens as store
 from modelseal.server.store.rows import TokenRow
@@ -22,6 +23,8 @@ SECRET = "admin-token-hash"
 MAX_LIFE_SECONDS = 2 * 366 * 86400
 _TOKEN_BYTES = 32
 _MAX_CHARACTERS = 128
+_NOTED_SECONDS = 60.0
+"""How exactly the last use of a session is known, at most."""
 
 
 class Tokens:
@@ -35,11 +38,30 @@ class Tokens:
         if not token.startswith(PREFIX) or len(token) > _MAX_CHARACTERS:
             raise CredentialInvalid("this is no admin token")
         row = self._context.store.read(store.by_hash, self._hash(token))
-        if row is None or row.revoked_at is not None or self._context.now() >= row.expires_at:
+        now = self._context.now()
+        if row is None or row.revoked_at is not None or now >= row.expires_at:
             raise CredentialInvalid("the admin token is unknown, revoked or has expired")
+        self._use(row, now)
         return Actor(f"token:{row.token_id}", Role(row.role))
 
-    def create(self, actor: Actor, role: Role, expires_in_seconds: int, label: str) -> IssuedToken:
+    def _use(self, row: TokenRow, now: datetime) -> None:
+        """A session that stood idle is over; one that did not begins to stand idle now."""
+        if row.idle_seconds is None or row.used_at is None:
+            return
+        idle = (now - row.used_at).total_seconds()
+        if idle >= row.idle_seconds:
+            raise CredentialInvalid("the session stood idle for too long")
+        if idle >= min(_NOTED_SECONDS, row.idle_seconds / 4):
+            self._context.store.write(store.used, row.token_id, now)
+
+    def create(
+        self,
+        actor: Actor,
+        role: Role,
+        expires_in_seconds: int,
+        label: str,
+        idempotency_key: str | None = None,
+    ) -> IssuedToken:
         """A new token."""
         actor.need(Right.TOKENS)
         if not 0 < expires_in_seconds <= MAX_LIFE_SECONDS or len(label) > 64:
@@ -56,7 +78,7 @@ class Tokens:
         )
         known = recorder.fresh(context, now)
 
-        def act(tx: Connection) -> None:
+        def act(tx: Connection) -> IssuedToken:
             store.add(tx, row, self._hash(token))
             recorder.record(
                 tx, known, EventKind.TOKEN_CREATED, at=now, actor=actor.name,
@@ -64,16 +86,18 @@ class Tokens:
                 params={"role": row.role, "expires_at": row.expires_at.isoformat()},
             )  # fmt: skip
 
-        context.store.write(act)
-        return IssuedToken(
-            token_id=row.token_id,
-            token=token,
-            role=Role(role),
-            label=label,
-            created_at=now,
-            expires_at=row.expires_at,
-            event_id=known.event_id,
-        )
+            return IssuedToken(
+                token_id=row.token_id,
+                token=token,
+                role=Role(role),
+                label=label,
+                created_at=now,
+                expires_at=row.expires_at,
+                event_id=known.event_id,
+            )
+
+        question = ["token_create", row.role, expires_in_seconds, label]
+        return once(context, actor.name, idempotency_key, question, act, IssuedToken)
 
     def list(self, actor: Actor, cursor: str | None) -> Page[TokenRecord]:
         """Every token, without its secret."""
@@ -127,4 +151,5 @@ def _shown(row: TokenRow) -> TokenRecord:
         created_at=row.created_at,
         expires_at=row.expires_at,
         revoked_at=row.revoked_at,
+        person=row.person,
     )

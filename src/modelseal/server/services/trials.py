@@ -26,6 +26,7 @@ from modelseal.server.services.context import Context
 from modelseal.server.services.denials import Refusal
 from modelseal.server.services.licensing import Licensing, ends_of, hash_key
 from modelseal.server.services.plans import terms_of
+from modelseal.server.services.proving import Proving, Within
 from modelseal.server.store import licenses as license_store
 from modelseal.server.store import plans as plan_store
 from modelseal.server.store.engine import Again
@@ -37,12 +38,19 @@ KEY_SECRET = "trial-license-key"
 class Trials:
     """Giving out trials."""
 
-    def __init__(self, context: Context, licensing: Licensing, activation: Activation) -> None:
+    def __init__(
+        self,
+        context: Context,
+        licensing: Licensing,
+        activation: Activation,
+        prover: Proving,
+    ) -> None:
         self._context = context
+        self._prover = prover
         self._licensing = licensing
         self._activation = activation
 
-    def start(self, claims: RequestClaims) -> Activated | Refusal:
+    def start(self, claims: RequestClaims, network: str = "") -> Activated | Refusal:
         """A trial license and its activation in one act; the same nonce gives the same again."""
         intake.kem_key(claims)
         if claims.plan is None:
@@ -52,13 +60,14 @@ class Trials:
         now = self._context.now()
 
         def act(tx: Connection) -> Activated | Refusal:
-            known = license_store.by_key_hash(tx, key_hash)
+            known = license_store.lock_by_key_hash(tx, key_hash)
             if known is not None:
-                license_store.lock(tx, known.license_id)
-                terms = acting.terms(tx, acting.license_row(tx, known.license_id))
-                answer = self._activation.enter(tx, claims, terms, now, Action.TRIAL)
+                terms = acting.terms(tx, known)
+                answer = self._activation.enter(
+                    tx, claims, terms, now, Action.TRIAL, network=network
+                )
             else:
-                answer = self._new(tx, claims, key, now)
+                answer = self._new(tx, claims, key, now, network)
             if isinstance(answer, Activated):
                 return msgspec.structs.replace(answer, license_key=key)
             return answer
@@ -66,7 +75,7 @@ class Trials:
         return self._context.store.write(act)
 
     def _new(
-        self, tx: Connection, claims: RequestClaims, key: str, now: datetime
+        self, tx: Connection, claims: RequestClaims, key: str, now: datetime, network: str
     ) -> Activated | Refusal:
         context = self._context
         plan_row = plan_store.find(tx, claims.plan or "")
@@ -76,13 +85,14 @@ class Trials:
         plan_store.lock(tx, plan_row.plan_id)
         used = self._used(tx, plan_row, plan, claims)
         ends = ends_of(plan, now, expires_at=None, expires_in_seconds=None, never=False)
+        proof = self._prover.judge(claims, None, self._within(plan, ends.ends_at, now), now)
         facts = Facts(
             action=Action.TRIAL,
             now=now,
             product=context.product,
             asked_product=claims.product,
             license=judging.trial_facts(plan, context.product, now, ends.ends_at),
-            device=judging.device_facts(claims, plan, None),
+            device=judging.device_facts(claims, plan, None, proof=proof),
             seat=SeatFacts(outcome="free", seats=1),
             trial_used=used,
         )
@@ -101,13 +111,20 @@ class Trials:
             params={"plan": name, "plan_version": row.plan_version},
         )  # fmt: skip
         answer = self._activation.enter(
-            tx, claims, acting.terms(tx, row), now, Action.TRIAL, trial_used=used
+            tx, claims, acting.terms(tx, row), now, Action.TRIAL, trial_used=used, network=network
         )
         if isinstance(answer, Refusal):
             raise Again
         traits = [(item.kind, item.digest) for item in claims.traits]
         license_store.remember_trial(tx, plan_row.plan_id, row.license_id, answer.device_id, traits)
         return answer
+
+    @staticmethod
+    def _within(plan: Plan, ends_at: datetime | None, now: datetime) -> Within:
+        left = plan.lease.max_seconds
+        if ends_at is not None:
+            left = min(left, int((ends_at - now).total_seconds()) + plan.late_payment_seconds)
+        return Within(left, plan.lease.power_cuts)
 
     def _used(self, tx: Connection, plan_row: PlanRow, plan: Plan, claims: RequestClaims) -> bool:
         """True when a trial of this plan went to a computer that looks like this one."""

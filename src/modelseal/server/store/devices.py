@@ -1,32 +1,111 @@
-"""Devices and their leases: one row per device, written by conditional updates."""
+"""Devices and their leases: one row per device, written by conditional updates.
+
+A column is empty where others say what it would: ``presented`` is ``traits``, ``last_jti`` is
+``lease_id`` and ``lease_seq`` is ``seq``, as they are after every ordinary renewal.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, func, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Insert,
+    Update,
+    bindparam,
+    case,
+    func,
+    select,
+    type_coerce,
+    update,
+)
 
+from modelseal.server.store import packing
 from modelseal.server.store import tables as t
-from modelseal.server.store.dialect import held, insert, writes_alone
+from modelseal.server.store.dialect import built_once, held, insert, writes_alone
 from modelseal.server.store.rows import DeviceRow, many, one
+from modelseal.server.store.types import KeyJwk, KeyThumbprint
 
-# Built once: building a statement takes longer than carrying it out.
-_GET = select(t.devices).where(t.devices.c.device_id == bindparam("device_id"))
-_GET_OF = _GET.where(t.devices.c.license_id == bindparam("license_id"))
+PLACE = ("license_id", "device_id", "seq", "state", "status_value", "held")
+"""Whoever decides about a device moves one of these on."""
 ACTIVE = "active"
 HELD = 3
+_c = t.devices.c
+_READ: dict[str, ColumnElement[Any]] = {
+    "jkt": type_coerce(_c.key, KeyThumbprint()),
+    "jwk": type_coerce(_c.key, KeyJwk()),
+    "presented": func.coalesce(_c.presented, _c.traits),
+    "last_jti": func.coalesce(_c.last_jti, _c.lease_id),
+    "lease_seq": func.coalesce(_c.lease_seq, case((_c.lease_id.is_not(None), _c.seq))),
+}
+_NAMES = [f.name for f in fields(DeviceRow)]
+READ = [(_READ[name] if name in _READ else _c[name]).label(name) for name in _NAMES]
+"""What a ``DeviceRow`` is read from, in the order of its fields."""
+_TOGETHER = (
+    frozenset({"jkt", "jwk"}),
+    frozenset({"traits", "presented"}),
+    frozenset({"seq", "last_jti", "lease_id", "lease_seq"}),
+)
+# Built once: building a statement takes longer than carrying it out.
+_ALL = select(*READ)
+_GET = _ALL.where(_c.device_id == bindparam("device_id"))
+_GET_OF = _GET.where(_c.license_id == bindparam("license_id"))
+_BY_KEY = _ALL.where(_c.license_id == bindparam("license_id"), _c.key_mark == bindparam("mark"))
+_TAKEN = select(_c.status_idx).where(
+    _c.status_list == bindparam("number"),
+    _c.status_idx.in_(bindparam("places", expanding=True)),
+)
+_FROM_HERE = update(t.devices).where(*(_c[name] == bindparam(f"old_{name}") for name in PLACE))
+
+
+def columns(row: DeviceRow) -> dict[str, Any]:
+    """What stands in the columns for ``row``."""
+    return _columns(row, frozenset(_NAMES))
+
+
+def _columns(row: DeviceRow, names: frozenset[str]) -> dict[str, Any]:
+    values = {name: getattr(row, name) for name in names - {"jkt", "jwk"}}
+    if "jkt" in names:
+        values["key_mark"] = packing.mark(row.jkt)
+        values["key"] = packing.pack_key(row.jkt, row.jwk)
+    if "presented" in names and row.presented == row.traits:
+        values["presented"] = None
+    if "last_jti" in names and row.last_jti == row.lease_id:
+        values["last_jti"] = None
+    if "lease_seq" in names and row.lease_id is not None and row.lease_seq == row.seq:
+        values["lease_seq"] = None
+    return values
+
+
+def _changes(row: DeviceRow, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns that ``values`` change in ``row``.
+
+    An event that is not the newest lease's leaves that one to be answered again.
+    """
+    if "event_id" in values and "asked_seq" not in values and row.asked_seq is not None:
+        answer = values.get("answer", row.answer) or {}
+        values = {**values, "answer": {"event_id": row.event_id, **answer}}
+    names = frozenset(values)
+    for group in _TOGETHER:
+        if group & names:
+            names |= group
+    return _columns(replace(row, **values), names)
 
 
 def add(tx: Connection, row: DeviceRow) -> bool:
     """A new device; False when the status index it drew is taken."""
-    done = tx.execute(
-        insert(tx, t.devices)
-        .values(**asdict(row))
-        .on_conflict_do_nothing(index_elements=["status_list", "status_idx"])
-    )
-    return done.rowcount == 1
+    return tx.execute(_add(tx), columns(row)).rowcount == 1
+
+
+@built_once
+def _add(tx: Connection) -> Insert:
+    statement = insert(tx, t.devices)
+    return statement.on_conflict_do_nothing(index_elements=["status_list", "status_idx"])
 
 
 def get(tx: Connection, device_id: str, license_id: str | None = None) -> DeviceRow | None:
@@ -49,9 +128,9 @@ def hold(tx: Connection, row: DeviceRow) -> None:
 
 def by_key(tx: Connection, license_id: str, jkt: str) -> DeviceRow | None:
     """The device of this license with this signing key."""
-    c = t.devices.c
-    query = select(t.devices).where(c.license_id == license_id, c.jkt == jkt)
-    return one(DeviceRow, tx.execute(query).first())
+    known = {"license_id": license_id, "mark": packing.mark(jkt)}
+    found = one(DeviceRow, tx.execute(_BY_KEY, known).first())
+    return found if found is not None and found.jkt == jkt else None
 
 
 def last_lease_end(tx: Connection) -> datetime | None:
@@ -66,26 +145,21 @@ def change(tx: Connection, row: DeviceRow, **values: Any) -> bool:
     Every act that decides about a device changes its ``seq``, ``state`` or ``status_value``, so
     this one statement is where a renewal and a revocation meet.
     """
-    c = t.devices.c
-    done = tx.execute(
-        update(t.devices)
-        .where(
-            c.license_id == row.license_id,
-            c.device_id == row.device_id,
-            c.seq == row.seq,
-            c.state == row.state,
-            c.status_value == row.status_value,
-            c.held == row.held,
-        )
-        .values(**values)
-    )
-    return done.rowcount == 1
+    changes = _changes(row, values)
+    old = {f"old_{name}": getattr(row, name) for name in PLACE}
+    new = {f"new_{name}": value for name, value in changes.items()}
+    return tx.execute(_change(frozenset(changes)), old | new).rowcount == 1
+
+
+@functools.cache
+def _change(names: frozenset[str]) -> Update:
+    return _FROM_HERE.values({name: bindparam(f"new_{name}") for name in sorted(names)})
 
 
 def of_license(tx: Connection, license_id: str, limit: int = 100_000) -> list[DeviceRow]:
     """Every device of a license, tombstones too, oldest first."""
     c = t.devices.c
-    query = select(t.devices).where(c.license_id == license_id).order_by(c.device_id)
+    query = _ALL.where(c.license_id == license_id).order_by(c.device_id)
     return many(DeviceRow, tx.execute(query.limit(limit)))
 
 
@@ -93,8 +167,7 @@ def holders(tx: Connection, license_id: str, limit: int = 64) -> list[DeviceRow]
     """The devices that hold a seat now."""
     c = t.devices.c
     query = (
-        select(t.devices)
-        .join(
+        _ALL.join(
             t.seats,
             (t.seats.c.license_id == c.license_id) & (t.seats.c.device_id == c.device_id),
         )
@@ -108,7 +181,7 @@ def holders(tx: Connection, license_id: str, limit: int = 64) -> list[DeviceRow]
 def page(tx: Connection, after: str, limit: int, license_id: str | None) -> list[DeviceRow]:
     """Devices in the order of their ids, after one id."""
     c = t.devices.c
-    query = select(t.devices).where(c.device_id > after)
+    query = _ALL.where(c.device_id > after)
     if license_id is not None:
         query = query.where(c.license_id == license_id)
     return many(DeviceRow, tx.execute(query.order_by(c.device_id).limit(limit)))
@@ -147,18 +220,17 @@ def statuses(tx: Connection, status_list: int) -> list[tuple[int, int]]:
     return [(int(idx), int(value)) for idx, value in rows]
 
 
-def count_in_list(tx: Connection, status_list: int) -> int:
-    """How many entries of a list are taken."""
-    query = select(func.count()).where(t.devices.c.status_list == status_list)
-    return int(tx.execute(query).scalar_one())
+def taken(tx: Connection, status_list: int, places: Sequence[int]) -> set[int]:
+    """Those of these places in a list that are a device's."""
+    return set(tx.execute(_TAKEN, {"number": status_list, "places": places}).scalars())
 
 
 def erase(tx: Connection, license_id: str, at: datetime) -> int:
-    """Labels, traits and reasons of a license's devices are gone; ids and keys stay."""
+    """Labels, traits, TPMs and reasons of a license's devices are gone; ids and keys stay."""
     done = tx.execute(
         update(t.devices)
         .where(t.devices.c.license_id == license_id)
-        .values(label=None, traits=[], presented=[], reason=None, ended_at=at)
+        .values(label=None, traits=b"", presented=None, tpm=None, reason=None, ended_at=at)
     )
     return int(done.rowcount)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import sqlite
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
     from sqlalchemy.dialects import postgresql
 
+T = TypeVar("T")
 BUSY_TIMEOUT_MS = 15_000
 _WRITE = "modelseal_write"
 # How many rows a conditional INSERT wrote is what decides; SQLAlchemy keeps it only when told.
@@ -109,6 +112,23 @@ def insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.I
     from sqlalchemy.dialects import postgresql  # three drivers' worth of modules
 
     return postgresql.insert(table)
+
+
+def built_once(build: Callable[[Connection], T]) -> Callable[[Connection], T]:
+    """``build`` that is carried out once for each kind of database.
+
+    Building a statement takes several times as long as executing it.
+    """
+    known: dict[str, T] = {}
+
+    @functools.wraps(build)
+    def statement(connection: Connection) -> T:
+        kind = connection.dialect.name
+        if kind not in known:
+            known[kind] = build(connection)
+        return known[kind]
+
+    return statement
 
 
 def unhurried(connection: Connection) -> None:

@@ -48,6 +48,7 @@ def write(tx: Connection) -> Iterator[bytes]:
 
 
 def _kind(kind: Any) -> str:
+    kind = getattr(kind, "impl_instance", kind)
     if isinstance(kind, LargeBinary):
         return "bytes"
     return "flag" if isinstance(kind, Boolean) else "plain"

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from modelseal.errors import StorageFailed
 from modelseal.server.store import dialect, postgres, tables
+from modelseal.server.store.together import Together
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,6 +58,7 @@ class Store:
         # One writer at a time in this process keeps SQLite's busy polling out of the way.
         single = self.engine.dialect.name == "sqlite"
         self._turn: AbstractContextManager[object] = threading.Lock() if single else nullcontext()
+        self._together = Together(self.write)
 
     def write(
         self, act: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
@@ -89,6 +91,14 @@ class Store:
                 raise StorageFailed("the database found no order for this write")
             self._pause(_delay(failed.total()))
             failed[why] += 1
+
+    def together(self, of: bytes, act: Callable[[Connection], T]) -> T:
+        """As ``write``, in one transaction with the acts that this process was given meanwhile.
+
+        Acts about one row (``of`` names it) that came at once would end each other's snapshots and
+        start over and over. What other processes do meets in the database as ever.
+        """
+        return self._together.run(of, act)
 
     def read(
         self, look: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs

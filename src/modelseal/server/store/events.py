@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, delete, select, true, update
@@ -15,27 +16,39 @@ from modelseal.strict_json import b64u
 _ADD, _WAIT = t.events.insert(), t.events_pending.insert()
 
 
-def add(tx: Connection, event: Event, personal: Personal | None, *, decision: bool) -> None:
-    """The event stands in the store and waits for its place in the log."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An event on its way into the store. ``decision``: its facts can be judged again."""
+
+    event: Event
+    personal: Personal | None = None
+    decision: bool = False
+
+
+def add(tx: Connection, entries: Sequence[Entry]) -> None:
+    """The events stand in the store and wait for their places in the log."""
+    tx.execute(_ADD, [_row(entry) for entry in entries])
+    tx.execute(_WAIT, [{"event_id": entry.event.id} for entry in entries])
+
+
+def _row(entry: Entry) -> dict[str, Any]:
+    event, personal = entry.event, entry.personal
     kept = None
     if personal is not None:
         kept = {"fields": dict(personal.fields), "salt": b64u(personal.salt)}
-    tx.execute(
-        _ADD,
-        {
-            "event_id": event.id,
-            "at": event.at,
-            "kind": event.kind.value,
-            "license_id": event.subjects.get("license"),
-            "device_id": event.subjects.get("device"),
-            "customer_id": event.subjects.get("customer"),
-            "reference": event.reference,
-            "decision": decision,
-            "body": encode(event),
-            "personal": kept,
-        },
-    )
-    tx.execute(_WAIT, {"event_id": event.id})
+    return {
+        "event_id": event.id,
+        "at": event.at,
+        "kind": event.kind.value,
+        "license_id": event.subjects.get("license"),
+        # A relay is found as a device is: an event is about one or the other.
+        "device_id": event.subjects.get("device") or event.subjects.get("relay"),
+        "customer_id": event.subjects.get("customer"),
+        "reference": event.reference,
+        "decision": entry.decision,
+        "body": encode(event),
+        "personal": kept,
+    }
 
 
 def _all() -> Select[Any]:
@@ -68,6 +81,13 @@ def newest_decision(
     if device_id is not None:
         query = query.where(e.device_id == device_id)
     return one(EventRow, tx.execute(query.order_by(e.event_id.desc()).limit(1)).first())
+
+
+def newest_of(tx: Connection, subject: str, kind: str) -> EventRow | None:
+    """The newest event of one kind about a device or a relay."""
+    e = t.events.c
+    query = _all().where(e.device_id == subject, e.kind == kind).order_by(e.event_id.desc())
+    return one(EventRow, tx.execute(query.limit(1)).first())
 
 
 def page(tx: Connection, after: str, limit: int, subject: str | None = None) -> list[EventRow]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -11,13 +10,32 @@ from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
 from modelseal.server.store import tables as t
 from modelseal.server.store.dialect import insert
 from modelseal.server.store.rows import LicenseRow, many, one
+from modelseal.server.store.rows import values as values_of
 
+_ADD = t.licenses.insert()
 _GET = select(t.licenses).where(t.licenses.c.license_id == bindparam("license_id"))
+_BY_KEY_HASH = select(t.licenses).where(t.licenses.c.key_hash == bindparam("key_hash"))
+_LOCK = (
+    update(t.licenses)
+    .where(t.licenses.c.license_id == bindparam("of"))
+    .values(state=t.licenses.c.state)
+)
+_LOCK_BY_KEY_HASH = (
+    update(t.licenses)
+    .where(t.licenses.c.key_hash == bindparam("of"))
+    .values(state=t.licenses.c.state)
+    .returning(t.licenses)
+)
+_SPENT = select(func.count()).where(
+    t.spends.c.license_id == bindparam("license_id"),
+    t.spends.c.kind == bindparam("kind"),
+    t.spends.c.at > bindparam("since"),
+)
 
 
 def add(tx: Connection, row: LicenseRow) -> None:
     """A new license."""
-    tx.execute(t.licenses.insert().values(**asdict(row)))
+    tx.execute(_ADD, values_of(row))
 
 
 def get(tx: Connection, license_id: str) -> LicenseRow | None:
@@ -27,8 +45,12 @@ def get(tx: Connection, license_id: str) -> LicenseRow | None:
 
 def by_key_hash(tx: Connection, key_hash: bytes) -> LicenseRow | None:
     """The license whose license key has this keyed hash."""
-    query = select(t.licenses).where(t.licenses.c.key_hash == key_hash)
-    return one(LicenseRow, tx.execute(query).first())
+    return one(LicenseRow, tx.execute(_BY_KEY_HASH, {"key_hash": key_hash}).first())
+
+
+def lock_by_key_hash(tx: Connection, key_hash: bytes) -> LicenseRow | None:
+    """The same, for the license whose license key has this keyed hash, as it is from here on."""
+    return one(LicenseRow, tx.execute(_LOCK_BY_KEY_HASH, {"of": key_hash}).first())
 
 
 def lock(tx: Connection, license_id: str) -> None:
@@ -36,8 +58,7 @@ def lock(tx: Connection, license_id: str) -> None:
 
     A write that changes nothing takes the row's lock on every database.
     """
-    c = t.licenses.c
-    tx.execute(update(t.licenses).where(c.license_id == license_id).values(state=c.state))
+    tx.execute(_LOCK, {"of": license_id})
 
 
 def change(tx: Connection, row: LicenseRow, **values: Any) -> bool:
@@ -95,9 +116,8 @@ def spend(
 
 def spent(tx: Connection, license_id: str, kind: str, since: datetime) -> int:
     """How many of an allowance were used after ``since``."""
-    c = t.spends.c
-    query = select(func.count()).where(c.license_id == license_id, c.kind == kind, c.at > since)
-    return int(tx.execute(query).scalar_one())
+    asked = {"license_id": license_id, "kind": kind, "since": since}
+    return int(tx.execute(_SPENT, asked).scalar_one())
 
 
 def spent_by(tx: Connection, license_id: str, kind: str, since: datetime) -> int:
@@ -105,6 +125,15 @@ def spent_by(tx: Connection, license_id: str, kind: str, since: datetime) -> int
     c = t.spends.c
     query = select(func.count(c.device_id.distinct())).where(
         c.license_id == license_id, c.kind == kind, c.at > since
+    )
+    return int(tx.execute(query).scalar_one())
+
+
+def spent_of(tx: Connection, license_id: str, kind: str, device_id: str, since: datetime) -> int:
+    """How many of an allowance this one used after ``since``."""
+    c = t.spends.c
+    query = select(func.count()).where(
+        c.license_id == license_id, c.kind == kind, c.at > since, c.device_id == device_id
     )
     return int(tx.execute(query).scalar_one())
 

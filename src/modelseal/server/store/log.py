@@ -50,25 +50,29 @@ def put_tile(tx: Connection, level: int, index: int, data: bytes) -> None:
 
 
 def elect(tx: Connection, name: str, holder: str, now: datetime, until: datetime) -> bool:
-    """True when ``holder`` has the office ``name`` until ``until``: held already, or free."""
+    """True when ``holder`` has the office ``name`` until ``until``: held already, or free.
+
+    A term that ends more than one of its length after this one was given by a clock that was ahead;
+    it holds nobody off.
+    """
     c = t.elections.c
+    free = or_(c.holder == holder, c.until <= now, c.until > until + (until - now))
     tx.execute(
         insert(tx, t.elections)
         .values(name=name, holder=holder, until=until)
         .on_conflict_do_nothing(index_elements=["name"])
     )
     done = tx.execute(
-        update(t.elections)
-        .where(c.name == name, or_(c.holder == holder, c.until <= now))
-        .values(holder=holder, until=until)
+        update(t.elections).where(c.name == name, free).values(holder=holder, until=until)
     )
     return done.rowcount == 1
 
 
-def is_held(tx: Connection, name: str, now: datetime) -> bool:
-    """True when somebody has the office ``name``."""
+def is_held(tx: Connection, name: str, now: datetime, until: datetime) -> bool:
+    """True when somebody has the office ``name``; ``until`` as of one who would take it now."""
     c = t.elections.c
-    return tx.execute(select(c.name).where(c.name == name, c.until > now)).first() is not None
+    held = (c.until > now) & (c.until <= until + (until - now))
+    return tx.execute(select(c.name).where(c.name == name, held)).first() is not None
 
 
 def resign(tx: Connection, name: str, holder: str) -> None:

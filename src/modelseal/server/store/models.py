@@ -17,6 +17,9 @@ _PUBLISHED = (
     .where(t.models.c.product == bindparam("product"), t.models.c.withdrawn_at.is_(None))
     .order_by(t.models.c.model, t.models.c.release)
 )
+_KEYS = select(t.section_keys.c.section, t.section_keys.c.wrapped).where(
+    t.section_keys.c.file_id == bindparam("file_id")
+)
 _DROP = delete(t.bundles).where(
     t.bundles.c.device_id == bindparam("of"), t.bundles.c.ends_at < bindparam("before")
 )
@@ -90,8 +93,7 @@ def add_keys(tx: Connection, file_id: bytes, wrapped: Mapping[int, bytes]) -> No
 
 def keys(tx: Connection, file_id: bytes) -> dict[int, bytes]:
     """The wrapped data keys of a file by section."""
-    c = t.section_keys.c
-    rows = tx.execute(select(c.section, c.wrapped).where(c.file_id == file_id))
+    rows = tx.execute(_KEYS, {"file_id": file_id})
     return {int(section): bytes(wrapped) for section, wrapped in rows}
 
 

@@ -36,7 +36,12 @@ def open_engine(url: URL, options: Mapping[str, Any]) -> Engine:
         import psycopg  # noqa: F401 - said here rather than by the first query
     except ImportError:
         raise ExtraMissing("PostgreSQL needs a driver", extra="postgres") from None
-    connect: dict[str, Any] = {"application_name": "modelseal", "connect_timeout": _CONNECT_SECONDS}
+    connect: dict[str, Any] = {
+        "application_name": "modelseal",
+        "connect_timeout": _CONNECT_SECONDS,
+        # Statements prepared by name would be another session's behind a pooler such as PgBouncer.
+        "prepare_threshold": None,
+    }
     if "options" not in url.query:
         connect["options"] = " ".join(f"-c {name}={value}" for name, value in _LIMITS.items())
     return create_engine(

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import Connection, Insert, bindparam, case, func, select
 
 from modelseal.server.store import tables as t
-from modelseal.server.store.dialect import insert
+from modelseal.server.store.dialect import built_once, insert
+
+_c = t.answered_requests.c
+_ANSWERED = select(
+    func.count(),
+    func.max(_c.signed_at),
+    func.count(case((_c.request == bindparam("this"), 1))),
+).where(_c.question == bindparam("of"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,19 +27,23 @@ class Answered:
     this: bool
 
 
-def add(tx: Connection, question: bytes, request: bytes, signed_at: int) -> None:
-    """This sending was answered."""
+def add(tx: Connection, sendings: Sequence[tuple[bytes, bytes, int]]) -> None:
+    """These sendings were answered: question, request, when it says it was signed."""
     tx.execute(
-        insert(tx, t.answered_requests)
-        .values(question=question, request=request, signed_at=signed_at)
-        .on_conflict_do_nothing()
+        _add(tx),
+        [
+            {"question": question, "request": request, "signed_at": signed_at}
+            for question, request, signed_at in sendings
+        ],
     )
+
+
+@built_once
+def _add(tx: Connection) -> Insert:
+    return insert(tx, t.answered_requests).on_conflict_do_nothing()
 
 
 def answered(tx: Connection, question: bytes, request: bytes) -> Answered:
     """What was answered of this question, and whether this sending was."""
-    c = t.answered_requests.c
-    mine = func.count(case((c.request == request, 1)))
-    query = select(func.count(), func.max(c.signed_at), mine).where(c.question == question)
-    number, newest, this = tx.execute(query).one()
+    number, newest, this = tx.execute(_ANSWERED, {"of": question, "this": request}).one()
     return Answered(sendings=int(number), newest_signed_at=newest, this=bool(this))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -19,6 +19,11 @@ def one(cls: type[T], row: Row[Any] | None) -> T | None:
 def many(cls: type[T], rows: Any) -> list[T]:
     """Every row as a ``cls``."""
     return [cls(**row._mapping) for row in rows]
+
+
+def values(row: Any) -> dict[str, Any]:
+    """What ``one`` made a row of: its columns by name."""
+    return {field.name: getattr(row, field.name) for field in fields(row)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +77,20 @@ class LicenseRow:
 class DeviceRow:
     """A device of a license; it stays as a tombstone when it is over.
 
-    ``seq`` and ``last_jti`` are of the newest answer, lease or denial, to the request ``nonce``;
-    ``answer`` is what is needed to give that answer again. ``held`` is a fork not yet healed.
+    ``seq`` and ``last_jti`` are of the newest answer, lease or denial. What begins with ``lease``
+    is of the newest lease. ``held`` is a fork not yet healed. ``tpm`` is the attestation key that
+    its TPM proved, and by which root. ``traits`` and ``presented`` are packed (``packing``).
+
+    The newest lease can be given again: to the question ``asked_seq`` and ``question`` (a hash of
+    its nonce) with the KEM key ``recipient``, it was of the plan ``plan_id`` in ``plan_version``
+    and stood on ``prev``. ``answer`` holds what else was in it, or followed it:
+
+    - ``event_id`` of the lease, once the row's is another's; ``exp``, once ``lease_exp`` is;
+    - ``license``: ``jti``, ``nbf`` and ``exp`` of the license token that came along, and plan and
+      version where it was signed after the lease;
+    - ``hardware``: the TPM's key (a JWK) and its ``end``;
+    - ``returned``: event and time of a return;
+    - ``whole``: the claims of lease and license token, as a store before 0010 kept them.
     """
 
     license_id: str
@@ -83,8 +100,8 @@ class DeviceRow:
     label: str | None
     state: str
     held: bool
-    traits: list[dict[str, Any]]
-    presented: list[dict[str, Any]]
+    traits: bytes
+    presented: bytes
     bound: bool
     drift: int
     level: int
@@ -95,13 +112,12 @@ class DeviceRow:
     seat_no: int | None
     seq: int
     last_jti: str | None
-    answer: dict[str, Any] | None
     lease_id: str | None
     lease_seq: int | None
     lease_iat: datetime | None
     lease_exp: datetime | None
     bundle: str | None
-    nonce: str
+    question: bytes
     license_rev: int
     license_iat: datetime | None
     activated_at: datetime
@@ -109,6 +125,19 @@ class DeviceRow:
     ended_at: datetime | None
     reason: str | None
     event_id: str
+    tpm: dict[str, Any] | None = None
+    asked_seq: int | None = None
+    recipient: bytes | None = None
+    plan_id: str | None = None
+    plan_version: int | None = None
+    prev: str | None = None
+    renew_after_at: datetime | None = None
+    answer: dict[str, Any] | None = None
+
+    @property
+    def lease_event(self) -> str:
+        """The event of the newest lease."""
+        return str((self.answer or {}).get("event_id", self.event_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +197,9 @@ class TokenRow:
     created_at: datetime
     expires_at: datetime
     revoked_at: datetime | None
+    person: str | None = None
+    idle_seconds: int | None = None
+    used_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,3 +245,44 @@ class HeadRow:
     root_hash: bytes
     at: datetime
     note: str
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookRow:
+    """Where events of some kinds are told, while it is enabled."""
+
+    webhook_id: str
+    url: str
+    label: str
+    kinds: list[str]
+    enabled: bool
+    created_at: datetime
+    changed_at: datetime
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookSecretRow:
+    """A wrapped secret of a webhook; it signs until ``ends_at``, None: no end yet."""
+
+    webhook_id: str
+    number: int
+    wrapped: bytes
+    ends_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRow:
+    """One event for one webhook. Due from ``due_at`` on; None: delivered or given up."""
+
+    webhook_id: str
+    event_id: str
+    kind: str
+    at: datetime
+    attempts: int
+    due_at: datetime | None
+    tried_at: datetime | None
+    status: int | None
+    failure: str | None
+    delivered_at: datetime | None
+    given_up_at: datetime | None

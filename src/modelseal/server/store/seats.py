@@ -4,17 +4,48 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, Select, and_, exists, func, literal, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Insert,
+    Integer,
+    and_,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from modelseal.server.store import tables as t
-from modelseal.server.store.dialect import insert
+from modelseal.server.store.dialect import built_once, insert
 from modelseal.server.store.rows import SeatRow, many, one
+from modelseal.server.store.types import Instant
 
 _TRIES = 64
+_c, _NOW = t.seats.c, bindparam("now", type_=Instant)
+_FREE = and_(_c.free_at.is_not(None), _c.free_at <= _NOW)
+_OF = _c.license_id == bindparam("of")
+_TOP = select(func.min(_c.seat_no).filter(_FREE), func.max(_c.seat_no)).where(_OF)
+_USED = (
+    select(func.count())
+    .select_from(t.seats)
+    .where(_OF, or_(_c.free_at.is_(None), _c.free_at > _NOW))
+)
+_OVERLAPS = _USED.where(_c.prior_until > _NOW)
+_OF_DEVICE = (
+    select(t.seats)
+    .where(_OF, _c.device_id == bindparam("device_id"))
+    .order_by(_c.free_at.is_not(None), _c.free_at.desc())
+    .limit(1)
+)
+_ALLOWED = select(t.licenses.c.seats).where(
+    t.licenses.c.license_id == bindparam("of"), t.licenses.c.state == "active"
+)
 
 
-def take(tx: Connection, license_id: str, device_id: str, now: datetime) -> SeatRow | None:
-    """A free seat of an active license is now the device's; None when there is none.
+def take(tx: Connection, license_id: str, device_id: str, now: datetime) -> int | None:
+    """A free seat of an active license is now the device's: its number, None when there is none.
 
     The number is looked up, but the write alone decides: it takes the seat only when the license
     is active and has more seats than are held, and the seat was never taken or is free at ``now``.
@@ -22,50 +53,51 @@ def take(tx: Connection, license_id: str, device_id: str, now: datetime) -> Seat
     for _ in range(_TRIES):
         number = _lowest_free(tx, license_id, now)
         if _take_number(tx, license_id, number, device_id, now):
-            return by_number(tx, license_id, number)
+            return number
         if not _has_seat(tx, license_id, number, now):
             return None
     return None
 
 
 def _lowest_free(tx: Connection, license_id: str, now: datetime) -> int:
-    c = t.seats.c
-    free = and_(c.free_at.is_not(None), c.free_at <= now)
-    again = tx.execute(
-        select(func.min(c.seat_no)).where(c.license_id == license_id, free)
-    ).scalar_one()
-    if again is not None:
-        return int(again)
-    top = tx.execute(select(func.max(c.seat_no)).where(c.license_id == license_id)).scalar_one()
-    return 1 if top is None else int(top) + 1
+    free, top = tx.execute(_TOP, {"of": license_id, "now": now}).one()
+    return int(free) if free is not None else int(top or 0) + 1
 
 
 def _has_seat(tx: Connection, license_id: str, number: int, now: datetime) -> bool:
-    c = t.licenses.c
-    query = select(c.seats).where(c.license_id == license_id, c.state == "active")
-    allowed = tx.execute(query).scalar()
+    allowed = tx.execute(_ALLOWED, {"of": license_id}).scalar()
     return allowed is not None and max(number, used(tx, license_id, now) + 1) <= int(allowed)
 
 
 def _take_number(
     tx: Connection, license_id: str, number: int, device_id: str, now: datetime
 ) -> bool:
-    allowed = select(t.licenses.c.license_id, literal(number), literal(device_id)).where(
-        t.licenses.c.license_id == license_id,
-        t.licenses.c.state == "active",
-        t.licenses.c.seats >= number,
-        t.licenses.c.seats > _held(license_id, now).scalar_subquery(),
+    wanted = {"of": license_id, "number": number, "device_id": device_id, "now": now}
+    return tx.execute(_take(tx), wanted).rowcount == 1
+
+
+@built_once
+def _take(tx: Connection) -> Insert:
+    number, device = (
+        bindparam("number", type_=Integer),
+        bindparam("device_id", type_=t.seats.c.device_id.type),
     )
-    statement = insert(tx, t.seats).from_select(["license_id", "seat_no", "device_id"], allowed)
-    seat = t.seats.c
-    done = tx.execute(
-        statement.on_conflict_do_update(
+    c = t.licenses.c
+    allowed = select(c.license_id, number, device).where(
+        c.license_id == bindparam("of"),
+        c.state == "active",
+        c.seats >= number,
+        c.seats > _USED.scalar_subquery(),
+    )
+    return (
+        insert(tx, t.seats)
+        .from_select(["license_id", "seat_no", "device_id"], allowed)
+        .on_conflict_do_update(
             index_elements=["license_id", "seat_no"],
-            set_={"device_id": device_id, "free_at": None},
-            where=and_(seat.free_at.is_not(None), seat.free_at <= now),
+            set_={"device_id": device, "free_at": None},
+            where=_FREE,
         )
     )
-    return done.rowcount == 1
 
 
 def move(tx: Connection, seat: SeatRow, new: str, old_lease_exp: datetime, now: datetime) -> bool:
@@ -125,21 +157,8 @@ def take_back(tx: Connection, seat: SeatRow) -> bool:
 
 def of_device(tx: Connection, license_id: str, device_id: str) -> SeatRow | None:
     """The seat that is the device's, or the last that was and is nobody else's yet."""
-    c = t.seats.c
-    query = (
-        select(t.seats)
-        .where(c.license_id == license_id, c.device_id == device_id)
-        .order_by(c.free_at.is_not(None), c.free_at.desc())
-        .limit(1)
-    )
-    return one(SeatRow, tx.execute(query).first())
-
-
-def by_number(tx: Connection, license_id: str, number: int) -> SeatRow | None:
-    """One seat of a license."""
-    c = t.seats.c
-    query = select(t.seats).where(c.license_id == license_id, c.seat_no == number)
-    return one(SeatRow, tx.execute(query).first())
+    asked = {"of": license_id, "device_id": device_id}
+    return one(SeatRow, tx.execute(_OF_DEVICE, asked).first())
 
 
 def of_license(tx: Connection, license_id: str) -> list[SeatRow]:
@@ -151,16 +170,9 @@ def of_license(tx: Connection, license_id: str) -> list[SeatRow]:
 
 def used(tx: Connection, license_id: str, now: datetime) -> int:
     """How many seats are taken at ``now``."""
-    return int(tx.execute(_held(license_id, now)).scalar_one())
+    return int(tx.execute(_USED, {"of": license_id, "now": now}).scalar_one())
 
 
 def overlaps(tx: Connection, license_id: str, now: datetime) -> int:
     """How many taken seats carry a lease of an earlier holder that may still be alive."""
-    query = _held(license_id, now).where(t.seats.c.prior_until > now)
-    return int(tx.execute(query).scalar_one())
-
-
-def _held(license_id: str, now: datetime) -> Select[int]:
-    c = t.seats.c
-    held = or_(c.free_at.is_(None), c.free_at > now)
-    return select(func.count()).select_from(t.seats).where(c.license_id == license_id, held)
+    return int(tx.execute(_OVERLAPS, {"of": license_id, "now": now}).scalar_one())

@@ -16,13 +16,17 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     String,
     Table,
     Text,
     UniqueConstraint,
 )
 
-from modelseal.server.store.types import Instant, Json
+from modelseal.server.store import packing
+from modelseal.server.store.types import Id, Instant, Json, Second, Word
+
+DEVICE_STATES = ("active", "returned", "replaced", "revoked")
 
 metadata = MetaData(
     naming_convention={
@@ -69,7 +73,7 @@ customers = Table(
 licenses = Table(
     "licenses",
     metadata,
-    _id("license_id", primary_key=True),
+    Column("license_id", Id("lic"), primary_key=True),
     Column("key_hash", LargeBinary(32), nullable=False, unique=True),
     _id("plan_id", nullable=False),
     Column("plan_version", Integer, nullable=False),
@@ -92,52 +96,63 @@ licenses = Table(
 devices = Table(
     "devices",
     metadata,
-    _id("license_id", primary_key=True),
-    _id("device_id", primary_key=True),
-    Column("jkt", String(43), nullable=False),
-    Column("jwk", Json, nullable=False),
-    Column("label", String(64)),
-    Column("state", String(16), nullable=False),
-    Column("held", Boolean, nullable=False),
-    Column("traits", Json, nullable=False),
-    Column("presented", Json, nullable=False),
-    Column("bound", Boolean, nullable=False),
-    Column("drift", Integer, nullable=False),
-    Column("level", Integer, nullable=False),
-    Column("enforcement", String(16), nullable=False),
-    Column("status_list", Integer, nullable=False),
-    Column("status_idx", Integer, nullable=False),
-    Column("status_value", Integer, nullable=False),
-    Column("seat_no", Integer),
+    # Wide columns first: PostgreSQL aligns each to its size.
     Column("seq", BigInteger, nullable=False),
-    Column("last_jti", String(64)),
-    Column("answer", Json),
-    _id("lease_id"),
+    Column("asked_seq", BigInteger),
     Column("lease_seq", BigInteger),
-    Column("lease_iat", Instant),
-    Column("lease_exp", Instant),
-    Column("bundle", String(64)),
-    Column("nonce", String(43), nullable=False),
-    Column("license_rev", Integer, nullable=False),
+    Column("lease_iat", Second),
+    Column("lease_exp", Second),
+    Column("renew_after_at", Second),
     Column("license_iat", Instant),
     Column("activated_at", Instant, nullable=False),
     Column("last_contact_at", Instant, nullable=False),
     Column("ended_at", Instant),
+    Column("status_list", Integer, nullable=False),
+    Column("status_idx", Integer, nullable=False),
+    Column("seat_no", Integer),
+    Column("license_rev", Integer, nullable=False),
+    Column("plan_version", Integer),
+    Column("drift", Integer, nullable=False),
+    Column("state", Word(*DEVICE_STATES), nullable=False),
+    Column("enforcement", Word("software", "hardware", "online"), nullable=False),
+    Column("level", SmallInteger, nullable=False),
+    Column("status_value", SmallInteger, nullable=False),
+    Column("held", Boolean, nullable=False),
+    Column("bound", Boolean, nullable=False),
+    Column("license_id", Id("lic"), primary_key=True),
+    Column("key_mark", LargeBinary(packing.MARK_BYTES), primary_key=True),
+    Column("device_id", Id("dev"), nullable=False),
+    Column("key", LargeBinary, nullable=False),
+    Column("traits", LargeBinary, nullable=False),
+    Column("presented", LargeBinary),
+    Column("question", LargeBinary(packing.MARK_BYTES), nullable=False),
+    Column("recipient", LargeBinary(packing.MARK_BYTES)),
+    Column("lease_id", Id("lea")),
+    Column("prev", Id("lea")),
+    Column("last_jti", Id("lea")),
+    Column("plan_id", Id("pln")),
+    Column("event_id", Id("evt"), nullable=False),
+    Column("answer", Json),
+    Column("label", String(64)),
+    Column("bundle", String(64)),
     Column("reason", String(512)),
-    _id("event_id", nullable=False),
+    Column("tpm", Json),
     UniqueConstraint("status_list", "status_idx"),
     Index(None, "device_id", unique=True),
-    Index(None, "license_id", "jkt", unique=True),
 )
+"""Found by id and, within a license, by half the thumbprint of its key. ``store.devices`` says
+which columns are empty where others say the same.
+"""
 
 seats = Table(
     "seats",
     metadata,
-    _id("license_id", primary_key=True),
-    Column("seat_no", Integer, primary_key=True),
-    _id("device_id", nullable=False),
+    Column("license_id", Id("lic"), primary_key=True),
+    Column("seat_no", Integer, primary_key=True, autoincrement=False),
+    Column("device_id", Id("dev"), nullable=False),
     Column("free_at", Instant),
     Column("prior_until", Instant),
+    sqlite_with_rowid=False,
 )
 
 spends = Table(
@@ -296,6 +311,34 @@ answered_requests = Table(
     Column("signed_at", BigInteger, nullable=False),
 )
 
+release_nonces = Table(
+    "release_nonces",
+    metadata,
+    Column("nonce", LargeBinary(32), primary_key=True),
+    _id("device_id", nullable=False, index=True),
+    Column("server_key", String(64), nullable=False),
+    Column("ends_at", Instant, nullable=False, index=True),
+    Column("used_at", Instant),
+)
+
+attestation_results = Table(
+    "attestation_results",
+    metadata,
+    _id("license_id", primary_key=True),
+    _id("event_id", primary_key=True),
+    Column("results", Json, nullable=False),
+    Index(None, "event_id", unique=True),
+)
+"""Signed verdicts beside their events; erased with the customer."""
+
+appraisal_policies = Table(
+    "appraisal_policies",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+)
+"""Every policy that a verdict was given by."""
+
 tuf_metadata = Table(
     "tuf_metadata",
     metadata,
@@ -322,6 +365,63 @@ tokens = Table(
     Column("created_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False),
     Column("revoked_at", Instant),
+    Column("person", String(64)),
+    Column("idle_seconds", Integer),
+    Column("used_at", Instant),
+)
+
+sign_ins = Table(
+    "sign_ins",
+    metadata,
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("at", Instant, nullable=False, index=True),
+)
+"""ID tokens that were used: each opens one session."""
+
+webhooks = Table(
+    "webhooks",
+    metadata,
+    _id("webhook_id", primary_key=True),
+    Column("url", String(2048), nullable=False),
+    Column("label", String(64), nullable=False),
+    Column("kinds", Json, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    _id("event_id", nullable=False),
+)
+
+webhook_kinds = Table(
+    "webhook_kinds",
+    metadata,
+    Column("kind", String(64), primary_key=True),
+    _id("webhook_id", primary_key=True),
+)
+
+webhook_secrets = Table(
+    "webhook_secrets",
+    metadata,
+    _id("webhook_id", primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("ends_at", Instant),
+)
+
+webhook_messages = Table(
+    "webhook_messages",
+    metadata,
+    _id("webhook_id", primary_key=True),
+    _id("event_id", primary_key=True),
+    Column("kind", String(64), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due_at", Instant),
+    Column("tried_at", Instant),
+    Column("status", Integer),
+    Column("failure", String(64)),
+    Column("delivered_at", Instant),
+    Column("given_up_at", Instant),
+    Index(None, "webhook_id", "due_at"),
 )
 
 secrets = Table(

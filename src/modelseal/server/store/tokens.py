@@ -24,8 +24,28 @@ def add(tx: Connection, row: TokenRow, token_hash: bytes) -> None:
             label=row.label,
             created_at=row.created_at,
             expires_at=row.expires_at,
+            person=row.person,
+            idle_seconds=row.idle_seconds,
+            used_at=row.used_at,
         )
     )
+
+
+def used(tx: Connection, token_id: str, at: datetime) -> None:
+    """The session was used at ``at``, or later already."""
+    c = t.tokens.c
+    tx.execute(update(t.tokens).where(c.token_id == token_id, c.used_at < at).values(used_at=at))
+
+
+def spend_sign_in(tx: Connection, digest: bytes, at: datetime, forget_before: datetime) -> bool:
+    """True for the first who shows the ID token with this digest; old ones are forgotten."""
+    tx.execute(delete(t.sign_ins).where(t.sign_ins.c.at < forget_before))
+    done = tx.execute(
+        insert(tx, t.sign_ins)
+        .values(digest=digest, at=at)
+        .on_conflict_do_nothing(index_elements=["digest"])
+    )
+    return done.rowcount == 1
 
 
 def by_hash(tx: Connection, token_hash: bytes) -> TokenRow | None:
@@ -53,6 +73,17 @@ def revoke(tx: Connection, token_id: str, at: datetime) -> None:
     tx.execute(
         update(t.tokens).where(c.token_id == token_id, c.revoked_at.is_(None)).values(revoked_at=at)
     )
+
+
+def end_sessions(tx: Connection, person: str | None, at: datetime, but: str | None = None) -> int:
+    """How many sessions ended now: those of ``person`` (None: everybody's) of other roles than
+    ``but``."""
+    c = t.tokens.c
+    which = c.revoked_at.is_(None) & (c.expires_at > at)
+    which &= c.person.is_not(None) if person is None else c.person == person
+    if but is not None:
+        which &= c.role != but
+    return tx.execute(update(t.tokens).where(which).values(revoked_at=at)).rowcount
 
 
 def secret(tx: Connection, name: str) -> bytes | None:

@@ -1,42 +1,136 @@
-"""Two column types that mean the same on every database."""
+"""Column types that mean the same on every database."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import BigInteger, Text
+from sqlalchemy import BigInteger, LargeBinary, SmallInteger, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
+from modelseal.errors import InternalError
+from modelseal.server.store import packing
 from modelseal.types import check_aware
 
+T = TypeVar("T")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_SECOND = timedelta(seconds=1)
 
 
-class Instant(TypeDecorator[datetime]):
+class _Direct(TypeDecorator[T]):
+    """A conversion with no layer between it and the driver: every value of every row takes it."""
+
+    def stored(self, value: T) -> Any:
+        """What stands in the column for ``value``."""
+        raise NotImplementedError
+
+    def read(self, value: Any) -> T:
+        """What ``stored`` was given."""
+        raise NotImplementedError
+
+    def bind_processor(self, dialect: Dialect) -> Callable[[T | None], Any]:
+        stored = self.stored
+        return lambda value: None if value is None else stored(value)
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], T | None]:
+        read = self.read
+        return lambda value: None if value is None else read(value)
+
+
+class Instant(_Direct[datetime]):
     """An aware UTC instant, stored as whole microseconds since 1970."""
 
     impl = BigInteger
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        return None if value is None else (check_aware(value) - _EPOCH) // _MICROSECOND
+    def stored(self, value: datetime) -> int:
+        return (check_aware(value) - _EPOCH) // _MICROSECOND
 
-    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:
-        return None if value is None else _EPOCH + timedelta(microseconds=value)
+    def read(self, value: int) -> datetime:
+        return _EPOCH + timedelta(microseconds=value)
 
 
-class Json(TypeDecorator[Any]):
+class Second(_Direct[datetime]):
+    """An aware UTC instant of a token, stored as whole seconds since 1970."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def stored(self, value: datetime) -> int:
+        return (check_aware(value) - _EPOCH) // _SECOND
+
+    def read(self, value: int) -> datetime:
+        return _EPOCH + timedelta(seconds=value)
+
+
+class Id(_Direct[str]):
+    """An id as its bytes (``packing.pack_id``); ``prefix`` is the kind that takes fewest."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__()
+        self.prefix = prefix
+
+    def stored(self, value: str) -> bytes:
+        return packing.pack_id(value, self.prefix)
+
+    def read(self, value: bytes) -> str:
+        return packing.unpack_id(value, self.prefix)
+
+
+class Word(_Direct[str]):
+    """One of a few words, stored as its place among them."""
+
+    impl = SmallInteger
+    cache_ok = True
+
+    def __init__(self, *words: str) -> None:
+        super().__init__()
+        self.words = words
+
+    def stored(self, value: str) -> int:
+        if value not in self.words:
+            raise InternalError("a word that the column does not know", word=value[:64])
+        return self.words.index(value)
+
+    def read(self, value: int) -> str:
+        return self.words[value]
+
+
+class KeyJwk(_Direct[dict[str, str]]):
+    """A packed public key, read as its JWK."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def read(self, value: bytes) -> dict[str, str]:
+        return packing.unpack_jwk(value)
+
+
+class KeyThumbprint(_Direct[str]):
+    """A packed public key, read as its thumbprint."""
+
+    impl = LargeBinary
+    cache_ok = True
+
+    def read(self, value: bytes) -> str:
+        return packing.unpack_jkt(value)
+
+
+class Json(_Direct[Any]):
     """A plain JSON value, stored as text."""
 
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        return None if value is None else msgspec.json.encode(value).decode()
+    def stored(self, value: Any) -> str:
+        return msgspec.json.encode(value).decode()
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        return None if value is None else msgspec.json.decode(value)
+    def read(self, value: str) -> Any:
+        return msgspec.json.decode(value)

@@ -11,7 +11,8 @@ from sqlalchemy import Connection, Table, and_, select, tuple_, update
 from modelseal.server.store import tables as t
 
 TABLES: Mapping[str, Table] = {
-    table.name: table for table in (t.section_keys, t.secrets, t.idempotency, t.prepared_leases)
+    table.name: table
+    for table in (t.section_keys, t.secrets, t.idempotency, t.prepared_leases, t.webhook_secrets)
 }
 """A test holds that no other table has a column ``wrapped``."""
 

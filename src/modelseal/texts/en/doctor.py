@@ -22,9 +22,26 @@ DOCTOR: dict[str, str] = {
         "Run `modelseal keys backup FILE`, then `modelseal keys recovery-test FILE`."
     ),
     "doctor_backup_proved": "proved at {at}",
+    "doctor_key_works": "{uri} wraps and opens again in {ms} ms; {level}, as the provider declares",
+    "doctor_key_asks": "{uri} was not tried: it asks for a secret, and nobody is there to type it",
     "doctor_kek_interrupted": "a rotation was interrupted; the old key is still there",
     "doctor_rotate_again": "Run `modelseal keys rotate kek` once more.",
+    "doctor_key_age": "{days} days old",
+    "doctor_key_old": "{days} days old; keys that sign every day are changed every 90 days",
+    "doctor_rotate_signing": "Run `modelseal keys rotate signing`.",
+    "doctor_certificate": "holds for {days} more days",
+    "doctor_certificate_over": "has ended: nobody can connect",
+    "doctor_renew_certificate": (
+        "Run `modelseal keys rotate tls`, or put your own pair in server/tls."
+    ),
     "doctor_loose": "other users may enter it",
     "doctor_chmod": "Run: chmod 700 {folder}",
     "doctor_closed": "closed to other users",
+    "doctor_bench": "{megabytes} MB, {processors} processors, medians in turns",
+    "doctor_bench_what": "what",
+    "doctor_bench_ms": "ms",
+    "doctor_bench_ratio": "of plain",
+    "doctor_bench_cpu": "CPU of plain",
+    "doctor_same": "Outputs are the same, bit for bit.",
+    "doctor_not_same": "OUTPUTS DIFFER: are these the same model?",
 }

@@ -22,6 +22,11 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "Name a sealed file (`modelseal pull` fetches, `modelseal seal` makes one), or allow"
         " plain files on purpose with allow_plain=True.",
     ),
+    "cache_useless": (
+        "The encrypted cache cannot be used[: {path}][: {detail}].",
+        "It is damaged, or was made of a sealed model that is another one by now.",
+        "Delete the file[ {path}] and let the program make it anew from the sealed model.",
+    ),
     "container_version": (
         "The sealed model needs a newer modelseal[: {path}].",
         "Its format version or a critical part is unknown to this release.",
@@ -199,6 +204,11 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         " {detail}].",
         "Compare the device id with your vendor, and import the newest response first.",
     ),
+    "relay_file_invalid": (
+        "The file is not what a relay and its courier carry[: {path}].",
+        "{detail}; nothing was used.",
+        "Write it anew: `modelseal server relay sync DIR --write FILE`.",
+    ),
     "part_damaged": (
         "A code was not read rightly[; line {line}].",
         "[It is {detail}. ]Nothing was used.",
@@ -208,5 +218,22 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "The evidence is not genuine[: {detail}].",
         "A signature or a certificate in it does not hold.",
         "Collect the evidence again on the machine itself.",
+    ),
+    "endorsement_bundle_invalid": (
+        "This endorsement bundle cannot be used[: {detail}].",
+        "A bundle counts once the publisher's key for endorsements has signed it, for one product"
+        "[ ({product})].",
+        "Fetch the bundle again from whoever made it, or check trust.json.",
+    ),
+    "endorsement_bundle_expired": (
+        "The endorsement bundle[ {number}] ended[ {days} days ago].",
+        "What vendors say of their hardware ages, so a bundle is valid for a time only"
+        "[, until {expired_at}].",
+        "Import a newer bundle: modelseal attest bundle import FILE.",
+    ),
+    "endorsement_bundle_replayed": (
+        "This endorsement bundle[ ({number})] is not newer than the last one here[ ({seen})].",
+        "An older bundle would bring back what was revoked since.",
+        "Import the newest bundle.",
     ),
 }

@@ -51,6 +51,17 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "[It is said in {path}. ]A value is missing, unknown or has the wrong form.",
         "Correct it[ in {path}] and try again.",
     ),
+    "recipe_invalid": (
+        "The app recipe cannot be used[: {detail}].",
+        "[It is said in {path}. ]A value is missing, unknown or has the wrong form.",
+        "Correct it[ in {path}], or have it written anew by `modelseal app observe`.",
+    ),
+    "appraisal_policy_invalid": (
+        "The appraisal policy cannot be used[: {detail}].",
+        "[It is said in {path}. ][The member {member} is at fault. ]An unknown or odd rule could"
+        " demand less than was meant.",
+        "Correct it; docs/spec/attestation.md lists every rule.",
+    ),
     "client_ambiguous": (
         "Two activations could be meant[: {candidates}].",
         "The environment and modelseal.toml name different ones, and choosing would be guessing.",
@@ -70,6 +81,12 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "The output exists already[: {path}].",
         "modelseal does not overwrite what it did not make.",
         "Choose another name, or remove the old file first.",
+    ),
+    "another_license": (
+        "This device holds a seat of another license[: {license_id}][, plan {plan}].",
+        "Entering a new license key now would leave that seat taken until its lease ends.",
+        "Run `modelseal deactivate` first, or `modelseal activate KEY --switch`, which gives that"
+        " seat back and enters the new key; another --state keeps both.",
     ),
     "workspace_missing": (
         "There is no workspace here[: {path}].",
@@ -91,6 +108,11 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "There is nothing of that name[ ({id})][: {detail}].",
         "It is mistyped, belongs to another workspace, or was never made.",
         "List what there is with the `list` verb of the same noun.",
+    ),
+    "sign_in_off": (
+        "People do not sign in at this server.",
+        "It has no identity provider in its server.toml, or does not know the call.",
+        "Use a token made by `modelseal server token create`, in MODELSEAL_TOKEN.",
     ),
     "conflict": (
         "The change collides with what is there[: {detail}].",
@@ -116,6 +138,11 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "The file changed while it was being sealed[: {path}].",
         "Sealing stopped, because half old and half new would be neither.",
         "Wait until nobody writes the file, then seal it again.",
+    ),
+    "not_optimisable": (
+        "The model cannot be optimised for this kind of machine[: {path}].",
+        "Its optimised form could not be made or is not its equal[: {detail}].",
+        "Seal it without --optimise; it then loads everywhere in its portable form.",
     ),
     "source_not_sealable": (
         "The input cannot be sealed[: {path}].",

@@ -8,6 +8,7 @@ PUBLISHER: dict[str, str] = {
         "  Next: modelseal seal MODEL -o MODEL.sealed --entitlement NAME{where}"
     ),
     "sealed": "Sealed {model} release {release}, {size} bytes, opens with {entitlements}.",
+    "sealed_optimised": "Optimised for machines like this one too: {names}.",
     "or": " or ",
     "sealed_next": "  Next: modelseal model publish {files}{where}",
     "genuine": "{path} is genuine.",
@@ -48,6 +49,10 @@ PUBLISHER: dict[str, str] = {
         "{keys} keys are in {path}. Keep it apart from the printed passphrase, and run:"
         " modelseal keys recovery-test {path}{where}"
     ),
+    "backup_elsewhere": (
+        "  Hardware or a key store keeps {count} more. They are in no backup of modelseal:"
+        " keep the backup of that hardware or service, too."
+    ),
     "backup_good": "The backup is good: {keys} keys open and match trust.json.",
     "backup_by_kit": (
         "  The passphrase came from recovery-kit.txt. Print that page, delete the file,\n"
@@ -57,6 +62,12 @@ PUBLISHER: dict[str, str] = {
     "exported": "{count} lines are in {path}.",
     "log_holds": "The log holds: {size} events, root {root_hash}.",
     "listening": "modelseal server listens on {url} (Ctrl-C stops it).",
+    "inference_listening": ("{models} served on {url}, proved by {kinds} (Ctrl-C stops it)."),
+    "manifest_written": (
+        "{path} holds {count} files, checked for their syntax and not tested on the hardware."
+        " Start it there and record what it measures: modelseal attest reference add."
+    ),
+    "inference_stopped": "The inference service stopped; what was under way is answered.",
     "stopped": "modelseal server stopped; what was under way is answered.",
     "schema": "Schema {version}.",
     "store_backed_up": (
@@ -83,6 +94,18 @@ PUBLISHER: dict[str, str] = {
         "  Shown this once; use it as MODELSEAL_TOKEN."
     ),
     "token_revoked": "Token {token_id} is revoked.",
+    "webhook_made": (
+        "Webhook {webhook_id} is made. Its secret is shown this once; the receiver verifies with"
+        " it.\n"
+        "  Try it: modelseal webhook test {webhook_id}"
+    ),
+    "webhook_removed": "Webhook {webhook_id} is gone, with what waited for it.",
+    "webhook_rotated": "The new secret signs from now on, the old one beside it until {ends}.",
+    "webhook_tested": (
+        "A message is on its way once the server runs; see it by\n"
+        "  modelseal webhook messages {webhook_id}"
+    ),
+    "webhook_replayed": "{count} message(s) are sent again.",
     "bundled": "The report for support is {path}.",
     "none": "{title}: none.",
 }

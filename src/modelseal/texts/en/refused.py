@@ -46,6 +46,12 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "A device may work without contact only for a time, and that time is over.",
         "Connect to the internet and run `modelseal lease renew`.",
     ),
+    "lease_key_ended": (
+        "The hardware no longer opens this lease[: {verdict}].",
+        "Its key lives in this machine's TPM, which ends it by its own clock and after so many"
+        " power cuts.",
+        "Connect to the internet and run `modelseal lease renew`.",
+    ),
     "lease_superseded": (
         "A newer answer from the server replaces this lease.",
         "Leases and denials are numbered, and the highest number counts.",
@@ -150,7 +156,15 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     "egress_refused": (
         "The program tried to write the protected model out[: {what}].",
         "A copy outside the sealed file would be unprotected.",
-        "Switch the option off[ ({what})]; loading works without it.",
+        "Switch the option off[ ({what})]; loading works without it.[ Where {reader} needs a part"
+        " of the model, `modelseal app observe` writes an app recipe that gives it.]",
+    ),
+    "sealed_file_kept": (
+        "The program tried to delete or overwrite a sealed model[: {path}].",
+        "[The app recipe {recipe} keeps it. ]Programs delete what fails a check of theirs, and"
+        " a sealed file is not the plain one.",
+        "Let `modelseal app observe` write a recipe, so that the check is answered; a file that is"
+        " not wanted any more you can delete yourself.",
     ),
     "access_denied": (
         "This is not allowed[: {path}][: {detail}].",
@@ -163,9 +177,85 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "It is missing, mistyped, expired or revoked.",
         "Set MODELSEAL_TOKEN to a valid token, made by `modelseal server token create`.",
     ),
+    "sign_in_refused": (
+        "The sign-in is refused[: {detail}].",
+        "What the identity provider gave is not acceptable to the license server.",
+        "Run `modelseal login --server URL` again.",
+    ),
+    "sign_in_malformed": (
+        "The ID token cannot be read[: {detail}].",
+        "It is cut, odd, or another kind of token.",
+        "Run `modelseal login --server URL` again; if it stays, tell whoever runs the provider.",
+    ),
+    "sign_in_algorithm": (
+        "The ID token is signed in a way this server does not accept[: {detail}].",
+        "Only the algorithms in server.toml count, never unsigned tokens or shared secrets.",
+        "Let the provider sign with RS256, ES256 or EdDSA, then sign in again.",
+    ),
+    "sign_in_key_unknown": (
+        "The ID token is signed with a key the provider does not publish[: {detail}].",
+        "The key is forged, gone, or so new that this server has not seen it yet.",
+        "Wait half a minute and run `modelseal login --server URL` again.",
+    ),
+    "sign_in_signature": (
+        "The signature of the ID token does not hold.",
+        "The token was changed after the provider signed it, or another key signed it.",
+        "Run `modelseal login --server URL` again and look who stands in between.",
+    ),
+    "sign_in_issuer": (
+        "The ID token comes from another identity provider.",
+        "This server takes tokens of the one issuer in its server.toml only.",
+        "Run `modelseal login --server URL`, which asks the right provider.",
+    ),
+    "sign_in_audience": (
+        "The ID token was made for another client[: {detail}].",
+        "Its audience or authorized party is not the client of this server.",
+        "Run `modelseal login --server URL`, which signs in as the right client.",
+    ),
+    "sign_in_nonce": (
+        "The ID token does not belong to this sign-in[: {detail}].",
+        "Its nonce was not made by whoever shows it.",
+        "Run `modelseal login --server URL` again, on this computer from start to end.",
+    ),
+    "sign_in_expired": (
+        "The ID token is not valid now[: {detail}].",
+        "It is over, older than ten minutes, or of the future.",
+        "Check the clocks here and at the server, then run `modelseal login --server URL`.",
+    ),
+    "sign_in_replayed": (
+        "The ID token was used before.",
+        "Each opens one session.",
+        "Run `modelseal login --server URL` again.",
+    ),
+    "sign_in_not_allowed": (
+        "This person may not use the license server[: {detail}].",
+        "The provider vouches for them, but server.toml lets them in with no role.",
+        "Ask whoever runs the server for a role[; reference {reference}].",
+    ),
     "passphrase_wrong": (
         "The passphrase does not open this[: {path}].",
         "It is mistyped, or belongs to another file.",
         "Type it again, exactly as printed.",
+    ),
+    "key_refused": (
+        "The key store does not let its key be used[: {uri}].",
+        "Its own rules forbid it now[: {detail}].",
+        "Ask whoever set up the key.",
+    ),
+    "key_policy_failed": (
+        "The TPM does not let its key be used[: {uri}].",
+        "The computer was started in another state than the key is bound to, or its time is over.",
+        "Start it as before, or give the key a policy that its owner signed for the new state.",
+    ),
+    "key_of_another_tpm": (
+        "The key belongs to another TPM[: {path}].",
+        "Its file was copied from another computer, or the computer got another TPM.",
+        "Use it on its own computer, or activate this one:"
+        " modelseal activate KEY --replace DEVICE.",
+    ),
+    "tpm_cleared": (
+        "The TPM was cleared, and every key in it is gone[: {path}].",
+        "Somebody reset it in the firmware or by a new operating system.",
+        "Activate again with the license key: modelseal activate KEY --replace DEVICE.",
     ),
 }

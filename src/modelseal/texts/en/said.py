@@ -34,4 +34,50 @@ SAID: dict[str, str] = {
         "It was told before. The next one is told from {next_from_at} on, or now with --further."
     ),
     "qr_written": "{count} codes are in {path}; index.html shows them all.",
+    "relay_made": (
+        "The relay {relay} is in {path}. Synchronise it once, then `modelseal server relay run"
+        " {path}`."
+    ),
+    "relay_question_written": (
+        "{questions} questions are in {path}. On a computer with a line: `modelseal server relay"
+        " carry {path} -o ANSWER --server URL`; then here `sync --read ANSWER`."
+    ),
+    "relay_carried": (
+        "{answers} answers are in {path}, {models} sealed models in {path}.models. Carry both back."
+    ),
+    "relay_synced": (
+        "{answers} answers wait for their devices; {documents} documents and {models} sealed models"
+        " are new."
+    ),
+    "relay_failed": (
+        "The license server failed at {count} questions; they are carried again next time."
+    ),
+    "relay_apart": (
+        "The relay's last report is not what the server has: its folder was copied, or put back"
+        " from an older copy. Stop the other one; the publisher's log says so, too."
+    ),
+    "relay_behind": (
+        "The server does not know this relay's last report: it was probably restored from a backup."
+    ),
+    "relay_status": (
+        "{relay}: {waiting} questions wait for the license server, {answers} answers for their"
+        " devices; {models} sealed models.[ Last synchronised at {synced_at} ({state}).] Since the"
+        " last report {handed} answers went out, {repeated} went out again; {doubles} to more than"
+        " one computer."
+    ),
+    "authority_made": (
+        "The key {kid} approves measured states: {public} goes to the computers, {private} to a"
+        " safe place."
+    ),
+    "sign_in_at": "Sign in with a browser on this computer: {url}",
+    "sign_in_code": "Open {url} on any screen and type the code {code}",
+    "signed_in": (
+        "Signed in as {role} until {ends}, or {minutes} minutes without a command."
+        " `modelseal logout` ends it."
+    ),
+    "signed_out": "Signed out.",
+    "signed_out_nobody": "Nobody was signed in at this server.",
+    "signed_in_page": "Signed in at the provider. Close this page and go back to the terminal.",
+    "signed_in_page_foreign": "This is not the answer to the sign-in that is under way.",
+    "approved": "Approved: {pcrs} with the digest {values} ({path} holds {approvals} approvals).",
 }

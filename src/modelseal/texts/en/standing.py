@@ -18,7 +18,11 @@ STANDING: dict[str, str] = {
     "label_lease": "lease",
     "label_enforcement": "enforcement",
     "label_level": "level",
+    "label_proved": "proved",
+    "label_unproved": "not proved",
     "label_missing": "missing",
+    "label_hardware": "TPM",
+    "label_verdict": "TPM",
     "label_memory": "memory",
     "label_meter": "used",
     "label_clock": "clock",
@@ -28,15 +32,24 @@ STANDING: dict[str, str] = {
     "device_value": "{device_id}[, {label}][, {binding}]",
     "lease_value": "number {seq}, ends {expires_at}[ ({days_left} days left)], renewed from"
     " {renew_after_at}",
-    "missing_value": "{entitlement} needs L{needed}, L{reached} is proved",
+    "missing_value": "{entitlement} needs L{needed}, L{reached} is proved[: {why}]",
+    "proved_value": "L{level} by {kinds} at {at}, for the run that asked[, until {expires_at}]",
+    "proved_not": "L{level} was not reached: {why}",
+    "hardware_value": "ends it after {powered_on} powered on; each power cut may add 70 minutes,"
+    " {power_cuts} of them: {longest} at most",
+    "days_hours": "{days} d {hours} h",
     "meter_value": "{name}: {used} of {limit}, {left} left[, from {resets_at} anew]",
     "memory_value": "{protection}, {swap}",
     "swap_safe": "swap-safe",
     "not_swap_safe": "not swap-safe: raise the memory lock limit (ulimit -l)",
+    "label_keys": "keys",
+    "keys_erased_value": "erased while the clock ran ahead; run `modelseal lease renew`",
     "clock_value": "{behind_seconds} seconds behind; set it right",
     "refused_value": "{at}: {reason} {next_step}[ (reference {reference})]",
     "limit_software": "a copy of this lease made before its end, or before a denial, opens until"
     " its end",
+    "limit_hardware": "the TPM counts only the time it is powered on, and its owner may slow its"
+    " clock by up to a third",
     "limit_memory": "root on this computer can read opened models",
     "limit_copyable": "this computer has too few traits of its own: the state folder can be copied",
     "returned": "This device gave its seat back; keys and lease are erased.[ The seat is free at"
@@ -48,6 +61,11 @@ STANDING: dict[str, str] = {
     "traits_told": (
         "Sent is 32 bits of a hash per value, under a salt of this product's own; the values stay"
         " here. Nothing has been sent yet."
+    ),
+    "recipe_written": (
+        "The recipe is in {path}: {files} model files, {readers} second readers, {checks} checks,"
+        " {caches} caches.[ Mind: {notes}] Read it, seal what it lists, and ship it beside the"
+        " program."
     ),
     "hook_installed": "Programs of this environment open sealed models from now on ({path}).",
     "hook_there": "The hook is there already ({path}).",

@@ -26,6 +26,11 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "It is expired, for another name, or from an unknown authority[: {detail}].",
         "Check the address and the clock; behind an inspecting proxy give its authority with --ca.",
     ),
+    "provider_unavailable": (
+        "The identity provider cannot be asked[: {detail}].",
+        "It is down, cannot be reached, or answered something else; nothing was decided.",
+        "Check the provider's address and certificate, then sign in again; tokens work meanwhile.",
+    ),
     "rate_limited": (
         "Too many requests.",
         "The server asks to wait[ {retry_after_seconds} seconds].",
@@ -35,6 +40,18 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "The storage could not be used[: {detail}].",
         "The database or disk reported an error; nothing was half-done.",
         "Check the disk and the database, then try again.",
+    ),
+    "relay_waiting": (
+        "The relay has noted it and has no answer yet.",
+        "[It last met the license server at {synced_at}. ]Only the license server decides, and the"
+        " relay reaches it at its next synchronisation; nothing was refused.",
+        "Ask for `modelseal server relay sync`, then do the same again; a running lease goes on.",
+    ),
+    "relay_cannot": (
+        "A relay cannot do that.",
+        "{detail}.",
+        "Do it with a line to the license server itself, or by a request file:"
+        " `modelseal lease request`.",
     ),
     "store_behind": (
         "The server's records are older than this device's lease.",
@@ -73,6 +90,16 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "It is locked, absent or refuses access[: {detail}].",
         "Unlock or connect it, then try again.",
     ),
+    "tpm_failed": (
+        "The TPM could not do it.",
+        "It answered with an error[: {detail}].",
+        "Try again; if it stays so, restart the computer and look at modelseal doctor.",
+    ),
+    "secret_needed": (
+        "The key store needs a secret[: {uri}].",
+        "Its passphrase or PIN must be typed, and nobody can be asked here.",
+        "Run the command in a terminal, or name a file for the PIN with pin-source in the key URI.",
+    ),
     "memory_unavailable": (
         "Not enough memory to open the model[: {size_bytes} bytes].",
         "The system refused the memory.",
@@ -90,13 +117,29 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     ),
     "level_not_reached": (
         "The assurance level is too low[: {level} reached, {needed} demanded].",
-        "The plan gives[ {entitlement}] only to machines that proved a higher level.",
+        "Only machines that prove a higher level get it[ ({entitlement})][: {verdict}][. {why}].",
         "Use hardware that can prove it (`modelseal status` says what is missing).",
+    ),
+    "evidence_outdated": (
+        "The server wants the proof of this machine made anew[: {verdict}].",
+        "A nonce is used or late, the TPM key would live longer than the lease, or the TPM is new.",
+        "It is asked again by itself; where that does not help, run `modelseal lease renew`.",
+    ),
+    "evidence_unavailable": (
+        "This machine gives no evidence now[: {detail}].",
+        "The hardware, its driver or the host did not answer[ ({source})].",
+        "Run it inside the machine that shall prove itself, with the rights to ask its hardware.",
     ),
     "enforcement_not_reached": (
         "The plan's enforcement is not possible here[: {needed}].",
-        "It demands keys that the hardware itself ends, and this machine has none that it proved.",
+        "It demands keys that the hardware itself ends, and this machine has none that it proved"
+        "[ ({verdict})].",
         "Use a machine with a TPM whose maker's certificate verifies, or ask your vendor.",
+    ),
+    "evidence_refused": (
+        "The service[ at {server}] did not prove that it is good enough[ ({verdict})].",
+        "Its evidence is genuine, and your policy does not accept it[: {detail}].",
+        "Nothing was sent to it. Ask its operator, or correct the policy.",
     ),
     "memory_not_reached": (
         "The memory protection is too low[: {reached} reached, {needed} demanded].",

@@ -22,9 +22,26 @@ DOCTOR: dict[str, str] = {
         "请运行 `modelseal keys backup FILE`，再运行 `modelseal keys recovery-test FILE`。"
     ),
     "doctor_backup_proved": "验证于 {at}",
+    "doctor_key_works": "{uri} 可以包装并重新打开，用时 {ms} 毫秒；{level}，由提供者声明",
+    "doctor_key_asks": "{uri} 未测试：它需要输入密码，而此处无人输入",
     "doctor_kek_interrupted": "一次轮换被中断；旧密钥仍然存在",
     "doctor_rotate_again": "请再次运行 `modelseal keys rotate kek`。",
+    "doctor_key_age": "已使用 {days} 天",
+    "doctor_key_old": "已使用 {days} 天；日常签名密钥应每 90 天更换一次",
+    "doctor_rotate_signing": "请运行 `modelseal keys rotate signing`。",
+    "doctor_certificate": "还有 {days} 天有效",
+    "doctor_certificate_over": "已过期：无人可以连接",
+    "doctor_renew_certificate": (
+        "请运行 `modelseal keys rotate tls`，或将自己的证书放入 server/tls。"
+    ),
     "doctor_loose": "其他用户可以进入",
     "doctor_chmod": "请运行：chmod 700 {folder}",
     "doctor_closed": "对其他用户关闭",
+    "doctor_bench": "{megabytes} MB，{processors} 个处理器，轮流测量取中位数",
+    "doctor_bench_what": "项目",
+    "doctor_bench_ms": "毫秒",
+    "doctor_bench_ratio": "与明文之比",
+    "doctor_bench_cpu": "CPU 与明文之比",
+    "doctor_same": "输出逐位相同。",
+    "doctor_not_same": "输出不同：这是同一个模型吗？",
 }

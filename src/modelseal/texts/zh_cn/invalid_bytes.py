@@ -22,6 +22,11 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "请指定密封文件（`modelseal pull` 获取，`modelseal seal` 生成），"
         "或用 allow_plain=True 明确允许普通文件。",
     ),
+    "cache_useless": (
+        "加密缓存无法使用[：{path}][：{detail}]。",
+        "它已损坏，或其来源的密封模型现已更换。",
+        "请删除该文件[ {path} ]，让程序由密封模型重新生成。",
+    ),
     "container_version": (
         "此密封模型需要更新的 modelseal[：{path}]。",
         "其格式版本或某个关键部分是此版本不认识的。",
@@ -197,6 +202,11 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "输入无误，但它已被使用过，或属于另一台设备或较早的答复[：{detail}]。",
         "请与供应商核对设备编号，并先导入最新的答复。",
     ),
+    "relay_file_invalid": (
+        "该文件不是中继与信使之间传递的文件[：{path}]。",
+        "{detail}；没有使用任何内容。",
+        "请重新生成：`modelseal server relay sync DIR --write FILE`。",
+    ),
     "part_damaged": (
         "有一个二维码未正确读取[；第 {line} 行]。",
         "[原因：{detail}。]没有使用任何内容。",
@@ -206,5 +216,20 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "证据不真实[：{detail}]。",
         "其中某个签名或证书不成立。",
         "请在该机器上重新收集证据。",
+    ),
+    "endorsement_bundle_invalid": (
+        "此背书包无法使用[：{detail}]。",
+        "只有发布者的背书密钥为某一产品[（{product}）]签署后，背书包才有效。",
+        "请向制作者重新获取背书包，或检查 trust.json。",
+    ),
+    "endorsement_bundle_expired": (
+        "背书包[ {number} ]已[于 {days} 天前]到期。",
+        "厂商对其硬件的说明会过时，因此背书包只在一段时间内有效[，至 {expired_at}]。",
+        "请导入更新的背书包：modelseal attest bundle import FILE。",
+    ),
+    "endorsement_bundle_replayed": (
+        "此背书包[（{number}）]并不比这里最近的[（{seen}）]更新。",
+        "旧的背书包会使其后被吊销的东西重新有效。",
+        "请导入最新的背书包。",
     ),
 }

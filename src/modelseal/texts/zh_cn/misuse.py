@@ -50,6 +50,16 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "[见 {path}。]某个值缺失、未知或格式错误。",
         "请改正[ {path} ]后重试。",
     ),
+    "recipe_invalid": (
+        "应用配方无法使用[：{detail}]。",
+        "[见 {path}。]某个值缺失、未知或格式错误。",
+        "请改正[ {path} ]，或用 `modelseal app observe` 重新生成。",
+    ),
+    "appraisal_policy_invalid": (
+        "评估策略无法使用[：{detail}]。",
+        "[见 {path}。][成员 {member} 有误。]未知或异常的规则可能要求得比本意少。",
+        "请改正；所有规则见 docs/spec/attestation.md。",
+    ),
     "client_ambiguous": (
         "可能指两个激活[：{candidates}]。",
         "环境变量与 modelseal.toml 指向不同的激活，我们不会猜测。",
@@ -70,6 +80,12 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "modelseal 不会覆盖不是它生成的文件。",
         "请换一个名称，或先删除旧文件。",
     ),
+    "another_license": (
+        "此设备已占用另一个许可证的席位[：{license_id}][，方案 {plan}]。",
+        "现在输入新的许可证密钥，会使该席位一直被占用到其租约结束。",
+        "请先运行 `modelseal deactivate`，或运行 `modelseal activate KEY --switch`："
+        "它会归还该席位并启用新密钥；使用另一个 --state 可同时保留两者。",
+    ),
     "workspace_missing": (
         "这里没有工作区[：{path}]。",
         "该文件夹中没有 trust.json 以及 desk/ 或 server/，或者它不是文件夹。",
@@ -89,6 +105,11 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "没有该名称的对象[（{id}）][：{detail}]。",
         "它输入有误、属于另一个工作区，或从未创建。",
         "请用同一名词的 `list` 查看现有对象。",
+    ),
+    "sign_in_off": (
+        "此服务器不支持人员登录。",
+        "其 server.toml 中没有身份提供方，或服务器不认识此调用。",
+        "请使用 `modelseal server token create` 创建的令牌，放在 MODELSEAL_TOKEN 中。",
     ),
     "conflict": (
         "更改与现状冲突[：{detail}]。",
@@ -114,6 +135,11 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "文件在密封过程中被更改[：{path}]。",
         "密封已停止，因为半新半旧的内容毫无意义。",
         "请等到没有程序写该文件后再密封。",
+    ),
+    "not_optimisable": (
+        "无法针对此类机器优化该模型[：{path}]。",
+        "无法生成优化形式，或其结果与原模型不一致[：{detail}]。",
+        "请不带 --optimise 进行密封；模型将以通用形式在各处加载。",
     ),
     "source_not_sealable": (
         "该输入无法密封[：{path}]。",

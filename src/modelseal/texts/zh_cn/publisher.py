@@ -8,6 +8,7 @@ PUBLISHER: dict[str, str] = {
         "  下一步：modelseal seal MODEL -o MODEL.sealed --entitlement NAME{where}"
     ),
     "sealed": "已密封 {model} 版本 {release}，{size} 字节，凭 {entitlements} 打开。",
+    "sealed_optimised": "另含针对此类机器优化的形式：{names}。",
     "or": " 或 ",
     "sealed_next": "  下一步：modelseal model publish {files}{where}",
     "genuine": "{path} 是真实的。",
@@ -42,6 +43,10 @@ PUBLISHER: dict[str, str] = {
         "{keys} 把密钥已存入 {path}。请与打印的口令分开保存，并运行："
         "modelseal keys recovery-test {path}{where}"
     ),
+    "backup_elsewhere": (
+        "  另有 {count} 把由硬件或密钥库保管，不在 modelseal 的任何备份中："
+        "请同时保留该硬件或服务自己的备份。"
+    ),
     "backup_good": "备份完好：{keys} 把密钥可以打开，且与 trust.json 相符。",
     "backup_by_kit": (
         "  口令取自 recovery-kit.txt。请打印该页，删除该文件，\n"
@@ -51,6 +56,12 @@ PUBLISHER: dict[str, str] = {
     "exported": "{count} 行已写入 {path}。",
     "log_holds": "日志成立：{size} 个事件，根 {root_hash}。",
     "listening": "modelseal 服务器正在监听 {url}（按 Ctrl-C 停止）。",
+    "inference_listening": "{models} 正在 {url} 提供推理，由 {kinds} 证明（按 Ctrl-C 停止）。",
+    "manifest_written": (
+        "{path} 中有 {count} 个文件，仅检查过语法，未在相应硬件上测试。"
+        "请在该硬件上启动，并用 modelseal attest reference add 记录其度量值。"
+    ),
+    "inference_stopped": "推理服务已停止；进行中的请求已答复。",
     "stopped": "modelseal 服务器已停止；进行中的请求已答复。",
     "schema": "数据库版本 {version}。",
     "store_backed_up": (
@@ -73,6 +84,16 @@ PUBLISHER: dict[str, str] = {
         "  只显示这一次；请作为 MODELSEAL_TOKEN 使用。"
     ),
     "token_revoked": "令牌 {token_id} 已吊销。",
+    "webhook_made": (
+        "已创建 Webhook {webhook_id}。其密钥只显示这一次；接收方用它验证签名。\n"
+        "  试一试：modelseal webhook test {webhook_id}"
+    ),
+    "webhook_removed": "Webhook {webhook_id} 及其待发消息已删除。",
+    "webhook_rotated": "新密钥即刻用于签名，旧密钥并行签名至 {ends}。",
+    "webhook_tested": (
+        "服务器运行后即发出一条消息；查看结果：\n  modelseal webhook messages {webhook_id}"
+    ),
+    "webhook_replayed": "将重新发送 {count} 条消息。",
     "bundled": "给技术支持的报告在 {path}。",
     "none": "{title}：无。",
 }

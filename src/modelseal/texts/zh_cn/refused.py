@@ -46,6 +46,11 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "设备只能在一段时间内离线工作，这段时间已过。",
         "请连接网络并运行 `modelseal lease renew`。",
     ),
+    "lease_key_ended": (
+        "硬件不再打开此租约[：{verdict}]。",
+        "其密钥位于本机 TPM 中，由 TPM 按自己的时钟、并在断电若干次之后终止。",
+        "请连接网络并运行 `modelseal lease renew`。",
+    ),
     "lease_superseded": (
         "服务器有更新的答复取代了此租约。",
         "租约和拒绝都有编号，编号最大者有效。",
@@ -146,7 +151,13 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     "egress_refused": (
         "程序试图把受保护的模型写出[：{what}]。",
         "密封文件之外的副本将不受保护。",
-        "请关闭该选项[（{what}）]；没有它也能加载。",
+        "请关闭该选项[（{what}）]；没有它也能加载。[若 {reader} 需要模型的一部分，"
+        "`modelseal app observe` 可生成提供该部分的应用配方。]",
+    ),
+    "sealed_file_kept": (
+        "程序试图删除或覆盖密封模型[：{path}]。",
+        "[应用配方 {recipe} 保留此文件。]程序会删除未通过其检查的文件，而密封文件与明文文件不同。",
+        "请用 `modelseal app observe` 生成配方，使检查得到应答；若不再需要该文件，请自行删除。",
     ),
     "access_denied": (
         "不允许此操作[：{path}][：{detail}]。",
@@ -158,9 +169,84 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "它缺失、输入有误、已过期或已吊销。",
         "请将 MODELSEAL_TOKEN 设为有效令牌，用 `modelseal server token create` 创建。",
     ),
+    "sign_in_refused": (
+        "登录被拒绝[：{detail}]。",
+        "许可服务器不接受身份提供方给出的内容。",
+        "请再次运行 `modelseal login --server URL`。",
+    ),
+    "sign_in_malformed": (
+        "无法读取 ID 令牌[：{detail}]。",
+        "它不完整、格式有误，或属于另一种令牌。",
+        "请再次运行 `modelseal login --server URL`；若仍失败，请告知身份提供方的管理员。",
+    ),
+    "sign_in_algorithm": (
+        "此服务器不接受 ID 令牌的签名方式[：{detail}]。",
+        "只有 server.toml 中的算法有效，未签名的令牌和共享密钥一律不接受。",
+        "请让身份提供方使用 RS256、ES256 或 EdDSA 签名，然后重新登录。",
+    ),
+    "sign_in_key_unknown": (
+        "ID 令牌的签名密钥未由身份提供方公布[：{detail}]。",
+        "该密钥是伪造的、已撤下，或太新而服务器尚未获知。",
+        "请等待半分钟，再运行 `modelseal login --server URL`。",
+    ),
+    "sign_in_signature": (
+        "ID 令牌的签名不成立。",
+        "令牌在签名后被修改，或由另一把密钥签名。",
+        "请再次运行 `modelseal login --server URL`，并检查中间是否有人介入。",
+    ),
+    "sign_in_issuer": (
+        "ID 令牌来自另一个身份提供方。",
+        "此服务器只接受 server.toml 中那一个颁发者的令牌。",
+        "请运行 `modelseal login --server URL`，它会询问正确的提供方。",
+    ),
+    "sign_in_audience": (
+        "ID 令牌是为另一个客户端签发的[：{detail}]。",
+        "其受众或授权方不是此服务器的客户端。",
+        "请运行 `modelseal login --server URL`，它会以正确的客户端登录。",
+    ),
+    "sign_in_nonce": (
+        "ID 令牌不属于这次登录[：{detail}]。",
+        "其 nonce 不是由出示令牌的一方生成的。",
+        "请在本机上从头到尾再次运行 `modelseal login --server URL`。",
+    ),
+    "sign_in_expired": (
+        "ID 令牌现在无效[：{detail}]。",
+        "它已过期、超过十分钟，或时间在未来。",
+        "请检查本机和服务器的时钟，然后运行 `modelseal login --server URL`。",
+    ),
+    "sign_in_replayed": (
+        "ID 令牌已被使用过。",
+        "每个令牌只能开启一个会话。",
+        "请再次运行 `modelseal login --server URL`。",
+    ),
+    "sign_in_not_allowed": (
+        "此人不可使用许可服务器[：{detail}]。",
+        "身份提供方确认了此人，但 server.toml 未给予任何角色。",
+        "请向服务器管理员申请角色[；参考号 {reference}]。",
+    ),
     "passphrase_wrong": (
         "口令无法打开它[：{path}]。",
         "口令输入有误，或属于另一个文件。",
         "请严格按照打印的内容重新输入。",
+    ),
+    "key_refused": (
+        "密钥库不允许使用其密钥[：{uri}]。",
+        "它自身的规则目前禁止使用[：{detail}]。",
+        "请询问设置该密钥的人。",
+    ),
+    "key_policy_failed": (
+        "TPM 不允许使用其密钥[：{uri}]。",
+        "计算机的启动状态与密钥绑定的状态不同，或其时限已过。",
+        "请按原先的状态启动，或为该密钥提供其所有者针对新状态签署的策略。",
+    ),
+    "key_of_another_tpm": (
+        "该密钥属于另一个 TPM[：{path}]。",
+        "其文件是从另一台计算机复制的，或者本机更换了 TPM。",
+        "请在原来的计算机上使用，或激活本机：modelseal activate KEY --replace DEVICE。",
+    ),
+    "tpm_cleared": (
+        "TPM 已被清除，其中的所有密钥都已丢失[：{path}]。",
+        "有人在固件中或通过新的操作系统重置了它。",
+        "请使用许可证密钥重新激活：modelseal activate KEY --replace DEVICE。",
     ),
 }

@@ -18,7 +18,11 @@ STANDING: dict[str, str] = {
     "label_lease": "租约",
     "label_enforcement": "执行方式",
     "label_level": "级别",
+    "label_proved": "已证明",
+    "label_unproved": "未证明",
     "label_missing": "缺少",
+    "label_hardware": "TPM",
+    "label_verdict": "TPM",
     "label_memory": "内存",
     "label_meter": "用量",
     "label_clock": "时钟",
@@ -28,14 +32,22 @@ STANDING: dict[str, str] = {
     "device_value": "{device_id}[，{label}][，{binding}]",
     "lease_value": "第 {seq} 号，结束于 {expires_at}[（剩 {days_left} 天）]，"
     "自 {renew_after_at} 起续约",
-    "missing_value": "{entitlement} 需要 L{needed}，已证明 L{reached}",
+    "missing_value": "{entitlement} 需要 L{needed}，已证明 L{reached}[：{why}]",
+    "proved_value": "L{level}，凭 {kinds}，{at}，仅对提问的那次运行[，至 {expires_at}]",
+    "proved_not": "未达到 L{level}：{why}",
+    "hardware_value": "通电 {powered_on} 后由其终止；每次断电最多增加 70 分钟，"
+    "共 {power_cuts} 次：最长 {longest}",
+    "days_hours": "{days} 天 {hours} 小时",
     "meter_value": "{name}：已用 {used}/{limit}，剩余 {left}[，{resets_at} 起重新计算]",
     "memory_value": "{protection}，{swap}",
     "swap_safe": "不会被换出",
     "not_swap_safe": "可能被换出：请提高内存锁定上限（ulimit -l）",
+    "label_keys": "密钥",
+    "keys_erased_value": "已在时钟超前时清除；请运行 `modelseal lease renew`",
     "clock_value": "落后 {behind_seconds} 秒；请调准",
     "refused_value": "{at}：{reason}{next_step}[（编号 {reference}）]",
     "limit_software": "在租约结束或被拒绝之前复制的租约，在其结束之前仍可打开模型",
+    "limit_hardware": "TPM 只计通电时间，其所有者可将其时钟调慢至多三分之一",
     "limit_memory": "本机的 root 可以读取已打开的模型",
     "limit_copyable": "本机自身的特征太少：状态文件夹可能被复制使用",
     "returned": "本设备已归还席位；密钥和租约已删除。[席位于 {seat_free_at} 空出。]",
@@ -45,6 +57,10 @@ STANDING: dict[str, str] = {
     "trait_missing": "无（{why}）",
     "traits_told": (
         "每个值只发送哈希的 32 位，所用盐值为本产品专有；原值留在本机。目前尚未发送任何内容。"
+    ),
+    "recipe_written": (
+        "配方已写入 {path}：{files} 个模型文件、{readers} 个二次读取者、{checks} 项检查、"
+        "{caches} 个缓存。[注意：{notes}]请阅读，密封其中列出的文件，并随程序一同发布。"
     ),
     "hook_installed": "此环境中的程序从现在起可打开密封的模型（{path}）。",
     "hook_there": "钩子已经存在（{path}）。",

@@ -26,6 +26,11 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "它已过期、名称不符或来自未知的机构[：{detail}]。",
         "请检查地址和时钟；若经过检查代理，请用 --ca 指定其机构。",
     ),
+    "provider_unavailable": (
+        "无法询问身份提供方[：{detail}]。",
+        "它已停机、无法连接，或给出了别的内容；未作任何决定。",
+        "请检查提供方的地址和证书，然后重新登录；令牌在此期间仍可使用。",
+    ),
     "rate_limited": (
         "请求过多。",
         "服务器要求等待[ {retry_after_seconds} 秒]。",
@@ -35,6 +40,18 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "存储无法使用[：{detail}]。",
         "数据库或磁盘报告错误；没有做到一半的操作。",
         "请检查磁盘和数据库后重试。",
+    ),
+    "relay_waiting": (
+        "中继已记下该请求，但还没有答复。",
+        "[它上次与许可证服务器同步是在 {synced_at}。]"
+        "只有许可证服务器才能决定，中继在下次同步时才会联系它；"
+        "没有任何请求被拒绝。",
+        "请让人运行 `modelseal server relay sync`，然后重复同一操作；正在运行的租约继续有效。",
+    ),
+    "relay_cannot": (
+        "中继无法办理此事。",
+        "{detail}。",
+        "请直接连接许可证服务器办理，或使用请求文件：`modelseal lease request`。",
     ),
     "store_behind": (
         "服务器的记录比本设备的租约更旧。",
@@ -72,6 +89,16 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "它被锁定、不存在或拒绝访问[：{detail}]。",
         "请解锁或连接它，然后重试。",
     ),
+    "tpm_failed": (
+        "TPM 无法完成该操作。",
+        "它返回了错误[：{detail}]。",
+        "请重试；若仍然如此，请重启计算机并查看 modelseal doctor。",
+    ),
+    "secret_needed": (
+        "密钥库需要密码[：{uri}]。",
+        "必须输入其口令或 PIN，而此处无人可以输入。",
+        "请在终端中运行该命令，或在密钥 URI 中用 pin-source 指定存放 PIN 的文件。",
+    ),
     "memory_unavailable": (
         "内存不足，无法打开模型[：{size_bytes} 字节]。",
         "系统拒绝分配内存。",
@@ -89,13 +116,28 @@ TEXTS: dict[str, tuple[str, str, str]] = {
     ),
     "level_not_reached": (
         "保证级别不足[：已达 {level}，要求 {needed}]。",
-        "方案只把[ {entitlement} ]给予证明了更高级别的机器。",
+        "只给予证明了更高级别的机器[（{entitlement}）][：{verdict}][。{why}]。",
         "请使用能够证明的硬件（`modelseal status` 会说明缺少什么）。",
+    ),
+    "evidence_outdated": (
+        "服务器要求本机重新提供证明[：{verdict}]。",
+        "TPM 密钥的有效期会超过租约，或服务器尚不认识此 TPM。",
+        "系统会自动重新询问；如仍无效，请运行 `modelseal lease renew`。",
+    ),
+    "evidence_unavailable": (
+        "本机现在无法给出证据[：{detail}]。",
+        "硬件、其驱动或宿主没有应答[（{source}）]。",
+        "请在要证明自身的机器内运行，并具有询问其硬件的权限。",
     ),
     "enforcement_not_reached": (
         "此处无法执行方案的要求[：{needed}]。",
-        "它要求由硬件终止的密钥，而本机没有得到证明的此类硬件。",
+        "它要求由硬件终止的密钥，而本机没有得到证明的此类硬件[（{verdict}）]。",
         "请使用制造商证书可验证的 TPM 机器，或咨询供应商。",
+    ),
+    "evidence_refused": (
+        "该服务[（{server}）]未能证明自己足够可信[（{verdict}）]。",
+        "其证据真实，但您的策略不接受[：{detail}]。",
+        "尚未向其发送任何内容。请联系其运营者，或更正策略。",
     ),
     "memory_not_reached": (
         "内存保护不足[：已达 {reached}，要求 {needed}]。",

@@ -1,0 +1,63 @@
+"""Second readers: code that ``onnx.load``s a model again gets what an app recipe names for it."""
+
+from __future__ import annotations
+
+from modelseal.errors import EgressRefused
+from modelseal.frameworks.onnx.part import MARK, Selection, part
+from modelseal.memory import wipe
+from modelseal.runtime import default, recipes, report
+from modelseal.runtime.loading import label
+from modelseal.runtime.onnx import SealedOnnx
+from modelseal.runtime.recipes import force
+
+__all__ = ["MARK", "read", "refuse_copy"]
+
+
+def read(given: object, what: str, who: tuple[str, str]) -> bytes:
+    """The part of the sealed model ``given`` that ``who`` (module, function) gets, as a model.
+
+    Raises ``EgressRefused`` when no recipe names anything for it, and what opening raises.
+    """
+    path = label(given)
+    chosen = _chosen(path, who)
+    if chosen is None:
+        with report.told(default.for_record, path):
+            raise EgressRefused(
+                f"{what} by {'.'.join(who)} would hand out the whole model; a session opens it,"
+                " and an app recipe ([[reader]], docs/spec/app-recipe.md) names parts for a reader",
+                what=f"{what} by {'.'.join(who)}",
+                reader=".".join(who),
+                path=path,
+            )
+    with (
+        SealedOnnx(given, plain_beside=True).open() as opened,
+        report.told(default.for_record, path),
+    ):
+        found = part(opened.view, chosen, opened.external)
+    data = bytes(found)
+    wipe(found)
+    return data
+
+
+def refuse_copy(what: str) -> None:
+    """``EgressRefused`` for ``what``, which was given a part of a sealed model, perhaps edited."""
+    with report.told(default.for_record, None):
+        raise EgressRefused(
+            f"{what} was given an edited copy of a sealed model; the sealed one stays as it is",
+            what=f"{what} of an edited copy",
+        )
+
+
+def _chosen(path: str | None, who: tuple[str, str]) -> Selection | None:
+    """All that the recipes in force name for ``who`` and this file; None without any."""
+    place = (path or "").replace("\\", "/")
+    fitting = [
+        reader
+        for recipe in force.in_force()
+        for reader in recipe.reader
+        if recipes.is_of(reader, *who) and recipes.matches(reader.files, place)
+    ]
+    if not fitting:
+        return None
+    wanted = {each for reader in fitting for each in reader.initializers}
+    return Selection(wanted, max(reader.node_names for reader in fitting))

@@ -1,0 +1,160 @@
+"""Renewals in front of the framework: those that come while a tick is under way share the next.
+
+Only what is plain to see: one whole body of the right type. Anything else about the same address
+goes through to the framework, whose handler answers in the same words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+import msgspec
+from anyio import CapacityLimiter, to_thread
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from modelseal.errors import ModelsealError
+from modelseal.server.http import problems
+from modelseal.server.http.work import DEVICE_BODY_BYTES, JWT
+from modelseal.server.services import Server
+from modelseal.server.services.calls import DeviceCalls
+from modelseal.server.services.limits import prefix
+from modelseal.server.services.renewal import Renewed
+from modelseal.server.services.ticks import MOST, Asked, Outcome
+
+ROUTE = "/v1/leases/{device_id}"
+_PATH = re.compile(r"/v1/leases/([A-Za-z0-9_.-]{1,128})")
+_AT_ONCE = 2
+"""While one tick waits for the disk, the next is judged."""
+ENOUGH = 16
+"""So many begin a tick beside another one; fewer wait for its end, and share what one costs."""
+SPACE_SECONDS = 0.008
+"""A tick begins so long after the one before at the earliest, for the same reason."""
+
+
+def in_front(app: ASGIApp, server: Server) -> ASGIApp:
+    """``app``, whose plain renewals are answered here."""
+    ticker = Ticker(server.devices)
+
+    async def front(scope: Scope, receive: Receive, send: Send) -> None:
+        device_id = _plain(scope)
+        if device_id is None:
+            await app(scope, receive, send)
+            return
+        scope["path_template"] = ROUTE
+        status, headers, data = await _answer(ticker, device_id, scope, receive)
+        headers = [*headers, (b"content-length", str(len(data)).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": data, "more_body": False})
+
+    return front
+
+
+async def _answer(
+    ticker: Ticker, device_id: str, scope: Scope, receive: Receive
+) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    try:
+        body, client = await _body(receive), scope.get("client")
+        asked = Asked(device_id, body, prefix(client[0] if client else None))
+        renewed = await ticker.renew(asked)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is answered as a problem
+        shown = problems.rendered(error)
+        kind = (b"content-type", (shown.media_type or problems.MEDIA_TYPE).encode())
+        more = [(name.lower().encode(), value.encode()) for name, value in shown.headers.items()]
+        return shown.status_code or 500, [kind, *more], shown.content
+    return 200, _JSON, _ENCODER.encode(renewed)
+
+
+_JSON = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+_ENCODER = msgspec.json.Encoder()
+
+
+def _plain(scope: Any) -> str | None:
+    """The device whose lease is to be renewed; None for any other request."""
+    if scope["method"] != "PUT":
+        return None
+    found = _PATH.fullmatch(scope["path"])
+    if found is None or scope.get("root_path"):
+        return None
+    length = kind = b""
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            length = value
+        elif name == b"content-type":
+            kind = value
+        elif name in (b"content-encoding", b"transfer-encoding", b"expect"):
+            return None
+    if kind != JWT.encode() or not length.isdigit() or int(length) > DEVICE_BODY_BYTES:
+        return None
+    return found[1]
+
+
+async def _body(receive: Receive) -> bytes:
+    """The whole body, no longer than was said; what came of it when whoever sends it is gone."""
+    parts: list[bytes] = []
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return b"".join(parts)
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class Ticker:
+    """Gathers renewals; lives in one event loop."""
+
+    def __init__(self, calls: DeviceCalls) -> None:
+        self._calls = calls
+        self._waiting: list[tuple[Asked, asyncio.Future[Outcome]]] = []
+        self._running = 0
+        self._began_at = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+        # Threads of their own: acts that wait for one another must not keep heartbeats waiting.
+        self._threads = CapacityLimiter(_AT_ONCE)
+
+    async def renew(self, asked: Asked) -> Renewed:
+        """The next lease; raises as ``DeviceCalls.renew`` does."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Outcome] = loop.create_future()
+        self._waiting.append((asked, future))
+        if not self._running or (self._running < _AT_ONCE and len(self._waiting) >= ENOUGH):
+            self._running += 1
+            task = loop.create_task(self._run())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        outcome = await future
+        if isinstance(outcome, ModelsealError):
+            raise outcome
+        if outcome is None:
+            return await to_thread.run_sync(self._calls.renew_alone, asked)
+        return outcome
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._waiting:
+                await asyncio.sleep(self._began_at + SPACE_SECONDS - loop.time())
+                self._began_at = loop.time()
+                batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+                await self._tick(batch)
+        finally:
+            self._running -= 1
+
+    async def _tick(self, batch: list[tuple[Asked, asyncio.Future[Outcome]]]) -> None:
+        try:
+            asked = [item for item, _future in batch]
+            outcomes = await to_thread.run_sync(
+                self._calls.renew_many, asked, limiter=self._threads
+            )
+        except BaseException as error:
+            for _item, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+            return
+        for (_item, future), outcome in zip(batch, outcomes, strict=True):
+            if not future.done():
+                future.set_result(outcome)

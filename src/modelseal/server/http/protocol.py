@@ -1,0 +1,147 @@
+"""HTTP/1.1 as uvicorn speaks it, with an end to waiting and refusals that are problem documents.
+
+A peer that says nothing, or one letter now and then, is left; when the house is full, whoever keeps
+it waiting longest goes first. What is no HTTP gets the problem that everything else gets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from modelseal.server.http import problems
+
+REQUEST_SECONDS = 10
+"""How long a connection may be open, and a begun request line, until its headers are there."""
+DRAIN_SECONDS = 5
+"""How long what is left of a body may come after its answer."""
+READING_SECONDS = 60
+"""How long a peer may take nothing of an answer that waits for it."""
+MAX_CONNECTIONS = 2048
+_SPARE = 64
+
+
+class Protocol(H11Protocol):
+    """One connection."""
+
+    _until: asyncio.TimerHandle | None = None
+    _taken: asyncio.TimerHandle | None = None
+    _waiting: OrderedDict[Protocol, None]
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._waiting = _waiting_at(self.server_state)
+        limit = self.limit_concurrency or MAX_CONNECTIONS
+        while len(self.connections) > limit - _SPARE and self._waiting:
+            slowest, _ = self._waiting.popitem(last=False)
+            slowest.leave()
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._waiting.pop(self, None)
+        self._stop_waiting()
+        self._stop_writing()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._until is None and self.conn.their_state is h11.IDLE:
+            self._wait()
+        super().data_received(data)
+        drained = self._answered and self.conn.their_state is h11.SEND_BODY
+        if self.conn.their_state is not h11.IDLE and not drained:
+            self._stop_waiting()
+        if self.conn.their_state in (h11.DONE, h11.MUST_CLOSE):
+            self._waiting.pop(self, None)
+        else:
+            self._waiting.setdefault(self)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stop_writing()
+        self._taken = self.loop.call_later(READING_SECONDS, self.leave)
+
+    def resume_writing(self) -> None:
+        self._stop_writing()
+        super().resume_writing()
+
+    def on_response_complete(self) -> None:
+        unread = self.conn.their_state is h11.SEND_BODY
+        super().on_response_complete()
+        if self.transport.is_closing():
+            return
+        self._waiting.setdefault(self)
+        if unread:  # answered before the body was there: the rest is read, but not for long
+            self._stop_waiting()
+            self._until = self.loop.call_later(DRAIN_SECONDS, self.leave)
+
+    @property
+    def _answered(self) -> bool:
+        return self.cycle is not None and self.cycle.response_complete
+
+    def send_400_response(self, msg: str) -> None:
+        """The refusal of what is no HTTP, and the end of the connection."""
+        if self.conn.our_state is not h11.IDLE:
+            self.transport.close()
+            return
+        self._send(problems.refused(400, "this is no HTTP request that can be read"))
+
+    def leave(self) -> None:
+        """The connection is gone, whatever it was doing."""
+        self.transport.abort()
+
+    def _late(self) -> None:
+        """No request came in time."""
+        if self.conn.our_state is h11.IDLE and self.conn.trailing_data[0]:
+            self._send(problems.refused(408, "the request took too long"))
+        self.leave_soon()
+
+    def leave_soon(self) -> None:
+        """The connection is gone once what was written is sent, or a second from now."""
+        self.transport.close()
+        self.loop.call_later(1, self.transport.abort)
+
+    def _send(self, answer: Any) -> None:
+        headers = [
+            (b"content-type", problems.MEDIA_TYPE.encode()),
+            (b"cache-control", b"no-store"),
+            (b"x-content-type-options", b"nosniff"),
+            (b"content-length", str(len(answer.content)).encode()),
+            (b"connection", b"close"),
+        ]
+        for event in (
+            h11.Response(status_code=answer.status_code, headers=headers, reason=b"Refused"),
+            h11.Data(data=answer.content),
+            h11.EndOfMessage(),
+        ):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    def _wait(self) -> None:
+        self._stop_waiting()
+        self._until = self.loop.call_later(REQUEST_SECONDS, self._late)
+        self._waiting.setdefault(self)
+
+    def _stop_waiting(self) -> None:
+        if self._until is not None:
+            self._until.cancel()
+            self._until = None
+
+    def _stop_writing(self) -> None:
+        if self._taken is not None:
+            self._taken.cancel()
+            self._taken = None
+
+
+def _waiting_at(state: Any) -> OrderedDict[Protocol, None]:
+    """The connections of one server whose peer has something to say, the oldest first."""
+    found: OrderedDict[Protocol, None] | None = getattr(state, "waiting", None)
+    if found is None:
+        found = state.waiting = OrderedDict()
+    return found
+
+
+__all__ = ["MAX_CONNECTIONS", "READING_SECONDS", "REQUEST_SECONDS", "Protocol"]

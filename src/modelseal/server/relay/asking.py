@@ -1,0 +1,73 @@
+"""A device call at a relay: answered with what the license server said to it, or noted.
+
+The relay looks at a request only to know whose question it is: its signature by its own key, the
+server and product it is for, the address it came to. Whether anything is granted it does not know.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from modelseal.errors import Misuse, NotFound, RelayCannot, RelayWaiting, TokenAudience
+from modelseal.license import tokens
+from modelseal.license.claims import RequestClaims
+from modelseal.server.relay.box import Box, Question, Reply
+
+RETRY_SECONDS = 300
+_CARRIED = {
+    "activate": ("POST", "/v1/devices"),
+    "renew": ("PUT", "/v1/leases/{device}"),
+    "return": ("POST", "/v1/devices/{device}:return"),
+}
+_REFUSED = {
+    "/v1/trials": "a trial begins at the license server",
+    "/v1/licenses:lookup": "what a license key is worth only the license server knows",
+    "/v1/devices:challenge": "a TPM is proved to the license server itself",
+}
+_RELEASE = re.compile(r"/v1/devices/[^/]{1,128}/key-releases(:nonce|:attest)?")
+
+
+def answer(box: Box, method: str, path: str, token: bytes, now: datetime) -> Reply:
+    """The license server's own answer to this very question.
+
+    Raises ``RelayWaiting`` when it is not there yet, and the question is noted durably;
+    ``RelayCannot`` for what is not carried; token errors, ``Misuse``, ``DiskFull``.
+    """
+    check(path)
+    claims = tokens.read_request(token, server_id=box.about.server, any_operation=True)
+    if claims.product != box.about.product:
+        raise TokenAudience("this relay is for another product")
+    _check_address(claims, method, path)
+    found = box.ask(Question(claims.iss, claims.nonce, method, path, token), claims, now)
+    if found is None:
+        raise waiting(box)
+    return found
+
+
+def check(path: str) -> None:
+    """Returns for the address of a call that is carried; ``RelayCannot``, ``NotFound``."""
+    if path in _REFUSED:
+        raise RelayCannot(_REFUSED[path])
+    if _RELEASE.fullmatch(path):
+        raise RelayCannot("keys for one run are released by the license server, run by run")
+    carried = path == "/v1/devices" or path.startswith(("/v1/leases/", "/v1/devices/"))
+    if not carried:
+        raise NotFound("a relay has no such address")
+
+
+def waiting(box: Box) -> RelayWaiting:
+    """The error for what the next sync brings."""
+    return RelayWaiting(
+        "the next synchronisation brings it",
+        synced_at=box.noted("synced_at"),
+        retry_after_seconds=RETRY_SECONDS,
+    )
+
+
+def _check_address(claims: RequestClaims, method: str, path: str) -> None:
+    wanted = _CARRIED.get(claims.op)
+    if wanted is None:
+        raise RelayCannot(f"the operation {claims.op} is not carried")
+    if (method, path) != (wanted[0], wanted[1].format(device=claims.sub)):
+        raise Misuse("this address takes another operation", op=claims.op)

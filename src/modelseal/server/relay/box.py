@@ -1,0 +1,419 @@
+"""What a relay holds: questions on their way out, answers on their way in, signed documents.
+
+One SQLite file, written durably before anything is said to anybody, so that a stop at any moment
+loses nothing; the sealed models lie beside it as files named by their digest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import sqlite3
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from modelseal import ids
+from modelseal.admin import RelayReport, RelaySynced
+from modelseal.device import tolerance
+from modelseal.errors import DiskFull, InputMissing, OutputExists, StorageFailed
+from modelseal.license.claims import RequestClaims, TraitDigest
+from modelseal.server.relay.documents import is_newer
+from modelseal.types import to_numeric
+
+FILE = "relay.sqlite3"
+MAX_QUESTIONS = 100_000
+MAX_UNKNOWN = 10_000
+"""Of these, from device keys that no answer was ever given to: anybody can make one."""
+MAX_OF_ONE = 4
+MAX_WANTED = 100_000
+MAX_ASKED_FOR = 64
+"""Of these, because somebody asked for them: everybody can."""
+_BUSY_SECONDS = 15.0
+_NAMED = 64
+_COUNTS = ("carried", "handed", "repeated")
+_SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE questions (
+    jkt TEXT NOT NULL, nonce TEXT NOT NULL, method TEXT NOT NULL, path TEXT NOT NULL,
+    known INTEGER NOT NULL, at INTEGER NOT NULL, token BLOB NOT NULL, PRIMARY KEY (jkt, nonce)
+);
+CREATE INDEX questions_known ON questions (known);
+CREATE TABLE answers (
+    jkt TEXT NOT NULL, nonce TEXT NOT NULL, path TEXT NOT NULL, device TEXT,
+    status INTEGER NOT NULL, media TEXT NOT NULL, body BLOB NOT NULL, final INTEGER NOT NULL,
+    handed INTEGER NOT NULL, traits TEXT, double INTEGER NOT NULL, PRIMARY KEY (jkt, nonce)
+);
+CREATE TABLE devices (jkt TEXT PRIMARY KEY);
+CREATE TABLE documents (path TEXT PRIMARY KEY, media TEXT NOT NULL, body BLOB NOT NULL);
+CREATE TABLE wanted (path TEXT PRIMARY KEY);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Whose relay it is."""
+
+    relay: str
+    server: str
+    product: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One device call on its way to the server, as it came."""
+
+    jkt: str
+    nonce: str
+    method: str
+    path: str
+    token: bytes = field(repr=False)
+
+    @property
+    def sent(self) -> Sent:
+        """What its answer names."""
+        return Sent(self.jkt, self.nonce, self.path, digest(self.token))
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The sending that an answer is to."""
+
+    jkt: str
+    nonce: str
+    path: str
+    digest: bytes
+
+
+def digest(token: bytes) -> bytes:
+    """What tells one sending of a question from another."""
+    return hashlib.sha256(token).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The server's answer to a device call, as it came. ``final``: it ends the question."""
+
+    status: int
+    media: str
+    body: bytes = field(repr=False)
+    final: bool = True
+    device: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Something signed, as the server has it under ``path``."""
+
+    path: str
+    media: str
+    body: bytes = field(repr=False)
+
+
+def make(folder: Path, *, server: str, product: str, now: datetime, random: ids.Random) -> About:
+    """A fresh relay in ``folder``; ``OutputExists`` where one is."""
+    path = folder / FILE
+    if path.exists():
+        raise OutputExists("a relay is there", path=str(folder))
+    about = About(ids.new_id("rly", now, random), server, product)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (folder / "models").mkdir(mode=0o700, exist_ok=True)
+        with contextlib.closing(_connect(path)) as db:
+            db.executescript("BEGIN IMMEDIATE;" + _SCHEMA)
+            rows = [("relay", about.relay), ("server", server), ("product", product)]
+            db.executemany("INSERT INTO meta VALUES (?, ?)", rows)
+            db.execute("COMMIT")
+        path.chmod(0o600)
+    except (OSError, sqlite3.Error) as error:
+        raise _translate(error, folder) from None
+    return about
+
+
+class Box:
+    """The relay in ``folder``. Safe for several threads and processes; close it when done."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.models = folder / "models"
+        if not (folder / FILE).is_file():
+            raise InputMissing("there is no relay; `modelseal server relay init` makes one",
+                               path=str(folder))  # fmt: skip
+        self._lock = threading.Lock()
+        try:
+            self._db = _connect(folder / FILE)
+        except sqlite3.Error as error:
+            raise _translate(error, folder) from None
+        self.about = About(*(self.noted(name) or "" for name in ("relay", "server", "product")))
+
+    def close(self) -> None:
+        """The file is given back."""
+        self._db.close()
+
+    def __enter__(self) -> Box:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    # -- what devices do
+
+    def ask(self, question: Question, claims: RequestClaims, now: datetime) -> Reply | None:
+        """The answer that is there for this very question; None when it waits now.
+
+        A question that follows an answer which was handed out ends that answer: whoever still asks
+        for it is another holder of the key, and the server is to hear of that.
+        """
+        with self._writing() as db:
+            row = db.execute(
+                "SELECT status, media, body, final, device, path, handed, traits FROM answers"
+                " WHERE jkt = ? AND nonce = ?",
+                (question.jkt, question.nonce),
+            ).fetchone()
+            if row is not None and row[5] == question.path:
+                self._hand(db, question, claims, final=bool(row[3]), handed=row[6], before=row[7])
+                return Reply(row[0], row[1], row[2], bool(row[3]), row[4])
+            self._wait(db, question, now)
+        return None
+
+    def _hand(
+        self, db: sqlite3.Connection, question: Question, claims: RequestClaims, *, final: bool,
+        handed: int, before: str | None,
+    ) -> None:  # fmt: skip
+        key = (question.jkt, question.nonce)
+        _count(db, "repeated" if handed else "handed")
+        if not final:
+            db.execute("DELETE FROM answers WHERE jkt = ? AND nonce = ?", key)
+            return
+        traits = msgspec.json.encode(claims.traits).decode()
+        elsewhere = before is not None and _is_elsewhere(before, claims.traits)
+        db.execute(
+            "UPDATE answers SET handed = handed + 1, traits = coalesce(traits, ?),"
+            " double = max(double, ?) WHERE jkt = ? AND nonce = ?",
+            (traits, int(elsewhere), *key),
+        )
+
+    def _wait(self, db: sqlite3.Connection, question: Question, now: datetime) -> None:
+        db.execute(
+            "DELETE FROM answers WHERE jkt = ? AND nonce != ? AND handed > 0 AND double = 0",
+            (question.jkt, question.nonce),
+        )
+        seen = db.execute("SELECT 1 FROM devices WHERE jkt = ?", (question.jkt,)).fetchone()
+        known = seen is not None
+        mine = "SELECT count(*) FROM questions WHERE jkt = ? AND nonce != ?"
+        if db.execute(mine, (question.jkt, question.nonce)).fetchone()[0] >= MAX_OF_ONE:
+            db.execute(
+                "DELETE FROM questions WHERE rowid = (SELECT rowid FROM questions WHERE jkt = ?"
+                " AND nonce != ? ORDER BY at LIMIT 1)",
+                (question.jkt, question.nonce),
+            )
+        held = db.execute("SELECT count(*) FROM questions").fetchone()[0]
+        strangers = db.execute("SELECT count(*) FROM questions WHERE known = 0").fetchone()[0]
+        if held >= MAX_QUESTIONS or (not known and strangers >= MAX_UNKNOWN):
+            raise DiskFull("the relay holds as many questions as it may; synchronise it")
+        db.execute(
+            "INSERT OR REPLACE INTO questions VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (question.jkt, question.nonce, question.method, question.path, int(known),
+             to_numeric(now), question.token),
+        )  # fmt: skip
+
+    def document(self, path: str) -> Document | None:
+        """What lies under ``path``."""
+        with self._reading() as db:
+            row = db.execute("SELECT path, media, body FROM documents WHERE path = ?", (path,))
+            found = row.fetchone()
+        return None if found is None else Document(*found)
+
+    def want(self, path: str, most: int) -> None:
+        """The next sync brings ``path``, if it is not there and fewer than ``most`` are wanted."""
+        if self.document(path) is not None:
+            return
+        with self._writing() as db:
+            if db.execute("SELECT count(*) FROM wanted").fetchone()[0] < most:
+                db.execute("INSERT OR IGNORE INTO wanted VALUES (?)", (path,))
+
+    # -- what a sync does
+
+    def questions(self) -> list[Question]:
+        """What waits, the oldest first."""
+        with self._reading() as db:
+            rows = db.execute("SELECT jkt, nonce, method, path, token FROM questions ORDER BY at")
+            return [Question(*row) for row in rows.fetchall()]
+
+    def settle(self, asked: Sent, reply: Reply | None) -> None:
+        """``reply`` waits for the device. None: the sending is dropped, the device sends another.
+
+        A sending that came after the one that was carried stays, unless the answer ends the
+        question.
+        """
+        key = (asked.jkt, asked.nonce)
+        with self._writing() as db:
+            row = db.execute("SELECT token FROM questions WHERE jkt = ? AND nonce = ?", key)
+            waiting = row.fetchone()
+            same = waiting is not None and digest(waiting[0]) == asked.digest
+            if same or (reply is not None and reply.final):
+                db.execute("DELETE FROM questions WHERE jkt = ? AND nonce = ?", key)
+            _count(db, "carried")
+            if reply is not None:
+                _keep(db, asked, reply)
+
+    def put(self, document: Document) -> bool:
+        """False for one that is older than what lies there, which stays."""
+        with self._writing() as db:
+            row = db.execute("SELECT body FROM documents WHERE path = ?", (document.path,))
+            before = row.fetchone()
+            if before is not None and not is_newer(document.path, document.body, before[0]):
+                return False
+            db.execute(
+                "INSERT OR REPLACE INTO documents VALUES (?, ?, ?)",
+                (document.path, document.media, document.body),
+            )
+            db.execute("DELETE FROM wanted WHERE path = ?", (document.path,))
+        return True
+
+    def paths(self) -> list[str]:
+        """Where documents lie."""
+        with self._reading() as db:
+            return [row[0] for row in db.execute("SELECT path FROM documents ORDER BY path")]
+
+    def wanted(self) -> list[str]:
+        """What leases name, or devices asked for, and is not there."""
+        with self._reading() as db:
+            return [row[0] for row in db.execute("SELECT path FROM wanted ORDER BY path")]
+
+    def digests(self) -> list[str]:
+        """The sealed models that lie here, whole."""
+        return sorted(each.name for each in self.models.iterdir() if len(each.name) == 64)
+
+    def report(self, now: datetime, random: ids.Random) -> RelayReport:
+        """What the server is to know: the report that it has not acknowledged yet, or a new one."""
+        with self._writing() as db:
+            kept = _noted(db, "report")
+            if kept is not None:
+                return msgspec.json.decode(kept, type=RelayReport)
+            doubles = [r[0] for r in db.execute("SELECT device FROM answers WHERE double > 0")]
+            named = sorted({device for device in doubles if device is not None})
+            one = "SELECT count(*) FROM questions"
+            many = "SELECT count(DISTINCT jkt) FROM answers WHERE handed > 0"
+            made = RelayReport(
+                relay=self.about.relay,
+                sync=ids.new_id("syn", now, random),
+                after=_noted(db, "after"),
+                waiting=db.execute(one).fetchone()[0],
+                devices=db.execute(many).fetchone()[0],
+                double_count=len(doubles),
+                doubles=named[:_NAMED],
+                **{name: int(_noted(db, name) or 0) for name in _COUNTS},
+            )
+            _note(db, "report", msgspec.json.encode(made).decode())
+            for name in _COUNTS:
+                _note(db, name, "0")
+            db.execute("DELETE FROM answers WHERE double > 0 AND handed > 0")
+        return made
+
+    def acknowledged(self, sync: str, synced: RelaySynced, now: datetime) -> bool:
+        """The report ``sync`` stands in the server's log; False when another one waits."""
+        with self._writing() as db:
+            kept = _noted(db, "report")
+            if kept is None or msgspec.json.decode(kept, type=RelayReport).sync != sync:
+                return False
+            db.execute("DELETE FROM meta WHERE name = 'report'")
+            db.execute("DELETE FROM wanted")  # what did not come is not there
+            _note(db, "after", synced.event_id)
+            _note(db, "state", synced.state.value)
+            _note(db, "synced_at", now.isoformat(timespec="seconds"))
+        return True
+
+    def noted(self, name: str) -> str | None:
+        """``after``, ``state``, ``synced_at`` of the last acknowledged sync; counts since."""
+        with self._reading() as db:
+            return _noted(db, name)
+
+    def counts(self) -> dict[str, int]:
+        """How many questions wait and answers lie here, and what was done since the last report."""
+        with self._reading() as db:
+            found = {name: int(_noted(db, name) or 0) for name in _COUNTS}
+            for name, query in (
+                ("waiting", "SELECT count(*) FROM questions"),
+                ("answers", "SELECT count(*) FROM answers WHERE handed = 0"),
+                ("doubles", "SELECT count(*) FROM answers WHERE double > 0"),
+            ):
+                found[name] = db.execute(query).fetchone()[0]
+        return found
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with self._lock:
+                yield self._db
+        except sqlite3.Error as error:
+            raise _translate(error, self.folder) from None
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._reading() as db:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "trusted_schema=OFF"):
+        db.execute(f"PRAGMA {pragma}")
+    return db
+
+
+def _translate(error: OSError | sqlite3.Error, folder: Path) -> StorageFailed | DiskFull:
+    if "full" in str(error) or "No space" in str(error):
+        return DiskFull("no room for the relay's state", path=str(folder))
+    return StorageFailed(f"the relay's state: {type(error).__name__}", path=str(folder))
+
+
+def _noted(db: sqlite3.Connection, name: str) -> str | None:
+    row: Any = db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def _note(db: sqlite3.Connection, name: str, value: str) -> None:
+    db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+
+
+def _keep(db: sqlite3.Connection, asked: Sent, reply: Reply) -> None:
+    """The reply waits, and of older ones to the same key the newest few."""
+    db.execute(
+        "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, NULL, 0)"
+        " ON CONFLICT (jkt, nonce) DO UPDATE SET status = excluded.status,"
+        " media = excluded.media, body = excluded.body, final = excluded.final,"
+        " device = excluded.device",
+        (asked.jkt, asked.nonce, asked.path, reply.device, reply.status, reply.media,
+         reply.body, int(reply.final)),
+    )  # fmt: skip
+    db.execute(
+        "DELETE FROM answers WHERE jkt = ? AND rowid NOT IN"
+        " (SELECT rowid FROM answers WHERE jkt = ? ORDER BY rowid DESC LIMIT ?)",
+        (asked.jkt, asked.jkt, MAX_OF_ONE),
+    )
+    if reply.status < 300:
+        db.execute("INSERT OR IGNORE INTO devices VALUES (?)", (asked.jkt,))
+
+
+def _count(db: sqlite3.Connection, name: str) -> None:
+    _note(db, name, str(int(_noted(db, name) or 0) + 1))
+
+
+def _is_elsewhere(before: str, traits: list[TraitDigest]) -> bool:
+    """True when two who asked the same are two computers; untold where traits are too few."""
+    enrolled = msgspec.json.decode(before, type=list[TraitDigest])
+    found, known = tolerance.match(enrolled, traits), tolerance.match(enrolled, enrolled)
+    return not (known.unbound or found.unbound or found.same_computer)

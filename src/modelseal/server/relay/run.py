@@ -1,0 +1,87 @@
+"""Serving a relay: a socket, TLS where others reach it, uvicorn, a graceful stop."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import uvicorn
+
+from modelseal import listening
+from modelseal.errors import CertificateInvalid, Unavailable
+from modelseal.hosts import is_loopback
+from modelseal.server import certificates
+from modelseal.server.http.protocol import MAX_CONNECTIONS, Protocol
+from modelseal.server.relay.app import create_app
+from modelseal.server.relay.box import Box
+from modelseal.server.run import GRACE_SECONDS, KEEP_ALIVE_SECONDS
+
+
+def serve(
+    folder: Path,
+    *,
+    listen: str,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    on_ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serves the relay in ``folder`` until SIGINT or SIGTERM.
+
+    Over TLS by ``tls/server.pem`` and ``tls/server.key`` there; without them on loopback only.
+    Raises ``InputMissing``, ``AddressInUse``, ``CertificateInvalid``, ``ConfigInvalid``.
+    """
+    host, port = listening.address(listen)
+    plain = is_loopback(host) and not (folder / "tls" / "server.pem").is_file()
+    tls = None if plain else certificates.files(folder)
+    over = threading.Event()
+    with Box(folder) as box:
+        bound = listening.bind(host, port)
+        try:
+            url = listening.url(bound, host, "http" if plain else "https")
+            told = (lambda: None) if on_ready is None else (lambda: on_ready(url))
+            config = _config(box, now, tls)
+            _watch(config, tls, over)
+            server = listening.Uvicorn(config, told)
+            server.run(sockets=[bound])
+            if not server.started:
+                raise Unavailable("the relay did not start")
+        finally:
+            over.set()
+            bound.close()
+
+
+def _watch(config: uvicorn.Config, tls: tuple[Path, Path] | None, over: threading.Event) -> None:
+    """Until ``over``, a new certificate on the disk is in force for new connections."""
+    if config.ssl is not None and tls is not None:
+        watching = certificates.Certificates(*tls, config.ssl)
+        name = "modelseal-certificates"
+        threading.Thread(target=watching.watch, args=(over,), daemon=True, name=name).start()
+
+
+def _config(box: Box, now: Callable[[], datetime], tls: tuple[Path, Path] | None) -> uvicorn.Config:
+    config = uvicorn.Config(
+        create_app(box, now),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        limit_concurrency=MAX_CONNECTIONS,
+        ssl_certfile=str(tls[0]) if tls else None,
+        ssl_keyfile=str(tls[1]) if tls else None,
+        ws="none",
+        loop="asyncio",
+        http=Protocol,
+    )
+    try:
+        config.load()
+    except (OSError, ssl.SSLError) as error:
+        raise CertificateInvalid(
+            f"the relay's certificate cannot be used: {type(error).__name__}"
+        ) from None
+    if config.ssl is not None:
+        config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
+    return config

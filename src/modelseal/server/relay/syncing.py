@@ -1,0 +1,186 @@
+"""The two ways to synchronise: a relay that has a line, and a courier with files for another.
+
+Questions first, then documents, then models, the report last: what is reported was done. A stop at
+any moment is made good by the next sync; the server gives the same answer to the same question.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from modelseal.admin import RelayReport, RelayState, RelaySynced
+from modelseal.errors import RelayFileInvalid
+from modelseal.ids import Random
+from modelseal.server.relay import carrying, documents
+from modelseal.server.relay.box import MAX_WANTED, Box, Document, Question, Reply, Sent
+from modelseal.server.relay.carrying import Line
+from modelseal.server.relay.files import AnswerFile, Asked, Paper, QuestionFile, Told
+
+Report = Callable[[RelayReport], RelaySynced]
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """What a sync did. ``state`` None: the report is still to be acknowledged."""
+
+    answers: int
+    documents: int
+    models: int
+    failed: int = 0
+    event_id: str | None = None
+    state: RelayState | None = None
+
+
+def over_line(
+    box: Box, line: Line, report: Report, *, models: bool, now: datetime, random: Random
+) -> Synced:
+    """The relay and the server agree: what waited is answered, what is held is current.
+
+    Raises ``Unavailable`` errors; what was done until then stands.
+    """
+    answers = papers = 0
+
+    def settle(asked: Question, reply: Reply | None) -> None:
+        nonlocal answers
+        _settle(box, asked.sent, reply)
+        answers += reply is not None
+
+    failed = carrying.carry_all(line, box.questions(), settle)
+
+    def keep(document: Document) -> None:
+        nonlocal papers
+        papers += box.put(document)
+
+    carrying.bring(line, box.paths(), box.wanted(), keep)
+    brought = []
+    if models:
+        brought = carrying.bring_models(line, _listed(box), box.models, box.digests())
+    made = box.report(now, random)
+    synced = report(made)
+    box.acknowledged(made.sync, synced, now)
+    return Synced(answers, papers, len(brought), failed, synced.event_id, synced.state)
+
+
+def question(box: Box, now: datetime, random: Random) -> QuestionFile:
+    """What the courier takes along; written again before an answer came, all of it again."""
+    about = box.about
+    return QuestionFile(
+        relay=about.relay,
+        server=about.server,
+        product=about.product,
+        report=box.report(now, random),
+        questions=[Asked(q.jkt, q.nonce, q.method, q.path, q.token) for q in box.questions()],
+        held=box.paths(),
+        wanted=box.wanted(),
+        models=box.digests(),
+    )
+
+
+def answer(file: QuestionFile, line: Line, report: Report, models: Path | None) -> AnswerFile:
+    """The courier's act at the server: ``file`` is answered; new models lie in ``models``.
+
+    Raises ``Unavailable`` errors; the same file may be answered again, with the same answers.
+    """
+    told: list[Told] = []
+    papers: dict[str, Document] = {}
+    wanted = set(file.wanted)
+
+    def tell(asked: Question, reply: Reply | None) -> None:
+        told.append(_told(asked.sent, reply))
+        wanted.update(() if reply is None else carrying.named_in(reply))
+
+    questions = (Question(q.jkt, q.nonce, q.method, q.path, q.token) for q in file.questions)
+    carrying.carry_all(line, questions, tell)
+
+    def keep(document: Document) -> None:
+        papers[document.path] = document
+
+    carrying.bring(line, frozenset(file.held), sorted(wanted), keep)
+    brought = []
+    if models is not None:
+        listed = _models(papers[path].body for path in papers if path.endswith(".targets.json"))
+        brought = carrying.bring_models(line, listed, models, frozenset(file.models))
+    synced = report(file.report)
+    return AnswerFile(
+        relay=file.relay,
+        server=file.server,
+        product=file.product,
+        sync=file.report.sync,
+        event_id=synced.event_id,
+        state=synced.state,
+        answers=told,
+        documents=[Paper(each.path, each.media, each.body) for each in papers.values()],
+        models=brought,
+    )
+
+
+def take_in(box: Box, file: AnswerFile, models: Path, now: datetime) -> Synced:
+    """What the courier brought waits for the devices; the same file may be taken in again.
+
+    Raises ``RelayFileInvalid`` for another relay's, ``DownloadDamaged`` for a damaged model.
+    """
+    if (file.relay, file.server, file.product) != (
+        box.about.relay, box.about.server, box.about.product,
+    ):  # fmt: skip
+        raise RelayFileInvalid("it is for another relay")
+    held = box.digests()
+    for digest in file.models:
+        if digest not in held:
+            _take_model(models / digest, digest, box)
+    for told in file.answers:
+        sent = Sent(told.jkt, told.nonce, told.path, told.sent)
+        reply = None
+        if told.status:
+            reply = Reply(told.status, told.media, told.body, told.final, told.device)
+        _settle(box, sent, reply)
+    papers = [Document(each.path, each.media, each.body) for each in file.documents]
+    count = sum(box.put(each) for each in papers if documents.is_document(each.path))
+    synced = RelaySynced(event_id=file.event_id, state=file.state)
+    known = box.acknowledged(file.sync, synced, now)
+    done = (sum(bool(told.status) for told in file.answers), count, len(file.models))
+    return Synced(*done, 0, file.event_id, file.state) if known else Synced(*done)
+
+
+def _settle(box: Box, sent: Sent, reply: Reply | None) -> None:
+    box.settle(sent, reply)
+    if reply is not None:
+        for path in carrying.named_in(reply):
+            box.want(path, MAX_WANTED)
+
+
+def _told(sent: Sent, reply: Reply | None) -> Told:
+    found = reply or Reply(0, "", b"", final=False)
+    return Told(
+        sent.jkt, sent.nonce, sent.path, sent.digest,
+        found.status, found.media, found.body, found.final, found.device,
+    )  # fmt: skip
+
+
+def _take_model(path: Path, digest: str, box: Box) -> None:
+    if len(digest) != 64 or not path.is_file():
+        raise RelayFileInvalid("a sealed model that it names does not lie beside it",
+                               path=str(path))  # fmt: skip
+    with path.open("rb") as file:
+        pieces = iter(lambda: file.read(1 << 20), b"")
+        carrying.keep_model(pieces, digest, box.models)
+
+
+def _listed(box: Box) -> list[str]:
+    found = []
+    for path in box.paths():
+        if path.endswith(".targets.json"):
+            document = box.document(path)
+            found.append(b"" if document is None else document.body)
+    return _models(found)
+
+
+def _models(targets: object) -> list[str]:
+    digests: set[str] = set()
+    for body in targets:  # type: ignore[attr-defined]
+        with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError):
+            digests.update(documents.models_of(body))
+    return sorted(digests)

@@ -1,0 +1,67 @@
+"""Reports of relays: each follows the one before, so a copied or restored relay is found.
+
+A relay decides nothing and is believed in nothing; what devices ask through it comes in by the
+device calls. Its report is its operator's word, kept in the log for the publisher to look at.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from modelseal.admin import RelayReport, RelayState, RelaySynced
+from modelseal.audit import EventKind, decode
+from modelseal.server.services import recorder
+from modelseal.server.services.actors import Actor, Right
+from modelseal.server.services.context import Context
+from modelseal.server.store import events as store
+
+
+class Relays:
+    """See the module."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def sync(self, actor: Actor, report: RelayReport) -> RelaySynced:
+        """The report is recorded, and how it follows the relay's last one is said.
+
+        The same sync reported again has one event.
+        """
+        actor.need(Right.RELAYS)
+        now = self._context.now()
+
+        def act(tx: Connection) -> RelaySynced:
+            found, last = self._place(tx, report)
+            if found is RelayState.AGAIN:
+                return RelaySynced(event_id=last, state=found)
+            known = recorder.fresh(self._context, now)
+            recorder.record(
+                tx, known, EventKind.RELAY_SYNCED, at=now, actor=actor.name,
+                subjects={"relay": report.relay},
+                params={
+                    "state": found.value,
+                    "sync": report.sync,
+                    "after": report.after,
+                    "carried": report.carried,
+                    "handed": report.handed,
+                    "repeated": report.repeated,
+                    "waiting": report.waiting,
+                    "devices": report.devices,
+                    "double_count": report.double_count,
+                    "doubles": list(report.doubles),
+                },
+            )  # fmt: skip
+            return RelaySynced(event_id=known.event_id, state=found)
+
+        return self._context.store.write(act)
+
+    def _place(self, tx: Connection, report: RelayReport) -> tuple[RelayState, str]:
+        """How the report follows the newest one of its relay, and the id of that one's event."""
+        row = store.newest_of(tx, report.relay, EventKind.RELAY_SYNCED.value)
+        if row is not None and decode(row.body).params.get("sync") == report.sync:
+            return RelayState.AGAIN, row.event_id
+        if row is not None and row.event_id == report.after:
+            return RelayState.FOLLOWS, row.event_id
+        if report.after is not None and store.get(tx, report.after) is None:
+            return RelayState.BEHIND, ""
+        return (RelayState.FIRST if row is None else RelayState.APART), ""

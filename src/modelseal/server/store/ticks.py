@@ -1,0 +1,109 @@
+"""The statements of a tick: the devices of many renewals are read by one, written by one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, select, update
+
+from modelseal.server.store import tables as t
+from modelseal.server.store.devices import ACTIVE, READ
+from modelseal.server.store.rows import DeviceRow, LicenseRow
+
+_LICENSE = [t.licenses.c[field.name] for field in fields(LicenseRow)]
+_OF_THESE = t.devices.c.device_id.in_(bindparam("ids", expanding=True))
+_SAME = t.licenses.c.license_id == t.devices.c.license_id
+_ROWS = select(*READ, *_LICENSE).join(t.licenses, _SAME).where(_OF_THESE)
+_PLACES = (
+    select(
+        t.devices.c.device_id,
+        t.devices.c.seq,
+        t.devices.c.state,
+        t.devices.c.status_value,
+        t.devices.c.held,
+        t.licenses.c.version,
+    )
+    .join(t.licenses, _SAME)
+    .where(_OF_THESE)
+)
+_DROP = delete(t.bundles).where(
+    t.bundles.c.device_id.in_(bindparam("ids", expanding=True)),
+    t.bundles.c.ends_at < bindparam("before"),
+)
+WRITTEN = (
+    "seq", "lease_id", "lease_iat", "lease_exp", "renew_after_at", "asked_seq", "question",
+    "recipient", "plan_id", "plan_version", "prev", "answer", "event_id", "last_contact_at",
+    "bound", "enforcement", "drift", "level",
+)  # fmt: skip
+"""The columns that an ordinary renewal writes; its lease is the newest answer."""
+_NEXT = (
+    update(t.devices)
+    .where(
+        t.devices.c.license_id == bindparam("of_license"),
+        t.devices.c.device_id == bindparam("of_device"),
+        t.devices.c.seq == bindparam("after"),
+        t.devices.c.state == ACTIVE,
+        t.devices.c.status_value == bindparam("same_status"),
+        t.devices.c.held.is_(False),
+    )
+    .values(
+        {name: bindparam(f"new_{name}") for name in WRITTEN} | {"last_jti": None, "lease_seq": None}
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """All that an act about a device or its license moves on."""
+
+    seq: int
+    state: str
+    status_value: int
+    held: bool
+    license_version: int
+
+
+def place_of(device: DeviceRow, license_row: LicenseRow) -> Place:
+    """Where a device stood when it was read."""
+    return Place(device.seq, device.state, device.status_value, device.held, license_row.version)
+
+
+def rows(tx: Connection, ids: Sequence[str]) -> dict[str, tuple[DeviceRow, LicenseRow]]:
+    """These devices with their licenses, by device id."""
+    found = {}
+    split = len(READ)
+    for row in tx.execute(_ROWS, {"ids": ids}):
+        device = DeviceRow(*row[:split])
+        found[device.device_id] = (device, LicenseRow(*row[split:]))
+    return found
+
+
+def places(tx: Connection, ids: Sequence[str]) -> dict[str, Place]:
+    """Where these devices stand now."""
+    return {row[0]: Place(*row[1:]) for row in tx.execute(_PLACES, {"ids": ids})}
+
+
+def advance(tx: Connection, moves: Sequence[tuple[DeviceRow, Mapping[str, Any]]]) -> bool:
+    """Every device has its next lease (``WRITTEN``); False when one of them had moved on."""
+    done = tx.execute(
+        _NEXT,
+        [
+            {
+                "of_license": device.license_id,
+                "of_device": device.device_id,
+                "after": device.seq,
+                "same_status": device.status_value,
+                **{f"new_{name}": values[name] for name in WRITTEN},
+            }
+            for device, values in moves
+        ],
+    )
+    return done.rowcount == len(moves)
+
+
+def drop_bundles(tx: Connection, ids: Sequence[str], ended_before: datetime) -> None:
+    """Bundles of these devices whose lease has ended are gone."""
+    tx.execute(_DROP, {"ids": ids, "before": ended_before})

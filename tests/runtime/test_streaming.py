@@ -1,0 +1,200 @@
+"""Large ONNX models are streamed: the plain outputs, the plain memory, nothing left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+import pytest
+from tests import onnx_graphs, onnx_models
+from tests.runtime.shop import Shop, ShopLicensee
+
+import modelseal
+from modelseal.errors import ContainerDamaged, MemoryNotReached
+from modelseal.frameworks.onnx import streamed
+from modelseal.memory import Arena
+from modelseal.runtime import onnx as loading
+from modelseal.runtime import streaming
+from modelseal.runtime.streaming import RING_BYTES, Stream
+
+CPU = ["CPUExecutionProvider"]
+ROOT = Path(__file__).resolve().parents[2]
+SIZE = 5 * streaming.PIECE_BYTES + 12345
+pytestmark = pytest.mark.skipif(not streaming.is_possible(), reason="needs Linux: paths of pipes")
+
+
+@pytest.fixture(autouse=True)
+def _every_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streamed, "FROM_BYTES", 0)
+    monkeypatch.setattr(loading, "_answered", set())
+
+
+@pytest.fixture
+def streams(monkeypatch: pytest.MonkeyPatch) -> list[Stream]:
+    """The streams that are entered from now on."""
+    found: list[Stream] = []
+    enter = Stream.__enter__
+    monkeypatch.setattr(Stream, "__enter__", lambda s: (found.append(s), enter(s))[1])
+    return found
+
+
+def large() -> bytes:
+    """A model of several pieces, so that the ring is used again."""
+    return onnx_graphs.wide_products(SIZE)
+
+
+def no_thread_is_left() -> bool:
+    return not any(t.name == "modelseal-stream" for t in threading.enumerate())
+
+
+def test_a_streamed_model_gives_the_plain_outputs_bit_for_bit(
+    shop: Shop, licensee: ShopLicensee, streams: list[Stream]
+) -> None:
+    path, _ = shop.seal("m.onnx", large())
+    sealed = modelseal.onnx.InferenceSession(str(path), providers=CPU)
+    assert len(streams) == 1 and no_thread_is_left()
+    plain = ort.InferenceSession(large(), providers=CPU)
+    feeds = onnx_models.feeds(plain)
+    for one, other in zip(plain.run(None, feeds), sealed.run(None, feeds), strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_what_is_not_one_file_is_served_in_the_usual_way(
+    shop: Shop, licensee: ShopLicensee, streams: list[Stream]
+) -> None:
+    model, data = onnx_models.with_external_data("w.bin")
+    path, _ = shop.seal("folder", {"m.onnx": model, "w.bin": data})
+    session = modelseal.onnx.InferenceSession(str(path), providers=CPU)
+    assert session.run(None, onnx_models.feeds(session)) and streams == []
+
+
+def test_what_onnx_runtime_refuses_is_tried_as_a_stream_once(
+    shop: Shop, licensee: ShopLicensee, streams: list[Stream]
+) -> None:
+    path, _ = shop.seal("m.onnx", b"\x0a\x03bad" * (SIZE // 5))
+    for _ in range(2):
+        with pytest.raises(Exception, match=r"(?i)protobuf|graph|fail"):
+            modelseal.onnx.InferenceSession(str(path), providers=CPU)
+    assert len(streams) == 1 and no_thread_is_left()
+
+
+def test_damage_behind_what_was_read_already_is_a_refusal(
+    shop: Shop, licensee: ShopLicensee
+) -> None:
+    path, _ = shop.seal("m.onnx", large())
+    data = bytearray(path.read_bytes())
+    data[-100] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ContainerDamaged):
+        modelseal.onnx.InferenceSession(str(path), providers=CPU)
+    assert no_thread_is_left()
+
+
+def made(data: bytes) -> tuple[Stream, Arena]:
+    def fill(at: int, target: memoryview) -> None:
+        target[:] = data[at : at + target.nbytes]
+
+    ring = Arena(RING_BYTES)
+    return Stream(len(data), fill, ring), ring
+
+
+@pytest.mark.parametrize("copied", [False, True], ids=["lent", "copied"])
+@pytest.mark.parametrize("size", [0, 1, RING_BYTES, SIZE, 3 * RING_BYTES])
+def test_the_reader_finds_every_byte_in_order(
+    size: int, copied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if copied:
+        monkeypatch.setattr(streaming, "_libc", lambda: None)
+    data = np.random.default_rng(size).bytes(size)
+    stream, ring = made(data)
+    with stream as path:
+        assert Path(path).read_bytes() == data
+    assert ring.closed and no_thread_is_left()
+
+
+def test_a_reader_that_stops_early_leaves_nothing_behind() -> None:
+    stream, ring = made(bytes(3 * RING_BYTES))
+    before = len(os.listdir("/proc/self/fd"))
+    with stream as path, open(path, "rb") as file:
+        assert file.read(10) == bytes(10)
+    assert ring.closed and no_thread_is_left()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_does_not_keep_the_reader_waiting() -> None:
+    stream, _ring = made(bytes(SIZE))
+    hold, let_go = os.pipe()
+    with stream as path:
+        child = os.fork()
+        if child == 0:
+            os.close(let_go)
+            os.read(hold, 1)  # lives until the parent has read everything
+            os._exit(0)
+        os.close(hold)
+        try:
+            assert len(Path(path).read_bytes()) == SIZE
+        finally:
+            os.close(let_go)
+            os.waitpid(child, 0)
+
+
+def test_under_secret_nothing_is_streamed(
+    shop: Shop, licensee: ShopLicensee, streams: list[Stream]
+) -> None:
+    shop.memory = "secret"
+    shop.save()
+    path, _ = shop.seal("m.onnx", onnx_models.convolutions())
+    with contextlib.suppress(MemoryNotReached):  # some systems have no such memory
+        modelseal.onnx.InferenceSession(str(path), providers=CPU)
+    assert streams == []
+
+
+PROGRAM = """\
+import sys
+from pathlib import Path
+import onnxruntime, modelseal.onnx
+from tests.runtime.shop import use_from_environment
+use_from_environment()
+kind, small, large = sys.argv[1:]
+made = onnxruntime if kind == "plain" else modelseal.onnx
+def load(path):
+    return made.InferenceSession(path, providers=["CPUExecutionProvider"])
+def resident(field):
+    told = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in told if line.startswith(field))
+load(small)  # modules, keys
+Path("/proc/self/clear_refs").write_text("5")  # the peak starts from here
+before = resident("VmRSS")
+kept = load(large)
+print(resident("VmHWM") - before)
+"""
+
+
+def test_a_streamed_load_takes_the_memory_of_the_plain_one(shop: Shop, tmp_path: Path) -> None:
+    """And 16 MiB: the ring, and what differs from run to run."""
+    files = {
+        "small.onnx": onnx_models.convolutions(),
+        "large.onnx": onnx_graphs.wide_products(64 << 20),
+    }
+    peaks = {}
+    for kind in ("plain", "sealed"):
+        paths = []
+        for name, data in files.items():
+            if kind == "plain":
+                (tmp_path / name).write_bytes(data)
+                paths.append(str(tmp_path / name))
+            else:
+                paths.append(str(shop.seal(name, data, chunk_bytes=262144)[0]))
+        env = {**os.environ, "SHOP": str(shop.folder), "PYTHONPATH": str(ROOT)}
+        command = [sys.executable, "-c", PROGRAM, kind, *paths]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        peaks[kind] = int(done.stdout)
+    assert peaks["sealed"] <= peaks["plain"] + (16 << 20)
