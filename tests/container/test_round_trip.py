@@ -127,6 +127,37 @@ def test_only_the_chunks_of_a_range_are_read(publisher: Any, content: Any) -> No
     assert sum(n for _, n in source.read if n > CHUNK) == CHUNK + 16
 
 
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_chunk_that_is_wanted_in_part_is_opened_in_the_memory_its_reader_gives(
+    publisher: Any, content: Any, damaged: bool
+) -> None:
+    """No other memory holds plaintext, and that one none afterwards."""
+    plain = content("a", 3 * CHUNK)
+    data, made = publisher.seal(publisher.section({"a": plain}))
+    data = bytearray(data)
+    data[-1] ^= damaged
+    model, given = publisher.verified(bytes(data)), []
+
+    def aside(size_bytes: int) -> memoryview:
+        given.append(bytearray(b"old" + bytes(size_bytes - 3)))
+        return memoryview(given[-1])
+
+    target = bytearray(2 * CHUNK)
+    try:
+        model.read_range(
+            1, made.data_keys[1], CHUNK // 2, memoryview(target), depth="tag", aside=aside
+        )
+        model.read_range(
+            1, made.data_keys[1], 3 * CHUNK - 9, memoryview(target)[:9], depth="tag", aside=aside
+        )
+    except ContainerDamaged:
+        assert damaged and not any(target)
+    else:
+        assert not damaged and target == plain[-9:] + plain[CHUNK // 2 + 9 :][: len(target) - 9]
+    assert [len(one) for one in given] == [CHUNK] * (2 if damaged else 3)
+    assert not any(any(one) for one in given)
+
+
 def test_one_hundred_thousand_tiny_entries_seal_and_open(publisher: Any) -> None:
     """Many entries cost time and memory in proportion, and each can be read alone."""
     entries = [EntryPlan(f"t/{i}", BytesSource(i.to_bytes(3, "big"))) for i in range(100_000)]

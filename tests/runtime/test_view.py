@@ -264,6 +264,19 @@ def test_what_the_plan_demands_holds_for_sections_that_ask_for_less(
     assert licensee.protections[-1] is MemoryProtection.SECRET
 
 
+def test_parts_of_a_section_under_secret_are_opened_in_nothing_less(
+    shop: Shop, licensee: ShopLicensee
+) -> None:
+    """A chunk of which only a part is wanted stands in secret memory too, whoever asks."""
+    shop.memory = "secret"
+    path, _ = shop.seal("m.bin", TEXT)
+    view, target = open_view(path, licensee), bytearray(10)
+    assert bytes(view.private("m.bin", 1, 4)) == TEXT[1:4]
+    view.read_into("m.bin", 5, memoryview(target))
+    assert target == TEXT[5:15]
+    assert licensee.protections == [MemoryProtection.SECRET] * 4  # the bytes, the chunk; twice
+
+
 def test_what_was_verified_is_remembered_without_descriptor_key_or_plaintext(
     shop: Shop, licensee: ShopLicensee, monkeypatch: pytest.MonkeyPatch
 ) -> None:

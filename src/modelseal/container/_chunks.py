@@ -44,6 +44,13 @@ class VariantKey(NamedTuple):
 
 Prepare: TypeAlias = Callable[[memoryview], None]
 """Called with each part of the target right before it is written, by the thread that writes it."""
+Aside: TypeAlias = Callable[[int], memoryview]
+"""Gives writable memory of that many bytes for a chunk of which only a part is wanted."""
+
+
+def ordinary(size_bytes: int) -> memoryview:
+    """Memory that nothing protects."""
+    return memoryview(bytearray(size_bytes))
 
 
 class Chunk(NamedTuple):
@@ -113,6 +120,7 @@ class ChunkOpener:
     leaves: LeafTable | None
     proved: bytearray
     prepare: Prepare | None = None
+    aside: Aside = ordinary
 
     def buffer(self) -> memoryview:
         """A private buffer for one stored chunk, small enough to stay in the cache."""
@@ -218,9 +226,9 @@ def _open_partly(
     target: memoryview,
 ) -> None:
     """Chunk ``index`` is opened aside and the bytes within ``bounds`` of it copied."""
-    scratch = bytearray(opener.layout.plain_bytes_of(index))
+    scratch = opener.aside(opener.layout.plain_bytes_of(index))
     try:
-        opener.open_into(index, buffer, memoryview(scratch))
-        target[:] = memoryview(scratch)[bounds[0] : bounds[1]]
+        opener.open_into(index, buffer, scratch)
+        target[:] = scratch[bounds[0] : bounds[1]]
     finally:
         wipe(scratch)

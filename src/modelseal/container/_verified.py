@@ -111,11 +111,13 @@ class VerifiedModel(SealedModel):
         threads: int = 1,
         bundle_keys: Sequence[chunks.VariantKey] | None = None,
         prepare: chunks.Prepare | None = None,
+        aside: chunks.Aside = chunks.ordinary,
     ) -> None:
         """``target`` holds the section's plaintext from ``offset`` on.
 
         Only the chunks it lies in are read and decrypted. ``prepare`` is called with each part of
-        ``target`` right before it is written. ``Misuse`` for a range outside.
+        ``target`` right before it is written; a chunk that is wanted in part is opened in the
+        memory that ``aside`` gives. ``Misuse`` for a range outside.
         """
         place = self._place(section)
         view = writable(target)
@@ -124,7 +126,7 @@ class VerifiedModel(SealedModel):
 
         def work() -> None:
             opener = self._opener(place, data_key, together, depth, bundle_keys)
-            chunks.open_range(replace(opener, prepare=prepare), offset, view, threads)
+            chunks.open_range(replace(opener, prepare=prepare, aside=aside), offset, view, threads)
 
         chunks.zeroed_on_failure(view, work)
 
@@ -140,6 +142,7 @@ class VerifiedModel(SealedModel):
         threads: int = 1,
         bundle_keys: Mapping[int, Sequence[chunks.VariantKey]] = NO_BUNDLE,
         prepare: chunks.Prepare | None = None,
+        aside: chunks.Aside = chunks.ordinary,
     ) -> None:
         """``target`` holds the bytes of ``entry`` from ``file_offset`` on.
 
@@ -165,6 +168,7 @@ class VerifiedModel(SealedModel):
                         threads=threads,
                         bundle_keys=bundle_keys.get(extent.section),
                         prepare=prepare,
+                        aside=aside,
                     )
         except BaseException:
             wipe(view)

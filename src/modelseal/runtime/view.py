@@ -298,6 +298,7 @@ class View:
             depth=depth,
             threads=threads_for(target.nbytes),
             prepare=pages,
+            aside=lambda size: self._arena(size, sections).view,
         )
 
     def _protection(self, sections: Sequence[int]) -> MemoryProtection:
