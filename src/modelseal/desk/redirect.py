@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from types import TracebackType
 from urllib.parse import parse_qsl, urlsplit
 
 from modelseal import texts
@@ -29,12 +28,7 @@ class Redirect:
     def __enter__(self) -> Redirect:
         return self
 
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exc: object) -> None:
         self._server.server_close()
 
     def wait(self, ours: Callable[[Answer], bool], seconds: float) -> Answer:

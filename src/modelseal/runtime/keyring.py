@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Sequence
-from types import TracebackType
 
 from modelseal.container import VerifiedModel
 from modelseal.errors import ReaderClosed
@@ -57,12 +56,7 @@ class Keyring:
     def __enter__(self) -> Keyring:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_exc: object) -> None:
         self.close()
 
 
