@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from modelseal.server.run import GRACE_SECONDS
+from modelseal.server.http.serving import GRACE_SECONDS
 from modelseal.server.services.outgoing import DEADLINE_SECONDS
 from modelseal.server.workers import STOP_SECONDS
 

@@ -7,7 +7,6 @@ was named. Refuses to run beside the desk anywhere but on a closed loopback.
 from __future__ import annotations
 
 import os
-import ssl
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -21,19 +20,18 @@ except ImportError:  # pragma: no cover - Windows
     resource = None  # type: ignore[assignment]
 
 from modelseal import listening, structs
-from modelseal.errors import CertificateInvalid, Unavailable
+from modelseal.errors import Unavailable
 from modelseal.keys import Ask
 from modelseal.server import certificates, telemetry
 from modelseal.server.app import create_app
-from modelseal.server.http.protocol import MAX_CONNECTIONS, Protocol
+from modelseal.server.http.protocol import MAX_CONNECTIONS
+from modelseal.server.http.serving import configuration
 from modelseal.server.services import Server, open_server
 from modelseal.server.services import config as configs
 from modelseal.server.services.server import FOLDER
 from modelseal.server.settings import check_desk, settings_of
 from modelseal.server.workers import Worker, Workers
 
-GRACE_SECONDS = 20
-KEEP_ALIVE_SECONDS = 15
 _OTHER_DESCRIPTORS = 512
 
 
@@ -159,32 +157,15 @@ class Running:
 
     def _config(self, tls: tuple[Path, Path] | None) -> uvicorn.Config:
         proxies = self.settings.behind_proxy
-        config = uvicorn.Config(
+        config = configuration(
             telemetry.traced(create_app(self.server), self.server.context.config.telemetry),
-            log_config=None,
-            access_log=False,
-            server_header=False,
+            tls,
             lifespan="on",
             proxy_headers=bool(proxies),
             forwarded_allow_ips=list(proxies),
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=GRACE_SECONDS,
-            limit_concurrency=MAX_CONNECTIONS,
-            ssl_certfile=str(tls[0]) if tls else None,
-            ssl_keyfile=str(tls[1]) if tls else None,
-            ws="none",
             loop="auto",
-            http=Protocol,
         )
-        try:
-            config.load()
-        except (OSError, ssl.SSLError) as error:
-            raise CertificateInvalid(
-                f"the server's certificate cannot be used: {type(error).__name__}"
-            ) from None
         if config.ssl is not None and tls is not None:
-            config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
-            config.ssl.num_tickets = 0  # a ticket costs a sixth of a handshake, and nobody resumes
             self.certificates = certificates.Certificates(*tls, config.ssl)
             self.server.about.certificate = self.certificates
         return config

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -68,6 +69,27 @@ def span_of(request: AnyRequest, size: int, etag: str) -> Span:
     return Span(start, stop, partial=True)
 
 
+def part_of(
+    request: AnyRequest, digest: str, size: int, read: Callable[[str, int, int], Iterator[bytes]]
+) -> Response[bytes] | Stream:
+    """What ``request`` wants of the immutable file ``digest``: of the bytes that ``read`` gives
+    from one offset up to another, or nothing when it is there already."""
+    etag = f'"{digest}"'
+    headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": IMMUTABLE}
+    known = request.headers.get("if-none-match", "").strip()
+    if known == "*" or etag in known:
+        return Response(b"", status_code=304, headers=headers)
+    span = span_of(request, size, etag)
+    headers["Content-Length"] = str(span.stop - span.start)
+    if span.partial:
+        headers["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{size}"
+    status = 206 if span.partial else 200
+    if request.method == "HEAD":
+        return Response(b"", status_code=status, headers=headers, media_type=_OCTETS)
+    pieces = read(digest, span.start, span.stop)
+    return Stream(pieces, status_code=status, headers=headers, media_type=_OCTETS)
+
+
 def routes(server: Server) -> list[HTTPRouteHandler]:
     """Static, cacheable things."""
     return [*_blobs(server), *_signed(server)]
@@ -83,20 +105,7 @@ def _blobs(server: Server) -> list[HTTPRouteHandler]:
     async def blob(request: AnyRequest, digest: str) -> Response[bytes] | Stream:
         """A sealed model by its SHA-256; ``Range`` and ``If-Range`` as in RFC 9110."""
         size = await run(server.context.blobs.size, digest)
-        etag = f'"{digest}"'
-        headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": IMMUTABLE}
-        known = request.headers.get("if-none-match", "").strip()
-        if known == "*" or etag in known:
-            return Response(b"", status_code=304, headers=headers)
-        span = span_of(request, size, etag)
-        headers["Content-Length"] = str(span.stop - span.start)
-        if span.partial:
-            headers["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{size}"
-        status = 206 if span.partial else 200
-        if request.method == "HEAD":
-            return Response(b"", status_code=status, headers=headers, media_type=_OCTETS)
-        pieces = server.context.blobs.read(digest, span.start, span.stop)
-        return Stream(pieces, status_code=status, headers=headers, media_type=_OCTETS)
+        return part_of(request, digest, size, server.context.blobs.read)
 
     @get("/v1/blobs/{digest:str}/urls")
     async def blob_urls(digest: str) -> BlobUrls:

@@ -14,7 +14,7 @@ from litestar.response import Stream
 
 from modelseal.errors import ModelsealError, NotFound
 from modelseal.server.http import problems, work
-from modelseal.server.http.files import IMMUTABLE, span_of
+from modelseal.server.http.files import IMMUTABLE, part_of
 from modelseal.server.http.work import AnyRequest, run, token_of
 from modelseal.server.relay import asking, documents
 from modelseal.server.relay.box import MAX_ASKED_FOR, Box
@@ -119,20 +119,10 @@ def _size(box: Box, digest: str) -> int:
 
 
 def _model(box: Box, request: AnyRequest, digest: str) -> Response[bytes] | Stream:
-    size, etag = _size(box, digest), f'"{digest}"'
-    headers = {"ETag": etag, "Accept-Ranges": "bytes", "Cache-Control": IMMUTABLE}
-    tag = request.headers.get("if-none-match", "").strip()
-    if tag == "*" or etag in tag:
-        return Response(b"", status_code=304, headers=headers)
-    span = span_of(request, size, etag)
-    headers["Content-Length"] = str(span.stop - span.start)
-    if span.partial:
-        headers["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{size}"
-    status = 206 if span.partial else 200
-    if request.method == "HEAD":
-        return Response(b"", status_code=status, headers=headers, media_type=_OCTETS)
-    pieces = _pieces(_path(box, digest), span.start, span.stop)
-    return Stream(pieces, status_code=status, headers=headers, media_type=_OCTETS)
+    def read(_digest: str, start: int, stop: int) -> Iterator[bytes]:
+        return _pieces(_path(box, digest), start, stop)
+
+    return part_of(request, digest, _size(box, digest), read)
 
 
 def _pieces(path: Path, start: int, stop: int) -> Iterator[bytes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,13 +10,12 @@ from pathlib import Path
 import uvicorn
 
 from modelseal import listening
-from modelseal.errors import CertificateInvalid, Unavailable
+from modelseal.errors import Unavailable
 from modelseal.hosts import is_loopback
 from modelseal.server import certificates
-from modelseal.server.http.protocol import MAX_CONNECTIONS, Protocol
+from modelseal.server.http.serving import configuration
 from modelseal.server.relay.app import create_app
 from modelseal.server.relay.box import Box
-from modelseal.server.run import GRACE_SECONDS, KEEP_ALIVE_SECONDS
 
 
 def serve(
@@ -41,7 +39,7 @@ def serve(
         try:
             url = listening.url(bound, host, "http" if plain else "https")
             told = (lambda: None) if on_ready is None else (lambda: on_ready(url))
-            config = _config(box, now, tls)
+            config = configuration(create_app(box, now), tls, proxy_headers=False, loop="asyncio")
             _watch(config, tls, over)
             server = listening.Uvicorn(config, told)
             server.run(sockets=[bound])
@@ -58,30 +56,3 @@ def _watch(config: uvicorn.Config, tls: tuple[Path, Path] | None, over: threadin
         watching = certificates.Certificates(*tls, config.ssl)
         name = "modelseal-certificates"
         threading.Thread(target=watching.watch, args=(over,), daemon=True, name=name).start()
-
-
-def _config(box: Box, now: Callable[[], datetime], tls: tuple[Path, Path] | None) -> uvicorn.Config:
-    config = uvicorn.Config(
-        create_app(box, now),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        limit_concurrency=MAX_CONNECTIONS,
-        ssl_certfile=str(tls[0]) if tls else None,
-        ssl_keyfile=str(tls[1]) if tls else None,
-        ws="none",
-        loop="asyncio",
-        http=Protocol,
-    )
-    try:
-        config.load()
-    except (OSError, ssl.SSLError) as error:
-        raise CertificateInvalid(
-            f"the relay's certificate cannot be used: {type(error).__name__}"
-        ) from None
-    if config.ssl is not None:
-        config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
-    return config
