@@ -18,9 +18,10 @@ from typing import Any
 from demo.computers import Computer
 from demo.interrupts import held_back, undisturbed
 from demo.telling import Step, StoryFailed, Telling, relative
+from modelseal.testing.ports import KeptPort
 
-START_SECONDS = 60
-STEP_SECONDS = 300
+START_SECONDS = 300
+STEP_SECONDS = 900
 
 
 @dataclass(frozen=True)
@@ -115,11 +116,12 @@ class LicenseServer:
     def __init__(self, home: Path, base: Path) -> None:
         self._home, self._base, self._log = home, base, base / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._port = KeptPort()
         self.url = ""
 
     def start(self) -> None:
         """It answers calls; after ``stop`` at the same address as before."""
-        listen = self.url.rpartition("/")[2] or "127.0.0.1:0"
+        listen = f"127.0.0.1:{self._port.number}"
         words = ["modelseal", "server", "run", "--home", str(self._home), "--listen", listen]
         with self._log.open("ab") as log, held_back():
             at = log.tell()

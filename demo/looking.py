@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -73,16 +74,20 @@ def key_for(state: Path | None, app: Path | None, lease: Path) -> dict[str, bool
 
 
 def load(
-    state: Path | None, app: Path | None, model: Path, back_seconds: int, root: Path | None
+    state: Path | None,
+    app: Path | None,
+    model: Path,
+    now: Callable[[], datetime],
+    root: Path | None,
 ) -> dict[str, Any]:
-    """Whether ``model`` opens when the client's clock is ``back_seconds`` behind the true one.
+    """Whether ``model`` opens when the client's clock is ``now``.
 
     Clock and, with ``root``, traits are what the client is handed; the computer's stay as they
     are. The server is as reachable as it is.
     """
     import modelseal
 
-    ports = Ports(now=lambda: datetime.now(UTC) - timedelta(seconds=back_seconds))
+    ports = Ports(now=now)
     if root is not None:
         ports = replace(ports, traits=lambda: collect.read(root, platform="linux"))
     with Client(app=app, state=state, background=False, ports=ports) as client:
@@ -122,6 +127,12 @@ def _sealed(path: Path, opened: dict[tuple[bytes, int], bytes]) -> dict[str, Any
     }
 
 
+def _clock(options: argparse.Namespace) -> Callable[[], datetime]:
+    if options.at is not None:
+        return lambda: options.at
+    return lambda: datetime.now(UTC) - timedelta(seconds=options.back_seconds)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """One look; prints one JSON object."""
     parser = argparse.ArgumentParser(prog="python -m demo.looking", description=__doc__)
@@ -133,7 +144,8 @@ def main(arguments: list[str] | None = None) -> int:
         look.add_argument("--app", type=Path)
         look.add_argument("--models", type=Path, help="folder, or one model")
         look.add_argument("--lease", type=Path, help="a lease.jwt, for example an older copy")
-        look.add_argument("--back-seconds", type=int, default=0)
+        look.add_argument("--back-seconds", type=int, default=0, help="the clock is behind")
+        look.add_argument("--at", type=datetime.fromisoformat, help="the clock stands")
         look.add_argument("--root", type=Path, help="read the traits of the system below it")
     options = parser.parse_args(arguments)
     if options.look == "traits":
@@ -143,7 +155,7 @@ def main(arguments: list[str] | None = None) -> int:
     elif options.look == "key":
         found = key_for(options.state, options.app, options.lease)
     else:
-        found = load(options.state, options.app, options.models, options.back_seconds, options.root)
+        found = load(options.state, options.app, options.models, _clock(options), options.root)
     json.dump(found, sys.stdout)
     return 0
 

@@ -55,7 +55,8 @@ class World:
 def build(telling: Telling, base: Path, prepared: Path, output: Path, short_seconds: int) -> World:
     """Two desks with nothing on them but what each person would have.
 
-    ``short_seconds`` is the length of the license that runs out before the end of the story.
+    ``short_seconds`` is the length of the license that runs out before the end of the story; where
+    that is too short for this computer, one of twice the length is tried.
     """
     unshare = computers.namespaces()
     laptop: Computer = computers.laptop(base, unshare)

@@ -7,9 +7,10 @@ again over the same state, as a computer loses power and gets it back.
 from __future__ import annotations
 
 import contextlib
+import itertools
+import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -26,7 +27,8 @@ from modelseal.tpm2.chip.state import shutdown
 requires_swtpm = pytest.mark.skipif(
     shutil.which("swtpm") is None, reason="needs swtpm: apt-get install swtpm swtpm-tools"
 )
-_PATIENCE_SECONDS = 30.0
+_PATIENCE_SECONDS = 120.0
+_ports = itertools.count(2321)
 
 
 @dataclass
@@ -47,7 +49,7 @@ class SwTpm:
     def address(self) -> str:
         """Where it listens."""
         if self.port is not None:
-            return f"127.0.0.1:{self.port}"
+            return f"{loopback()}:{self.port}"
         return f"unix:{self.folder / 'sock'}"
 
     @property
@@ -62,7 +64,7 @@ class SwTpm:
         self.state.mkdir(exist_ok=True)
         (self.folder / "sock").unlink(missing_ok=True)
         where = (
-            f"type=tcp,port={self.port}"
+            f"type=tcp,port={self.port},bindaddr={loopback()}"
             if self.port is not None
             else f"type=unixio,path={self.folder / 'sock'}"
         )
@@ -134,7 +136,7 @@ def emulator(*, tcp: bool = False, manufactured: bool = False) -> Iterator[SwTpm
     A fresh one has no EK certificate; ``manufactured`` ones take seconds to make.
     """
     with tempfile.TemporaryDirectory(prefix="mstpm-") as folder:
-        tpm = SwTpm(Path(folder), free_port() if tcp else None)
+        tpm = SwTpm(Path(folder), next(_ports) if tcp else None)
         if manufactured:
             tpm.manufacture()
         tpm.start()
@@ -144,8 +146,7 @@ def emulator(*, tcp: bool = False, manufactured: bool = False) -> Iterator[SwTpm
             tpm.kill()
 
 
-def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def loopback() -> str:
+    """An address of this computer that only this process uses: no port on it is another's."""
+    number = os.getpid()
+    return f"127.{64 + (number >> 16) % 64}.{number >> 8 & 255}.{number & 255}"

@@ -71,7 +71,7 @@ class Market:
         words = [strategy, state, server, self.server.trust, model, marker, behind]
         done = subprocess.run(
             [sys.executable, str(PROGRAM), *map(str, words)],
-            capture_output=True, text=True, timeout=120, check=False,
+            capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -51,7 +51,7 @@ def test_the_running_server_answers_each_forged_request_with_a_code(tmp_path):
         good = device.activation(issued.license_key, KemPrivateKey.generate()).decode()
         context = ssl.create_default_context(cadata=shop.trust.tls_ca)
         codes: Counter[str] = Counter()
-        with httpx.Client(base_url=server.url, verify=context) as http:
+        with httpx.Client(base_url=server.url, verify=context, timeout=300) as http:
             for name, token in forged(good, device.key):
                 body = token.encode("utf-8", "surrogatepass")
                 clock.pass_(seconds=10)

@@ -78,7 +78,7 @@ def test_a_frozen_program_refuses_cleanly_without_install_and_opens_with_it(
     code, out, err = run(model, "--install")
     assert (code, out) == (0, expected), err
     alone = subprocess.run(
-        [frozen, model, "--install"], env=env, capture_output=True, text=True, timeout=120
+        [frozen, model, "--install"], env=env, capture_output=True, text=True, timeout=300
     )
     assert (alone.returncode, alone.stdout, alone.stderr) == (0, expected, "")
     env["MODELSEAL_STATE"] = str(tmp_path / "nobody")

@@ -79,7 +79,7 @@ def kill_in_the_middle(
         time.sleep(took * fraction)
     finally:
         process.send_signal(signal.SIGKILL)
-        said = process.communicate(timeout=60)[0].split()
+        said = process.communicate(timeout=300)[0].split()
     assert process.returncode == -signal.SIGKILL
     return not said or said[-1] == "begins"
 

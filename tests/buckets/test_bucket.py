@@ -92,7 +92,7 @@ def test_an_address_of_the_store_gives_ranges_without_our_server(
     bucket, data = blobs(endpoint, tmp_path), os.urandom(1000)
     url = bucket.url(stored(bucket, data))
     assert url is not None and "X-Amz-Expires=60" in url
-    part = httpx.get(url, headers={"Range": "bytes=100-"})
+    part = httpx.get(url, headers={"Range": "bytes=100-"}, timeout=300)
     assert (part.status_code, part.content) == (206, data[100:])
     assert bucket.url("0" * 64) is None
     assert blobs(endpoint, tmp_path, seconds=0).url(stored(bucket, data)) is None
@@ -161,14 +161,14 @@ def test_a_shop_publishes_into_the_bucket_and_serves_from_it(
     device.activate(shop.license().license_key)
     assert len(device.keys) == 2
     context = ssl.create_default_context(cadata=shop.trust.tls_ca)
-    with httpx.Client(base_url=server.url, verify=context) as http:
+    with httpx.Client(base_url=server.url, verify=context, timeout=300) as http:
         path = f"/v1/blobs/{published.blob_digest}"
         assert http.get(path).content == sealed
         part = http.get(path, headers={"Range": "bytes=10-99"})
         assert (part.status_code, part.content) == (206, sealed[10:100])
         assert http.head(path).headers["content-length"] == str(len(sealed))
         told = http.get(f"{path}/urls").json()["urls"]
-        assert len(told) == 1 and httpx.get(told[0]).content == sealed
+        assert len(told) == 1 and httpx.get(told[0], timeout=300).content == sealed
         assert http.get(f"/v1/blobs/{'0' * 64}/urls").status_code == 404
 
 

@@ -142,11 +142,11 @@ def test_processes_that_activate_and_renew_at_once_take_turns(shop, shell):
     started = [shell.start(*entering) for _ in range(3)]
     started += [shell.start("lease", "show", "--state", "laptop", "--json")]
     for process in started:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=300)
         assert process.returncode == 0, (out, err)
     renewing = [shell.start("lease", "renew", "--state", "laptop", "--json") for _ in range(3)]
     for process in renewing:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=300)
         assert process.returncode == 0, (out, err)
     devices = shop.do("device", "list", "--license", license_id)["items"]
     assert [device["state"] for device in devices] == ["active"]

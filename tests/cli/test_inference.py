@@ -33,7 +33,7 @@ def served(shell, *words):
             yield line.split(" served on ")[1].split(",")[0]
         finally:
             process.terminate()
-            _, err = process.communicate(timeout=60)
+            _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     assert "stopped" in err
 

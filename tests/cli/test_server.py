@@ -53,7 +53,9 @@ def test_the_provider_of_people_is_named_by_flags_for_every_worker(shell, worker
     tls_ca = json.loads((home / "trust.json").read_text())["tls_ca"]
     with serving(shell, home, None, *flags) as url:
         for _ in range(4 * workers):
-            with httpx.Client(verify=ssl.create_default_context(cadata=tls_ca)) as http:
+            with httpx.Client(
+                verify=ssl.create_default_context(cadata=tls_ca), timeout=300
+            ) as http:
                 offer = http.get(f"{url}/v1/sign-in").json()
                 assert (offer["issuer"], offer["client_id"]) == (issuer, "shop")
     odd = ("--sign-in-issuer", issuer, "--sign-in-role", "owner")

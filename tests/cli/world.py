@@ -93,7 +93,7 @@ class Shell:
         if typed is not None:
             how["stdin"] = subprocess.PIPE
         with self.start(*args, **how) as process:
-            out, err = process.communicate(typed, timeout=120)
+            out, err = process.communicate(typed, timeout=300)
         return Ran(process.returncode, out or "", err or "")
 
 
@@ -153,6 +153,6 @@ def serving(
             yield line.split("listens on ")[1].split()[0]
         finally:
             server.terminate()
-            _, err = server.communicate(timeout=60)
+            _, err = server.communicate(timeout=300)
     assert server.returncode == 0, err
     assert "stopped" in err

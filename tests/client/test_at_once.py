@@ -42,14 +42,14 @@ def test_two_renewing_at_once_ask_once_and_never_fork(world, active):
     def slow(when, method, path):
         if (when, method) == ("before", "PUT"):
             entered.set()
-            go.wait(5)
+            go.wait(60)
 
     world.server.hooks.append(slow)
     world.clock.sleep = lambda seconds: go.wait(0.01)
     with world.client() as other:
         first = threading.Thread(target=active.renew)
         first.start()
-        entered.wait(5)
+        assert entered.wait(60)
         second = threading.Thread(target=other.renew)
         second.start()
         go.set()

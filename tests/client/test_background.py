@@ -189,7 +189,7 @@ def test_what_is_due_is_waited_for_and_no_longer(client):
 
 
 def _until(condition):
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -259,7 +259,7 @@ os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 def test_a_forked_child_works_whatever_its_parents_threads_were_doing(tmp_path):
     """It opens models, has a heartbeat of its own and shares neither locks nor sockets."""
     arguments = [sys.executable, "-W", "ignore", "-c", FORK, str(tmp_path / "home")]
-    assert subprocess.run(arguments, timeout=40).returncode == 0
+    assert subprocess.run(arguments, timeout=300).returncode == 0
 
 
 # -- callbacks
@@ -273,14 +273,14 @@ def _event(name=EventName.RENEWED):
 
 def test_a_callback_that_blocks_delays_nobody():
     entered, gate, got = threading.Event(), threading.Event(), []
-    events = Events(lambda e: (entered.set(), gate.wait(10), got.append(e)), got.append)
+    events = Events(lambda e: (entered.set(), gate.wait(60), got.append(e)), got.append)
     events.notify(_event())
-    assert entered.wait(10)
+    assert entered.wait(60)
     for _ in range(1000):
         events.notify(_event())
     assert got == []
     gate.set()
-    assert events.drain(10)
+    assert events.drain(60)
     assert len(got) == 257  # the one in hand and the newest that fit
     events.close()
 
@@ -295,7 +295,7 @@ def test_a_callback_that_fails_is_noted_and_called_again(client, world):
     events = Events(callback, failed.append)
     events.notify(_event())
     events.notify(_event(EventName.OFFLINE))
-    assert events.drain(5)
+    assert events.drain(60)
     assert [e.name for e in got] == [EventName.RENEWED, EventName.OFFLINE]
     assert [type(e) for e in failed] == [RuntimeError, RuntimeError]
     events.close()
@@ -316,7 +316,7 @@ def test_a_callback_may_use_the_client(world):
     holder.append(client)
     client.activate(world.server.issue("face.swap"))
     client.renew()
-    assert done.wait(5)
+    assert done.wait(60)
 
 
 def test_the_callback_runs_in_one_named_thread(world):
@@ -325,7 +325,7 @@ def test_the_callback_runs_in_one_named_thread(world):
         client.activate(world.server.issue("face.swap"))
         client.renew()
         client.renew()
-        assert client._events.drain(5)
+        assert client._events.drain(60)
     assert seen == ["modelseal-events"] * 2
 
 

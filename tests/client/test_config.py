@@ -161,6 +161,6 @@ def test_a_package_run_as_a_module_has_it_inside_or_beside(tmp_path, place, modu
     shipped = _write(tmp_path / place, 'product = "facefusion"')
     done = subprocess.run(
         [sys.executable, "-m", module], env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        cwd="/", capture_output=True, text=True, timeout=60, check=True,
+        cwd="/", capture_output=True, text=True, timeout=300, check=True,
     )  # fmt: skip
     assert done.stdout.strip() == str(shipped.resolve())

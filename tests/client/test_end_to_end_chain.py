@@ -179,7 +179,7 @@ def _at_once(shop, state, what, key, count=3):
     for child in children:
         child.stdin.write("\n")
         child.stdin.flush()
-    return [json.loads(child.communicate(timeout=60)[0]) for child in children]
+    return [json.loads(child.communicate(timeout=300)[0]) for child in children]
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,6 @@ from modelseal.client.folder import Folder
 from modelseal.errors import StateDamaged
 
 
-def aged(path: Path, data: bytes, seconds: float = 60) -> None:
-    """``data`` in place, as it was written a minute ago as far as its own time tells."""
-    path.write_bytes(data)
-    os.utime(path, (time.time() - seconds, time.time() - seconds))
-
-
 def test_an_untouched_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folders, "_SETTLED_NS", 0)
     folder, opened = Folder(tmp_path), []
@@ -40,8 +34,12 @@ def test_an_untouched_file_is_read_once(tmp_path: Path, monkeypatch: pytest.Monk
     assert folder.read("a", 10) is None
 
 
-def test_a_file_that_was_just_written_is_read_each_time(tmp_path: Path) -> None:
+def test_a_file_that_was_just_written_is_read_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "_SETTLED_NS", 3600 * 10**9)
     folder = Folder(tmp_path)
-    aged(tmp_path / "a", b"one")  # its change time is now, whatever its own time tells
+    (tmp_path / "a").write_bytes(b"one")
+    os.utime(tmp_path / "a", (0, 0))  # its change time is now, whatever its own time tells
     assert folder.read("a", 10) == b"one"
     assert folder._known == {}

@@ -268,7 +268,7 @@ def test_a_renewal_by_another_process_cannot_make_a_release_an_old_question(worl
     def hold(when, method, path):
         if when == "before" and method == "PUT":
             entered.set()
-            go.wait(10)
+            go.wait(60)
 
     world.server.hooks.append(hold)
     world.clock.sleep = lambda _seconds: go.wait(0.01)
@@ -277,13 +277,13 @@ def test_a_renewal_by_another_process_cannot_make_a_release_an_old_question(worl
         client.activate(key)
         renewing = threading.Thread(target=another.renew)
         renewing.start()
-        entered.wait(10)
+        assert entered.wait(60)
         loading = threading.Thread(target=lambda: found.append(_keys(client)))
         loading.start()
         loading.join(0.2)
         go.set()
-        renewing.join(10)
-        loading.join(10)
+        renewing.join(60)
+        loading.join(60)
         assert found == [SWAP.keys]
         assert client.renew().state == "ACTIVE"
 

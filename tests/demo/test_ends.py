@@ -14,7 +14,7 @@ import pytest
 from demo.world import ROOT
 from face_fusion import models
 
-SECONDS = 180
+SECONDS = 1800
 UNPREPARED = """\
 import sys
 import demo.__main__ as demo

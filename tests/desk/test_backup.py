@@ -66,7 +66,7 @@ def test_a_backup_is_private_and_says_how_much_is_in_it(
     data = (tmp_path / "b").read_bytes()
     secrets = [shop.desk_keys.private_bytes(entry) for entry in shop.desk_keys.entries()]
     assert not any(secret in data for secret in secrets)
-    assert b"face" not in data and b"swap" not in data
+    assert b"face.swap" not in data and b"facefusion" not in data
 
 
 def test_a_backup_restores_a_whole_workspace(

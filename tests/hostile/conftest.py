@@ -1,4 +1,4 @@
-"""One server over HTTPS with little patience, spoken to by hand."""
+"""One server over HTTPS, spoken to by hand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from modelseal.server.http import front, protocol
 from modelseal.testing.server import RunningServer
 
 PATIENCE = 1.0
-"""Seconds for headers and for a body in these tests, in place of 10 and 20."""
+"""Seconds that an impatient server has for headers and for a body, in place of 10 and 20."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Raw:
     def say(self, data: bytes) -> None:
         self.socket.sendall(data)
 
-    def heard(self, seconds: float = 10) -> bytes:
+    def heard(self) -> bytes:
         """All that comes until the server ends the connection, or nothing has come for a while."""
-        self.socket.settimeout(seconds)
+        self.socket.settimeout(60)
         found = b""
         try:
             while piece := self.socket.recv(65536):
@@ -44,7 +44,7 @@ class Raw:
 
     def answer(self) -> bytes:
         """The first answer, whole."""
-        self.socket.settimeout(10)
+        self.socket.settimeout(60)
         found = b""
         while True:
             head, mark, body = found.partition(b"\r\n\r\n")
@@ -56,10 +56,10 @@ class Raw:
                 return found
             found += piece
 
-    def is_left(self, within: float) -> bool:
-        """True when the server ends the connection in time."""
+    def is_left(self) -> bool:
+        """True when the server ends the connection, though nobody else does."""
         self.socket.settimeout(0.1)
-        end = time.monotonic() + within
+        end = time.monotonic() + 60
         while time.monotonic() < end:
             try:
                 if self.socket.recv(65536) == b"":
@@ -75,9 +75,7 @@ class Raw:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """The shop behind the running server."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(protocol, "REQUEST_SECONDS", PATIENCE)
     patch.setattr(protocol, "DRAIN_SECONDS", PATIENCE)
-    patch.setattr(front, "BODY_SECONDS", PATIENCE)
     clock, folder = Clock(), tmp_path_factory.mktemp("hostile")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -89,6 +87,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
         made.url = server.url  # type: ignore[attr-defined]
         yield made
     patch.undo()
+
+
+@pytest.fixture
+def impatient(served: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server waits for nobody longer than ``PATIENCE``."""
+    monkeypatch.setattr(protocol, "REQUEST_SECONDS", PATIENCE)
+    monkeypatch.setattr(front, "BODY_SECONDS", PATIENCE)
 
 
 @pytest.fixture
@@ -106,7 +111,7 @@ def connect(shop: Shop) -> Iterator[Callable[[], Raw]]:
     opened: list[ssl.SSLSocket] = []
 
     def one() -> Raw:
-        plain = socket.create_connection(("127.0.0.1", port), timeout=10)
+        plain = socket.create_connection(("127.0.0.1", port), timeout=300)
         opened.append(context.wrap_socket(plain, server_hostname="127.0.0.1"))
         return Raw(opened[-1])
 

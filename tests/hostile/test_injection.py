@@ -26,7 +26,7 @@ TEXTS = [
 def http(served: Shop, owner: str) -> Iterator[httpx.Client]:
     context = ssl.create_default_context(cadata=served.trust.tls_ca)
     headers = {"Authorization": f"Bearer {owner}"}
-    with httpx.Client(base_url=served.url, verify=context, headers=headers) as client:  # type: ignore[attr-defined]
+    with httpx.Client(base_url=served.url, verify=context, timeout=300, headers=headers) as client:  # type: ignore[attr-defined]
         yield client
 
 

@@ -59,7 +59,7 @@ NAMED = [call for call in CALLS if "{" in call[1]]
 @pytest.fixture(scope="module")
 def http(served: Shop) -> Iterator[httpx.Client]:
     context = ssl.create_default_context(cadata=served.trust.tls_ca)
-    with httpx.Client(base_url=served.url, verify=context) as client:  # type: ignore[attr-defined]
+    with httpx.Client(base_url=served.url, verify=context, timeout=300) as client:  # type: ignore[attr-defined]
         yield client
 
 

@@ -48,7 +48,7 @@ def address(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Iterato
     yield url, home.parent
     process.terminate()
     process.stdout.close()
-    assert process.wait(30) in (0, -signal.SIGTERM)
+    assert process.wait(120) in (0, -signal.SIGTERM)
 
 
 LAST = r"kek:rotate|/v1/admin/keys$|events:export"
@@ -63,7 +63,8 @@ def run(address: tuple[str, Path], *options: str) -> str:
             str(Path(sys.executable).with_name("schemathesis")), "run",
             f"{url}/schema/openapi.json", "--tls-verify", str(folder / "ca.pem"),
             "-H", f"Authorization: Bearer {(folder / 'token').read_text()}",
-            "--checks", CHECKS, "--continue-on-failure", "--no-shrink", "--no-color", *options,
+            "--checks", CHECKS, "--continue-on-failure", "--no-shrink", "--no-color",
+            "--request-timeout", "300", *options,
         ],
         cwd=folder, capture_output=True, text=True, check=False,
     )  # fmt: skip
@@ -97,5 +98,5 @@ def test_the_server_of_this_test_is_the_real_one(address: tuple[str, Path]) -> N
 
     url, folder = address
     context = ssl.create_default_context(cafile=str(folder / "ca.pem"))
-    text = httpx.get(f"{url}/metrics", verify=context).text
+    text = httpx.get(f"{url}/metrics", verify=context, timeout=300).text
     assert not re.search(r'status="5\d\d"', text), text

@@ -154,6 +154,7 @@ def test_every_answer_has_the_headers_that_protect_the_one_who_reads_it(connect:
         assert b"server:" not in head
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     "start",
     [
@@ -184,7 +185,7 @@ def test_whoever_is_slow_is_left_however_little_it_says_now_and_then(
     dripping = threading.Thread(target=drip)
     dripping.start() if start else None
     try:
-        assert raw.is_left(within=PATIENCE * 6)
+        assert raw.is_left()
     finally:
         stop.set()
         dripping.join() if start else None

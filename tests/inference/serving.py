@@ -90,10 +90,10 @@ def serving(
     thread = threading.Thread(target=running.run, daemon=True)
     thread.start()
     try:
-        assert ready.wait(30)
+        assert ready.wait(120)
         yield running
     finally:
         running.stop()
-        thread.join(30)
+        thread.join(120)
         running.close()
         assert not thread.is_alive()

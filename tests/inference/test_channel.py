@@ -65,7 +65,7 @@ def impostor(answer, key: ChannelKey | None = None):
             except OSError:
                 return
             with contextlib.suppress(OSError), context.wrap_socket(plain, server_side=True) as tls:
-                tls.settimeout(5)
+                tls.settimeout(60)
                 data = b""
                 while part := tls.recv(65536):
                     data += part

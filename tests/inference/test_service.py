@@ -29,7 +29,7 @@ ASKED = {"inputs": [{"name": "x", "shape": [1, 4], "datatype": "FP32", "data": X
 def ask(running, method, path, body=None, headers=None):
     host, _, port = running.url.removeprefix("https://").rpartition(":")
     context = ssl._create_unverified_context()
-    made = http.client.HTTPSConnection(host, int(port), context=context, timeout=30)
+    made = http.client.HTTPSConnection(host, int(port), context=context, timeout=300)
     with contextlib.closing(made):
         data = json.dumps(body).encode() if isinstance(body, dict) else body
         made.request(method, path, data, headers or {})

@@ -197,12 +197,14 @@ def test_a_working_key_is_kept_for_its_time_and_wiped_when_it_ends() -> None:
 
 def test_the_timer_wipes_though_nobody_asks() -> None:
     kept = WorkingKeys(0.05)
-    kept.keep({}, b"w", SecretBytes(b"w" * 32))
-    timer = kept._timer
+    with kept._guard:
+        kept.keep({}, b"w", SecretBytes(b"w" * 32))
+        timer = kept._timer
     assert timer is not None and timer.daemon
-    timer.join(10)
-    while kept._timer is not None:
-        kept._timer.join(10)
+    while timer is not None:
+        timer.join()
+        with kept._guard:
+            timer = kept._timer
     assert not kept._kept
 
 

@@ -96,7 +96,7 @@ class Watched:
 
     def end(self) -> str:
         """What it logged."""
-        _, told = self.process.communicate("end\n", timeout=60)
+        _, told = self.process.communicate("end\n", timeout=300)
         assert self.process.returncode == 0
         return told
 

@@ -34,7 +34,7 @@ def http(shop: Shop) -> Iterator[httpx.Client]:
     """A client that trusts the workspace's own authority; a minute later than the test before."""
     shop.clock.pass_(minutes=1)
     context = ssl.create_default_context(cadata=shop.trust.tls_ca)
-    with httpx.Client(base_url=shop.url, verify=context) as client:  # type: ignore[attr-defined]
+    with httpx.Client(base_url=shop.url, verify=context, timeout=300) as client:  # type: ignore[attr-defined]
         yield client
 
 

@@ -63,7 +63,7 @@ class Place:
         endorse(self.shop, list_of(self.makers, self.clock))
         self.token = self.shop.admin.create_token(Role.OWNER, 30 * 86400, "valid").token
         context = ssl.create_default_context(cadata=self.shop.trust.tls_ca)
-        self.http = httpx.Client(base_url=self.server.url, verify=context)
+        self.http = httpx.Client(base_url=self.server.url, verify=context, timeout=300)
         self.call = Caller(self.http, self.http.get("/schema/openapi.json").json())
 
     def admin(self, name: str, body: Any = None, /, **more: Any) -> Any:

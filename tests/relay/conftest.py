@@ -55,7 +55,7 @@ class Relay:
                 yield line.split("listens on ")[1].split()[0]
             finally:
                 process.kill() if kill else process.terminate()
-                process.communicate(timeout=60)
+                process.communicate(timeout=300)
         assert process.returncode == (-9 if kill else 0)
 
 

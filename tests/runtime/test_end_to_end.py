@@ -293,7 +293,7 @@ def cli(*arguments: object, env: dict[str, str], **how: object) -> subprocess.Co
         cwd=how.pop("cwd", ROOT),
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=300,
         **how,
     )
 
@@ -328,7 +328,7 @@ def test_the_daily_path_of_a_user_with_a_program_that_was_never_changed(
     plain.write_bytes(market.plain[SWAP])
     expected = subprocess.run(
         [sys.executable, str(app / "app.py"), str(plain)],
-        env=clean, capture_output=True, text=True, timeout=120,
+        env=clean, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert expected.returncode == 0, expected.stderr
     found = cli(
@@ -347,7 +347,7 @@ def test_the_daily_path_of_a_user_with_a_program_that_was_never_changed(
     assert '"not_sealed"' in journal.read_text()
     bare = subprocess.run(
         [sys.executable, str(app / "app.py"), str(app / "models" / SWAP)],
-        env=clean, capture_output=True, text=True, timeout=120,
+        env=clean, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert bare.returncode == 1
 
@@ -367,7 +367,7 @@ def test_run_with_a_state_folder_and_no_app(
     assert (found.returncode, found.stderr) == (0, "")
     env = environment(clean, state=tmp_path / "laptop")
     again = subprocess.run(
-        program, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120
+        program, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
     assert again.stdout == found.stdout
     default.use(None)

@@ -156,6 +156,6 @@ def test_a_file_in_memory_cannot_be_changed_and_reaches_a_child_by_its_descripto
         "assert data.shape == (64, 64) and data[63, 63] == 4095"
     )
     child = [sys.executable, "-c", code, str(file.fd)]
-    subprocess.run(child, pass_fds=[file.fd], check=True, timeout=120)
+    subprocess.run(child, pass_fds=[file.fd], check=True, timeout=300)
     file.close()
     assert file.fd == -1

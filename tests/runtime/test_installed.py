@@ -44,7 +44,7 @@ def run(python: str, shop: Shop, model: Path, tmp_path: Path) -> subprocess.Comp
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("MODELSEAL_", "PYTHON"))}
     env = kept | {"PYTHONPATH": f"{site}:{ROOT}", "SHOP": str(shop.folder)}
     command = [python, str(PROGRAMS / "plain_onnx.py"), str(model)]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
 
 
 def test_programs_open_sealed_models_between_install_and_remove(

@@ -38,7 +38,7 @@ def isolated(
     kept = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
     parent = [*prefix, sys.executable, "-E", "-c", CODE, "run", "--isolated", *options, "--"]
     return subprocess.run(
-        [*parent, *command], env=kept | env, capture_output=True, text=True, timeout=120
+        [*parent, *command], env=kept | env, capture_output=True, text=True, timeout=300
     )
 
 
@@ -132,7 +132,7 @@ def test_hooks_that_a_pth_file_installed_are_taken_out_and_the_file_is_named(
 def test_without_isolation_hooks_of_the_program_stay(program: str, tmp_path: Path) -> None:
     python, _ = environment_of(tmp_path / "v", "import sys; sys.settrace(lambda *a: None)\n")
     command = [sys.executable, "-c", CODE, "run", "--", python, program]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    found = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert json.loads(found.stdout)["trace"] and found.stderr == ""
 
 

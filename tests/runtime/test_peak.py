@@ -79,4 +79,4 @@ def test_a_load_needs_the_plaintext_and_no_more(shop: Shop, tmp_path: Path, kind
     command = [sys.executable, "-c", PROGRAM, str(small), str(large), kind]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert SIZE <= int(done.stdout) <= SIZE * 1.02 + (8 << 20)
+    assert SIZE * 0.9 <= int(done.stdout) <= SIZE * 1.02 + (8 << 20)

@@ -28,7 +28,7 @@ def started(*child: str, **how: object) -> subprocess.Popen[bytes]:
 
 def finished(*child: str, stdin: bytes = b"", **how: object) -> tuple[int, bytes, bytes]:
     with started(*child, **how) as process:
-        out, err = process.communicate(stdin, timeout=60)
+        out, err = process.communicate(stdin, timeout=300)
         return process.returncode, out, err
 
 
@@ -105,7 +105,7 @@ def test_the_program_starts_with_the_signal_mask_and_handlers_it_would_have() ->
         "import signal\nprint(signal.pthread_sigmask(signal.SIG_BLOCK, []))\n"
         "print([s for s in signal.valid_signals() if signal.getsignal(s) == signal.SIG_IGN])"
     )
-    plain = subprocess.run(python(code), capture_output=True, timeout=60)
+    plain = subprocess.run(python(code), capture_output=True, timeout=300)
     assert finished(*python(code)) == (0, plain.stdout, b"")
 
 
@@ -241,4 +241,4 @@ def test_a_report_of_a_run_that_is_gone_is_written_nowhere(
 def test_run_works_without_stderr(tmp_path: Path) -> None:
     code = "import sys; sys.stderr = None; " + CODE
     command = [sys.executable, "-c", code, str(sys.executable), "-I", "-c", "raise SystemExit(6)"]
-    assert subprocess.run(command, timeout=60, check=False).returncode == 6
+    assert subprocess.run(command, timeout=300, check=False).returncode == 6

@@ -137,7 +137,7 @@ def test_the_hook_opens_a_file_inside_a_sealed_folder(shop: Shop, licensee: Shop
     env = {**os.environ, "SHOP": str(shop.folder)}
     root = Path(__file__).resolve().parent.parent.parent
     command = [sys.executable, "-c", code, str(path)]
-    subprocess.run(command, env=env, cwd=root, check=True, timeout=120)
+    subprocess.run(command, env=env, cwd=root, check=True, timeout=300)
 
 
 def test_a_plain_file_is_refused_unless_allowed(shop: Shop, licensee: ShopLicensee) -> None:

@@ -25,7 +25,7 @@ def modules_after(code: str, **env: str) -> set[str]:
         env={**os.environ, **env},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
     )
     return set(found.stdout.split())

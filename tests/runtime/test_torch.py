@@ -112,7 +112,7 @@ def test_the_hook_serves_torch_and_the_torch_forms_of_safetensors(
     env = {**os.environ, "SHOP": str(shop.folder)}
     root = Path(__file__).resolve().parent.parent.parent
     command = [sys.executable, "-c", code, str(state), str(tensors)]
-    subprocess.run(command, env=env, cwd=root, check=True, timeout=120)
+    subprocess.run(command, env=env, cwd=root, check=True, timeout=300)
 
 
 def test_legacy_and_zip_files_load_the_same(shop: Shop, licensee: ShopLicensee) -> None:

@@ -36,7 +36,7 @@ class Wire:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if tls_ca:
             context.load_verify_locations(cadata=tls_ca)
-        timeout = httpx.Timeout(30, connect=10)
+        timeout = httpx.Timeout(300, connect=60)
         self.http = httpx.Client(
             base_url=base, verify=context, timeout=timeout, follow_redirects=False
         )

@@ -130,7 +130,7 @@ class Far:
         tls = ssl.create_default_context(cadata=shop.trust.tls_ca)
         # A connection for each question, so that nothing sticks to the process that answered.
         once = httpx.Limits(max_keepalive_connections=0) if patience_seconds else httpx.Limits()
-        self._http = httpx.Client(verify=tls, timeout=120, limits=once)
+        self._http = httpx.Client(verify=tls, timeout=300, limits=once)
         self.devices = self
 
     def close(self) -> None:

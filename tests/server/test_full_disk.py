@@ -82,7 +82,7 @@ def test_a_full_disk_is_503_and_nothing_is_lost_or_half_written(
     first = Computer(shop)
     first.activate(issued.license_key)
     tls = ssl.create_default_context(cadata=shop.trust.tls_ca)
-    with httpx.Client(base_url=server.url, verify=tls) as http:
+    with httpx.Client(base_url=server.url, verify=tls, timeout=300) as http:
         given = []
         with full(shop):
             for number in range(200):

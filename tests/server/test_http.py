@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
+import shutil
+import socket
 import ssl
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,7 +60,7 @@ def http(running: tuple[RunningServer, Shop]) -> Iterator[httpx.Client]:
     """A client that trusts the workspace's own authority and nothing else."""
     server, shop = running
     context = ssl.create_default_context(cadata=shop.trust.tls_ca)
-    with httpx.Client(base_url=server.url, verify=context) as client:
+    with httpx.Client(base_url=server.url, verify=context, timeout=300) as client:
         yield client
 
 
@@ -443,13 +447,25 @@ def test_guessing_license_keys_is_limited_while_typing_right_ones_is_not(
 
 
 def test_the_server_for_tests_warns(tmp_path: Path, template: Path) -> None:
-    import shutil
-
     shutil.copytree(template, tmp_path / "shop")
     with pytest.warns(RunningServerWarning):
         server = RunningServer(tmp_path)
-    url = server.url
     server.stop()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="two sockets share a port as Linux has it")
+def test_the_address_of_a_stopped_server_for_tests_is_nobodys_and_it_comes_back_there(
+    tmp_path: Path, template: Path
+) -> None:
+    shutil.copytree(template, tmp_path / "shop")
+    with pytest.warns(RunningServerWarning):
+        server = RunningServer(tmp_path)
+    url, port = server.url, int(server.url.rpartition(":")[2])
+    server.stop()
+    with socket.socket() as caller:
+        assert caller.connect_ex(("127.0.0.1", port)) == errno.ECONNREFUSED
+    with socket.socket() as stranger, pytest.raises(OSError, match="in use"):
+        stranger.bind(("127.0.0.1", port))
     server.start()
     assert server.url == url
     server.stop()

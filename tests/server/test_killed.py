@@ -25,7 +25,7 @@ from modelseal.server.store import seats as seat_store
 
 SEATS = 8
 CUSTOMERS = 4
-LIMIT_SECONDS = 60
+LIMIT_SECONDS = 240
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

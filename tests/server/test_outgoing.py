@@ -204,9 +204,7 @@ def test_a_body_is_not_read(odd: Callable[[Callable[[socket.socket], None]], str
         while True:
             caller.sendall(b"x" * 65536)
 
-    began = time.monotonic()
     assert outgoing.post(odd(endless), b"{}", {}, named=LOOPBACK).status == 200
-    assert time.monotonic() - began < 2
 
 
 def test_endless_headers_are_cut(odd: Callable[[Callable[[socket.socket], None]], str]) -> None:
@@ -222,13 +220,14 @@ def test_an_answer_that_drips_ends_with_the_deadline(
     odd: Callable[[Callable[[socket.socket], None]], str],
 ) -> None:
     def drip(caller: socket.socket) -> None:
-        for byte in b"HTTP/1.1 200 OK\r\n" * 99:
-            caller.sendall(bytes([byte]))
+        """Until nobody listens: without a deadline the test would never end."""
+        caller.sendall(b"HTTP/1.1 200 OK\r\nx: ")
+        while True:
+            caller.sendall(b"y")
             time.sleep(0.05)
 
-    began = time.monotonic()
     done = outgoing.post(odd(drip), b"{}", {}, named=LOOPBACK, deadline_seconds=0.5)
-    assert done.failure == "timed_out" and time.monotonic() - began < 2
+    assert done.failure == "timed_out"
 
 
 def test_what_no_server_says_is_no_answer(
@@ -237,9 +236,7 @@ def test_what_no_server_says_is_no_answer(
     done = outgoing.post(odd(lambda caller: caller.sendall(b"SSH-2.0\r\n\r\n")), b"{}", {},
                          named=LOOPBACK)  # fmt: skip
     assert done.failure == "answer_invalid"
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    done = outgoing.post(f"http://127.0.0.1:{port}/", b"{}", {}, named=LOOPBACK)
+    done = outgoing.post("http://127.0.0.1:1/", b"{}", {}, named=LOOPBACK)
     assert done.failure == "no_connection"
     done = outgoing.post("http://name.invalid/", b"{}", {}, named=LOOPBACK)
     assert done.failure in ("name_unknown", "address_refused")

@@ -78,7 +78,7 @@ def test_after_an_acknowledged_revocation_no_device_gets_a_lease(
     devices = [Computer(two[n % 2], f"c{n}") for n in range(8)]
     for device in devices:
         device.activate(issued.license_key)
-    over, given = threading.Event(), []
+    over, given, renewed = threading.Event(), [], threading.Semaphore(0)
 
     def renew_on(device: Computer) -> int:
         """How many renewals that began after the acknowledgement were answered by a lease."""
@@ -90,9 +90,11 @@ def test_after_an_acknowledged_revocation_no_device_gets_a_lease(
             except LicenseRevoked:
                 return late
             late += after
+            renewed.release()
 
     def revoke() -> int:
-        threading.Event().wait(0.3)
+        for _ in devices:
+            assert renewed.acquire(timeout=300)
         here.admin.revoke_license(issued.license_id, "chargeback")
         given.extend(here.events("lease_renewed"))
         over.set()

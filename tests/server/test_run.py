@@ -194,10 +194,10 @@ def test_sigterm_stops_it_gracefully_and_a_second_start_works(home: Path) -> Non
         assert process.stdout is not None and process.stderr is not None
         url = process.stdout.readline().strip()
         assert re.fullmatch(r"https://127\.0\.0\.1:\d+", url)
-        with httpx.Client(base_url=url, verify=context) as client:
+        with httpx.Client(base_url=url, verify=context, timeout=300) as client:
             assert client.get("/healthz").status_code == 200
             process.send_signal(signal.SIGTERM)
-            out, err = process.communicate(timeout=30)
+            out, err = process.communicate(timeout=300)
         assert process.returncode in (0, -signal.SIGTERM)
         assert all("days old" in line for line in err.splitlines())  # the workspace's keys are
         assert out in ("stopped\n", "")

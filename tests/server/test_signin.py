@@ -58,7 +58,7 @@ roles = {{ sealers = "owner", helpers = "support", readers = "auditor" }}
         trust = json.loads(self.server.trust.read_bytes())
         context = httpx.create_ssl_context()
         context.load_verify_locations(cadata=trust["tls_ca"])
-        self.http = httpx.Client(base_url=self.server.url, verify=context)
+        self.http = httpx.Client(base_url=self.server.url, verify=context, timeout=300)
 
     def fresh(self) -> None:
         """As after a start: no limits used up, no keys kept, the device grant off."""
@@ -364,8 +364,12 @@ def test_the_log_names_people_by_a_pseudonym(place):
 
 
 def test_guessing_is_slowed_down(place):
-    codes = {place.sent("x.y.z", os.urandom(32)).status_code for _ in range(40)}
-    assert codes == {401, 429}
+    """Thirty guesses are free; the rest come faster than one in five seconds."""
+    codes: list[int] = []
+    while 429 not in codes:
+        codes.append(place.sent("x.y.z", os.urandom(32)).status_code)
+        assert len(codes) < 600
+    assert set(codes) == {401, 429}
 
 
 @pytest.mark.parametrize(
@@ -410,5 +414,5 @@ def test_a_server_without_sign_in_says_so(tmp_path):
         trust = json.loads(server.trust.read_bytes())
         context = httpx.create_ssl_context()
         context.load_verify_locations(cadata=trust["tls_ca"])
-        answer = httpx.get(f"{server.url}/v1/sign-in", verify=context)
+        answer = httpx.get(f"{server.url}/v1/sign-in", verify=context, timeout=300)
         assert (answer.status_code, answer.json()["code"]) == (404, "sign_in_off")

@@ -34,6 +34,7 @@ def owned(tmp_path: Path) -> Iterator[tuple[httpx.Client, Shop]]:
             base_url=f"{server.url}/v1/admin",
             verify=ssl.create_default_context(cadata=shop.trust.tls_ca),
             headers={"Authorization": f"Bearer {token}"},
+            timeout=300,
         ) as client:
             yield client, shop
 

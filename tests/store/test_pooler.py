@@ -19,6 +19,8 @@ from tests.store.postgres import Postgres, configure
 from modelseal.server.services import open_server
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+PORT = 6432
+"""Only part of a socket's name, in the folder of this run's database server."""
 
 
 @pytest.fixture
@@ -35,35 +37,36 @@ def pooled(tmp_path: Path, copied: Callable[[Path], Path], postgres: Postgres) -
     home = copied(tmp_path / "shop")
     toml = (home / "server" / "server.toml").read_text()
     name = toml.split("postgres@/")[1].split("?")[0]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = tmp_path / "pgbouncer.ini"
+    folder, settings = Path(postgres.host), tmp_path / "pgbouncer.ini"
     settings.write_text(
-        f"[databases]\n{name} = host={postgres.host} user=postgres\n"
-        f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+        f"[databases]\n{name} = host={folder} user=postgres\n"
+        f"[pgbouncer]\nlisten_port = {PORT}\nunix_socket_dir = {folder}\n"
         "auth_type = any\npool_mode = transaction\ndefault_pool_size = 2\n"
         "ignore_startup_parameters = options\n"
     )
     settings.chmod(0o644)
     _let_in(tmp_path)
-    _let_in(Path(postgres.host))
-    owner = pwd.getpwuid((Path(postgres.host) / ".s.PGSQL.5432").stat().st_uid).pw_name
+    _let_in(folder)
+    owner = pwd.getpwuid((folder / ".s.PGSQL.5432").stat().st_uid).pw_name
     user = ["--user", owner] if os.getuid() == 0 else []
     pooler = subprocess.Popen([PROGRAM, "-q", *user, str(settings)])
     try:
-        for _ in range(100):
-            with socket.socket() as asked:
-                if asked.connect_ex(("127.0.0.1", port)) == 0:
-                    break
+        until = time.monotonic() + 60
+        while not _answers(folder / f".s.PGSQL.{PORT}"):
+            assert pooler.poll() is None and time.monotonic() < until
             time.sleep(0.05)
-        configure(home, f"postgresql://postgres@127.0.0.1:{port}/{name}")
+        configure(home, f"postgresql://postgres@/{name}?host={folder}&port={PORT}")
         clock = Clock()
         with open_server(home, now=clock) as server:
             yield Shop(home, clock, server)
     finally:
         pooler.terminate()
         pooler.wait(30)
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as asked:
+        return asked.connect_ex(str(path)) == 0
 
 
 def _let_in(folder: Path) -> None:

@@ -45,7 +45,7 @@ def test_a_write_that_met_another_is_run_anew_and_sees_it(shop: Shop) -> None:
         seen = token_store.counter(tx, "steps")
         tries.append(seen)
         if len(tries) <= 2:
-            both.wait(10)
+            both.wait(60)
         return token_store.bump(tx, "steps")
 
     with ThreadPoolExecutor(2) as pool:
@@ -143,7 +143,7 @@ def test_one_computer_gets_one_trial_however_fast_it_asks(shop: Shop) -> None:
 
     def ask(_number: int) -> str:
         device = Computer(shop, traits=hardware("a"))
-        gate.wait(10)
+        gate.wait(60)
         try:
             device.trial("trial")
         except ModelsealError as error:
@@ -166,7 +166,7 @@ def test_whoever_wraps_holds_off_a_rotation_of_the_key(shop: Shop) -> None:
     def wrap(tx: Connection) -> None:
         token_store.held_counter(tx, "kek")
         wrapping.set()
-        go_on.wait(10)
+        go_on.wait(60)
         order.append("wrapped")
 
     def rotate() -> None:
@@ -176,7 +176,7 @@ def test_whoever_wraps_holds_off_a_rotation_of_the_key(shop: Shop) -> None:
     context.store.write(token_store.bump, "kek")
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(context.store.write, wrap)
-        assert wrapping.wait(10)
+        assert wrapping.wait(60)
         second = pool.submit(rotate)
         assert not order
         go_on.set()

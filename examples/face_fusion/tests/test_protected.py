@@ -23,7 +23,7 @@ from face_fusion import models
 
 APP = Path(__file__).resolve().parent.parent / "app"
 SHIPPED = (models.DETECTOR, models.MESH, models.RESTORE["fast"])
-SECONDS = 120
+SECONDS = 600
 
 
 def _typed(*words, cwd, home, code=0):

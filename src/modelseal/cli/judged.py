@@ -100,6 +100,6 @@ def _decision(shown: dict[str, Any]) -> str:
 
 
 def _score(match: dict[str, Any]) -> str:
-    same = "the same computer" if match["same_computer"] else "not the same computer"
+    same = "the same computer" if match["same_computer"] else "not enough for the same computer"
     share = f"{match['score']:.0%} of weight {match['enrolled_weight']}"
     return f"{share}, {match['live']} live: {same}"

@@ -15,10 +15,7 @@ app = typer.Typer(
 )
 app.add_typer(rotate.app, name="rotate")
 app.add_typer(rotate.move, name="move")
-app.command("retire")(rotate.retire)
 rotate.move.command("device")(device_key.move_device)
-app.command("authority")(device_key.authority)
-app.command("approve")(device_key.approve)
 
 Passphrase = Annotated[
     str | None,
@@ -124,6 +121,11 @@ def restore(
         lambda: talk.said("restored", keys=restored.keys, home=home),
         as_json=json,
     )
+
+
+app.command("retire")(rotate.retire)
+app.command("authority")(device_key.authority)
+app.command("approve")(device_key.approve)
 
 
 def _passphrase(home: Path | None, given: str | None) -> tuple[str, bool]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from modelseal.errors import ServerFailed
 from modelseal.server.run import Running, in_thread
 from modelseal.server.services import LocalAdmin, Server
+from modelseal.testing.ports import KeptPort
 
 START_SECONDS = 60
 
@@ -53,7 +54,7 @@ class RunningServer:
             workspace.init(self.home, product, token_alg=token_alg, now=now(), random=random)
         self.trust = self.home / "trust.json"
         self._now, self._random = now, random
-        self._port = 0
+        self._port = KeptPort()
         self._start()
 
     @property
@@ -79,11 +80,10 @@ class RunningServer:
     def _start(self) -> None:
         ready = threading.Event()
         self._running = Running(
-            self.home, listen=f"127.0.0.1:{self._port}", now=self._now, random=self._random,
+            self.home, listen=f"127.0.0.1:{self._port.number}", now=self._now, random=self._random,
             on_ready=lambda _url: ready.set(),
         )  # fmt: skip
         self.url = self._running.url
-        self._port = int(self.url.rpartition(":")[2])
         self._thread = in_thread(self._running)
         if not ready.wait(START_SECONDS):
             raise ServerFailed("the server for tests did not start", server=self.url)

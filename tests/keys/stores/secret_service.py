@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -47,25 +48,27 @@ class SecretService:
         if unlocked:
             self._daemon.stdin.write(PASSWORD)
         self._daemon.stdin.close()
-        self._wait()
+        self._wait(owned=True)
 
-    def _wait(self) -> None:
-        """Returns when somebody owns the name of the Secret Service."""
-        for _ in range(100):
+    def _wait(self, *, owned: bool) -> None:
+        """Returns when somebody owns the name of the Secret Service, or nobody does."""
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
             asked = subprocess.run(
                 ["dbus-send", "--session", "--print-reply", "--dest=org.freedesktop.DBus", "/",
                  "org.freedesktop.DBus.NameHasOwner", "string:org.freedesktop.secrets"],
                 env=self.variables, capture_output=True, text=True, check=False,
             )  # fmt: skip
-            if "boolean true" in asked.stdout:
+            if ("boolean true" in asked.stdout) is owned:
                 return
-            subprocess.run(["sleep", "0.05"], check=False)
-        raise AssertionError("the Secret Service did not start")
+            time.sleep(0.05)
+        raise AssertionError(f"the Secret Service is {'not ' if owned else ''}there")
 
     def stop_daemon(self) -> None:
         """Afterwards the bus is there and nobody keeps secrets on it."""
         _end(self._daemon)
         self._daemon = None
+        self._wait(owned=False)
 
     def close(self) -> None:
         """Afterwards both processes are gone."""
@@ -76,6 +79,6 @@ class SecretService:
 def _end(process: subprocess.Popen[str] | None) -> None:
     if process is not None:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         if process.stdout is not None:
             process.stdout.close()
