@@ -27,9 +27,10 @@ from modelseal.strict_json import b64u, unb64u
 
 @pytest.fixture
 def two(here: Shop, nursery: Nursery) -> Iterator[list[Shop]]:
-    """The shop as two server processes give it."""
+    """The shop as two server processes give it, to devices that ask again what is answered 503."""
     ends = [
-        Far(here, lambda url=process.url: url) for process in (nursery.start(), nursery.start())
+        Far(here, lambda url=process.url: url, patience_seconds=240)
+        for process in (nursery.start(), nursery.start())
     ]
     yield [Shop(here.home, clock, end) for end in ends]  # type: ignore[arg-type]
     for end in ends:

@@ -23,18 +23,9 @@ from modelseal.license._steps import (
 from modelseal.license.facts import Action, Facts
 
 __all__ = [
-    "ALLOWED",
-    "STEPS",
-    "Decision",
-    "Step",
-    "StepOutcome",
-    "at_level",
-    "decide",
-    "explain",
-    "granted",
-    "judged_at",
-    "narrowed",
-]
+    "ALLOWED", "STEPS", "Decision", "Step", "StepOutcome", "at_level", "decide", "explain",
+    "granted", "judged_at", "narrowed",
+]  # fmt: skip
 
 _STEPS_OF = {action: tuple(s for s in STEPS if action in s.actions) for action in Action}
 _SEATED = (Action.ACTIVATE, Action.TRIAL, Action.RENEW)
@@ -59,11 +50,8 @@ class Decision:
         cls = by_code(self.code) or Refused
         params = {name: value for name, value in self.params.items() if name != "reference"}
         known = self.params.get("reference")
-        return cls(
-            "",
-            reference=reference or (known if isinstance(known, str) else None),
-            **params,
-        )
+        known = reference or (known if isinstance(known, str) else None)
+        return cls("", reference=known, **params)
 
 
 @dataclass(frozen=True, slots=True)
