@@ -93,12 +93,15 @@ def check_entitlement(name: str) -> str:
 
 
 def check_aware(at: datetime) -> datetime:
-    """``at`` in UTC; raises ``Misuse`` for a naive datetime."""
+    """``at`` in UTC; raises ``Misuse`` for a naive one, and for one that UTC has no year for."""
     if type(at) is datetime and at.tzinfo is UTC:
         return at
     if not isinstance(at, datetime) or at.tzinfo is None or at.utcoffset() is None:
         raise Misuse("times must be aware datetimes")
-    return at.astimezone(UTC)
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise Misuse("that time lies beyond the calendar") from None
 
 
 def to_numeric(at: datetime) -> int:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -128,6 +128,24 @@ def test_a_license_has_one_end_and_it_lies_ahead(both: Both) -> None:
             both.api.issue_license(IssueLicense(plan=name, customer="a", **wish))  # type: ignore[arg-type]
     with pytest.raises(NotFound):
         both.api.issue_license(IssueLicense(plan="nothing", customer="a"))
+
+
+def test_a_license_ends_within_a_hundred_years_however_that_is_said(both: Both) -> None:
+    """Beyond them the calendar ends, and every sum of a time and a span of the plan with it."""
+    name, now = unique(both, "pro"), both.shop.clock()
+    century = 100 * 366 * 86400
+    both.api.create_plan(draft(name, period_seconds=century, late_payment_seconds=30 * 86400))
+    for text in ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"):
+        far = datetime.fromisoformat(text)
+        with pytest.raises(Misuse):
+            both.api.issue_license(IssueLicense(plan=name, customer="a", expires_at=far))
+    last = now + timedelta(seconds=century)
+    issued = both.api.issue_license(IssueLicense(plan=name, customer="a", expires_at=last))
+    for change in (None, LicenseChange(expires_at=last + timedelta(days=1))):
+        with pytest.raises(Misuse):
+            both.api.renew_license(issued.license_id, change)
+    assert both.api.show_license(issued.license_id).expires_at == last
+    assert Computer(both.shop, "a").activate(issued.license_key).seq == 1
 
 
 def test_suspending_resuming_and_revoking(both: Both) -> None:

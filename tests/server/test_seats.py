@@ -34,6 +34,23 @@ def test_no_free_seat_names_the_holders_by_label_and_last_contact(shop: Shop) ->
     assert "laptop" not in str(event.params) and "edit room" not in str(event.params)
 
 
+def test_no_free_seat_is_a_denial_however_many_hold_seats_and_however_they_are_called(
+    shop: Shop,
+) -> None:
+    """A denial has room for some of them: those that were silent longest."""
+    shop.plan(seats=24)
+    key = shop.license().license_key
+    for number in range(24):
+        Computer(shop, str(number)).activate(key, label=f"{number:02d}" + "\N{OX}" * 62)
+        shop.clock.pass_(seconds=1)
+    error, denial = denied(lambda: Computer(shop, "more").activate(key), shop)
+    assert error.code == "no_free_seat" and denial.params["seats"] == 24
+    told = denial.params["devices"]
+    assert isinstance(told, list) and len(told) >= 8
+    labels = [each["label"][:2] for each in told if isinstance(each, dict)]  # type: ignore[index]
+    assert labels == [f"{number:02d}" for number in range(len(told))]
+
+
 def test_a_returned_seat_is_free_at_once_as_often_as_the_plan_allows(shop: Shop) -> None:
     shop.plan("basic", binding=Binding(instant_returns_per_90d=1))
     issued = shop.license(seats=1)

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection
 
+from modelseal import strict_json
 from modelseal.audit import EventKind
 from modelseal.errors import InternalError, NotFound
 from modelseal.license.claims import RequestClaims
@@ -30,6 +31,8 @@ from modelseal.server.store.rows import DeviceRow, LicenseRow
 
 _REPEATABLE = frozenset({Action.RELEASE, Action.LOOKUP})
 """Allowed once or often, these change nothing."""
+_HOLDERS_BYTES = 6000
+"""What they may take of a denial, which has 16 KiB with two signatures and base64."""
 
 
 def terms(tx: Connection, row: LicenseRow) -> Terms:
@@ -168,19 +171,25 @@ def again(
 
 
 def holders_told(tx: Connection, license_id: str) -> dict[str, object]:
-    """Who holds the seats, for whoever entered the license key: labels and last contact."""
-    rows = device_store.holders(tx, license_id)
-    return {
-        "holders": [_named(row) for row in rows],
-        "devices": [
-            {
-                "device_id": row.device_id,
-                "label": row.label or "",
-                "last_contact_at": _text(row.last_contact_at),
-            }
-            for row in rows
-        ],
-    }
+    """Who holds the seats, for whoever entered the license key: labels and last contact.
+
+    Of many those that were silent longest, as many as a denial has room for.
+    """
+    told: dict[str, list[Any]] = {"holders": [], "devices": []}
+    left = _HOLDERS_BYTES
+    for row in device_store.holders(tx, license_id):
+        device = {
+            "device_id": row.device_id,
+            "label": row.label or "",
+            "last_contact_at": _text(row.last_contact_at),
+        }
+        name = _named(row)
+        left -= len(strict_json.encode_plain([name, device]))
+        if left < 0:
+            break
+        told["holders"].append(name)
+        told["devices"].append(device)
+    return dict(told)
 
 
 def _named(row: DeviceRow) -> str:

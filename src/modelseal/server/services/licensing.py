@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,6 +25,7 @@ from modelseal.license.status import Status
 from modelseal.server.services import anomalies, metering, recorder, statuses
 from modelseal.server.services.actors import Actor, Right
 from modelseal.server.services.context import Context
+from modelseal.server.services.ends import Ends, ends_of, later
 from modelseal.server.services.idempotency import once
 from modelseal.server.services.paging import page_of
 from modelseal.server.services.plans import terms_of
@@ -34,7 +34,6 @@ from modelseal.server.store import licenses as store
 from modelseal.server.store import plans as plan_store
 from modelseal.server.store import seats as seat_store
 from modelseal.server.store.rows import LicenseRow
-from modelseal.types import check_aware
 
 KEY_SECRET = "license-key-hash"
 ACTIVE, SUSPENDED, REVOKED = "active", "suspended", "revoked"
@@ -43,46 +42,6 @@ ACTIVE, SUSPENDED, REVOKED = "active", "suspended", "revoked"
 def hash_key(context: Context, secret: bytes) -> bytes:
     """The keyed hash under which a license key is found; the key itself is stored nowhere."""
     return context.keyed_hash(KEY_SECRET, secret)
-
-
-@dataclass(frozen=True, slots=True)
-class Ends:
-    """When a license ends: at a time, so many seconds after its first activation, or never."""
-
-    ends_at: datetime | None
-    period_seconds: int | None
-
-
-def ends_of(
-    plan: Plan,
-    now: datetime,
-    *,
-    expires_at: datetime | None,
-    expires_in_seconds: int | None,
-    never: bool,
-) -> Ends:
-    """The end that was asked for, or the plan's period; ``Misuse`` for two ends or a past one."""
-    asked = (expires_at is not None) + (expires_in_seconds is not None) + bool(never)
-    if asked > 1:
-        raise Misuse("a license has one end")
-    if expires_at is not None:
-        end = check_aware(expires_at)
-        if end <= now:
-            raise Misuse("a license ends in the future", expires_at=end.isoformat())
-        return Ends(end, None)
-    seconds = None if never else (expires_in_seconds or plan.period_seconds)
-    if seconds is None:
-        return Ends(None, None)
-    if plan.starts == "first_activation":
-        return Ends(None, seconds)
-    return Ends(_after(now, seconds), None)
-
-
-def _after(at: datetime, seconds: int) -> datetime:
-    try:
-        return at + timedelta(seconds=seconds)
-    except OverflowError:
-        raise Misuse("that end lies beyond the calendar") from None
 
 
 class Licensing:
@@ -226,8 +185,8 @@ class Licensing:
                 raise Conflict("the license has no end yet that could be moved")
             late = timedelta(seconds=plan.late_payment_seconds)
             # Who pays late has had the days since; who comes back after it begins anew.
-            start = row.ends_at if now < row.ends_at + late else max(now, row.ends_at)
-            return {"ends_at": _after(start, plan.period_seconds), "rev": row.rev + 1}
+            start = row.ends_at if now - late < row.ends_at else max(now, row.ends_at)
+            return {"ends_at": later(start, plan.period_seconds, now), "rev": row.rev + 1}
 
         version = None if change is None else change.version
         question = ["license_renew", license_id, change]
@@ -361,7 +320,7 @@ class Licensing:
                 expires_in_seconds=change.expires_in_seconds, never=change.never,
             )  # fmt: skip
             if ends.period_seconds is not None and row.starts_at is not None:
-                ends = Ends(_after(now, ends.period_seconds), None)
+                ends = Ends(later(now, ends.period_seconds, now), None)
             new |= {"ends_at": ends.ends_at, "period_seconds": ends.period_seconds}
         return new
 

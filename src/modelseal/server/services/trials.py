@@ -24,7 +24,8 @@ from modelseal.server.services import acting, intake, judging, recorder
 from modelseal.server.services.activation import Activated, Activation
 from modelseal.server.services.context import Context
 from modelseal.server.services.denials import Refusal
-from modelseal.server.services.licensing import Licensing, ends_of, hash_key
+from modelseal.server.services.ends import ends_of
+from modelseal.server.services.licensing import Licensing, hash_key
 from modelseal.server.services.plans import terms_of
 from modelseal.server.services.proving import Proving, Within
 from modelseal.server.store import licenses as license_store
