@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import json
 import re
+import socket
 import threading
 import zlib
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from collections.abc import Callable
 import pytest
 from tests.hostile.conftest import PATIENCE, Raw
 from tests.server.world import Shop
+
+from modelseal.server.http import admin_catalog
 
 Connect = Callable[[], Raw]
 OK = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -55,6 +58,8 @@ def problem(heard: bytes) -> dict[str, object]:
         b"Authorization: a\r\nAuthorization: b\r\n",
         b"Idempotency-Key: a\r\nIdempotency-Key: b\r\n",
         b"Content-Type: application/jwt\r\nContent-Type: application/json\r\n",
+        b'If-Match: "1"\r\nIf-Match: "2"\r\n',
+        b"Range: bytes=0-1\r\nRange: bytes=5-6\r\n",
     ],
 )
 def test_a_request_of_two_meanings_is_refused_and_nothing_after_it_is_answered(
@@ -110,6 +115,12 @@ def test_what_is_no_request_gets_one_problem_and_the_end_of_the_connection(
         (b"GET /v1/log/tile/%2e%2e/%2e%2e/server.toml HTTP/1.1\r\nHost: x\r\n\r\n", 404),
         (b"GET /v1/catalog/%00.json HTTP/1.1\r\nHost: x\r\n\r\n", 404),
         (b"GET /v1/blobs/%ff%fe HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+        (b"GET /v1/status-lists/+1 HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+        (b"GET /v1/status-lists/%201 HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+        (b"GET /v1/status-lists/01 HTTP/1.1\r\nHost: x\r\n\r\n", 404),
+        (b"GET /healthz?a=1&b=2&a=1 HTTP/1.1\r\nHost: x\r\n\r\n", 422),
+        (b"GET /healthz?state=1&%73tate=2 HTTP/1.1\r\nHost: x\r\n\r\n", 422),
+        (b"GET /healthz?&&=&= HTTP/1.1\r\nHost: x\r\n\r\n", 200),
         (b"GET /healthz HTTP/1.1\r\n\r\n", 400),
         (b"GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
         (b"GET /healthz HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
@@ -272,6 +283,61 @@ def test_a_body_beyond_its_limit_is_refused_by_its_length_or_while_it_comes(
         for _ in range(4):
             raw.say(chunk)
     assert answers(raw.heard())[:1] in ([413], [])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        b"POST /v1/devices HTTP/1.1\r\nContent-Type: application/jwt\r\n",
+        b"PUT /v1/leases/dev_x HTTP/1.1\r\nContent-Type: application/jwt\r\n",
+        b"POST /v1/admin/licenses HTTP/1.1\r\nContent-Type: application/json\r\n",
+        b"PUT /v1/admin/blobs/" + b"a" * 64 + b" HTTP/1.1\r\n"
+        b"Content-Type: application/octet-stream\r\n",
+    ],
+)
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Content-Length: 1000\r\n\r\nabc",
+        b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nZZ\r\n",
+    ],
+)
+def test_whoever_leaves_in_the_middle_of_a_body_is_no_failure_of_the_server(
+    connect: Connect, owner: str, call: bytes, rest: bytes
+) -> None:
+    """The last test of this module looks at what was counted."""
+    raw = connect()
+    raw.say(call + b"Host: x\r\nAuthorization: Bearer " + owner.encode() + b"\r\n" + rest)
+    if not rest.endswith(b"ZZ\r\n"):
+        raw.socket.shutdown(socket.SHUT_WR)
+    raw.heard()
+
+
+def test_an_upload_that_stands_still_is_the_senders_failure(
+    connect: Connect, owner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admin_catalog, "PIECE_SECONDS", PATIENCE)
+    raw = connect()
+    raw.say(
+        b"PUT /v1/admin/blobs/" + b"a" * 64 + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n"
+        b"Content-Type: application/octet-stream\r\nAuthorization: Bearer "
+        + owner.encode() + b"\r\n\r\nabc"
+    )  # fmt: skip
+    heard = raw.heard()
+    assert answers(heard) == [408], heard[:300]
+    problem(heard)
+
+
+def test_a_kind_of_problem_is_called_the_same_every_time(connect: Connect) -> None:
+    told = []
+    for query in (b"cursor=x", b"cursor=x&cursor=y", b"a=%00"):
+        raw = connect()
+        raw.say(b"GET /v1/admin/plans?" + query + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+        told.append(problem(raw.answer()))
+    assert {each["title"] for each in told if each["code"] == "misuse"} == {
+        "The request makes no sense as given."
+    }
 
 
 def test_nothing_of_all_this_was_an_error_of_the_server(connect: Connect, shop: Shop) -> None:

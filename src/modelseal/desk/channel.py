@@ -39,7 +39,6 @@ _PROBLEM = "application/problem+json"
 class _Problem(msgspec.Struct, frozen=True):
     """RFC 9457; members this release does not know are ignored."""
 
-    title: str = ""
     detail: str = ""
     code: str = ""
     params: dict[str, Any] = {}
@@ -157,7 +156,7 @@ class Channel:
             cls = RateLimited
         if cls is None or cls is ModelsealError:
             return ServerFailed(
-                problem.title[:200],
+                problem.detail[:200],
                 reference=problem.reference,
                 status=answer.status_code,
                 server=self.server,

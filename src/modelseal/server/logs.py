@@ -72,3 +72,9 @@ def use(form: Form) -> None:
     root.setLevel(logging.INFO if form == "json" else logging.WARNING)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(_is_ours)
+
+
+def _is_ours(record: logging.LogRecord) -> bool:
+    """False for a line about each request that was no HTTP: strangers would fill the disk."""
+    return record.msg != "Invalid HTTP request received."

@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 from anyio import fail_after
 from litestar import get, post, put
+from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import QueryParameter
 from litestar.response import Stream
@@ -26,7 +27,7 @@ from modelseal.admin import (
     Role,
     TokenRecord,
 )
-from modelseal.errors import NotFound, Unavailable
+from modelseal.errors import NotFound
 from modelseal.server.http.admin_licenses import BASE, Cursor, Nothing
 from modelseal.server.http.openapi import Verb
 from modelseal.server.http.work import (
@@ -205,7 +206,7 @@ async def _pieces(request: AnyRequest) -> AsyncIterator[bytes]:
         except StopAsyncIteration:
             break
         except TimeoutError:
-            raise Unavailable("the upload stood still") from None
+            raise HTTPException(status_code=408, detail="the upload stood still") from None
         kept += piece
         if len(kept) >= _BUFFER_BYTES:
             yield bytes(kept)

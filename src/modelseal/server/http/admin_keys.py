@@ -31,10 +31,10 @@ async def put_trust(request: AnyRequest) -> TrustState:
 @get(f"{BASE}/trust")
 async def trust_documents(
     request: AnyRequest,
-    after_root: Annotated[int, QueryParameter(name="after_root", ge=0)] = 0,
+    after_root: Annotated[str, QueryParameter(pattern="^[0-9]{0,16}$")] = "",
 ) -> TrustDocuments:
     """The signed trust in force, with the roots after one version."""
-    return await run(admin_of(request).trust_documents, after_root)
+    return await run(admin_of(request).trust_documents, int(after_root or 0))
 
 
 @get(f"{BASE}/keys")

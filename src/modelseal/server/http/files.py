@@ -139,8 +139,10 @@ def _signed(server: Server) -> list[HTTPRouteHandler]:
         return _bytes(data, "application/json", IMMUTABLE)
 
     @get("/v1/status-lists/{number:int}", opt={"answer": "application/statuslist+jwt"})
-    async def status_list(number: int) -> Response[bytes]:
+    async def status_list(request: AnyRequest, number: int) -> Response[bytes]:
         """A Token Status List."""
+        if not request.scope["path"].endswith(f"/{number}"):  # +1, 01 and 1_0 are numbers to Python
+            raise NotFound("no such status list")
         data = await run(server.statuses.token, number)
         return _bytes(data, "application/statuslist+jwt", FRESH)
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
+from urllib.parse import unquote_plus
 
 from litestar import Response
 from litestar.exceptions import HTTPException
@@ -32,6 +33,11 @@ _HEADERS = [
     (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'"),
     (b"referrer-policy", b"no-referrer"),
 ]
+_ONCE = frozenset({
+    b"authorization", b"content-type", b"content-encoding", b"idempotency-key", b"if-match",
+    b"range", b"if-range",
+})  # fmt: skip
+_SENDING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _HOST = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789.-_:[]%")
 
 
@@ -71,12 +77,13 @@ class Front:
                 raise NotFound("no such address")
             if "\0" in path:
                 raise NotFound("nothing has NUL in its name")
-            if b"%00" in scope["query_string"]:
-                raise Misuse("no parameter holds NUL")
+            _check_query(scope["query_string"])
             self._limit(scope, path)
         except ModelsealError as error:
             await _answer(problems.render(error), sending)
             return
+        if scope["method"] in _SENDING:
+            receive = _whole(receive)
         if not path.startswith(UPLOADS):
             receive = _in_time(receive)
         await app(scope, receive, sending)
@@ -124,13 +131,43 @@ def _oddness(scope: Scope) -> str | None:
         return "a body has a length or comes in chunks, not both"
     if names.count(b"content-length") > 1 or names.count(b"transfer-encoding") > 1:
         return "the length of the body is said twice"
-    for name in (b"authorization", b"content-type", b"content-encoding", b"idempotency-key"):
+    for name in _ONCE.intersection(names):
         if names.count(name) > 1:
             return f"the header {name.decode()} stands twice"
     host = next((value for name, value in headers if name == b"host"), b"")
     if not _HOST.issuperset(host.lower()):
         return "the header host names no host"
     return None
+
+
+def _check_query(query: bytes) -> None:
+    """Returns when every parameter has one meaning; ``Misuse`` for NUL and for what stands twice."""
+    if b"%00" in query:
+        raise Misuse("no parameter holds NUL")
+    seen: set[str] = set()
+    for part in query.split(b"&"):
+        name = unquote_plus(part.partition(b"=")[0].decode("latin-1"))
+        if name and name in seen:
+            raise Misuse("a parameter of the query stands twice", parameter=name[:64])
+        seen.add(name)
+
+
+def _whole(receive: Receive) -> Receive:
+    """``receive`` that ends a request whose sender is gone before all of its body was there.
+
+    Status 400, which nobody hears; without it the framework takes it for a failure of its own.
+    """
+    whole = False
+
+    async def receiving() -> Any:
+        nonlocal whole
+        message = await receive()
+        if message["type"] == "http.disconnect" and not whole:
+            raise HTTPException(status_code=400, detail="the body ended before it was whole")
+        whole = whole or not message.get("more_body", False)
+        return message
+
+    return receiving
 
 
 def _in_time(receive: Receive) -> Receive:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import secrets
 from typing import Any
@@ -31,6 +32,8 @@ STATUS: dict[type[errors.ModelsealError], int] = {
 """The whole table: the nearest class above an error decides."""
 
 MEDIA_TYPE = "application/problem+json"
+_TITLES = {"misuse": "The request makes no sense as given."}
+"""Where the text for people at a terminal speaks of a command."""
 _log = logging.getLogger("modelseal.server")
 
 
@@ -55,11 +58,10 @@ def status_of(error: errors.ModelsealError) -> int:
 
 def render(error: errors.ModelsealError) -> Response[bytes]:
     """The problem document of ``error``, in English; programs read ``code`` and ``params``."""
-    text = texts.render(error.code, error.params, error.detail, language="en")
     refusal = refusal_of(error)
     problem = Problem(
         type=f"urn:modelseal:error:{error.code}",
-        title=text.what,
+        title=_title(error.code),
         status=status_of(error),
         detail=error.detail,
         code=error.code,
@@ -80,6 +82,12 @@ def render(error: errors.ModelsealError) -> Response[bytes]:
         media_type=MEDIA_TYPE,
         headers=headers,
     )
+
+
+@functools.cache
+def _title(code: str) -> str:
+    """What all problems of ``code`` are called: the same every time (RFC 9457, section 3.1.3)."""
+    return _TITLES.get(code) or texts.render(code, {}, language="en").what
 
 
 def on_error(_request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
@@ -128,9 +136,13 @@ def refused(status: int, detail: str) -> Response[bytes]:
 
 
 def _describe(error: HTTPException) -> str:
+    """What the framework found, without the address that it repeats: each parameter and why."""
     extra = error.extra if isinstance(error.extra, list) else []
-    reasons = [str(item.get("message", ""))[:200] for item in extra if isinstance(item, dict)]
-    return "; ".join([error.detail[:200], *reasons[:4]])
+    reasons = [
+        f"{str(item.get('key', ''))[:64]}: {str(item.get('message', ''))[:200]}"
+        for item in extra if isinstance(item, dict)
+    ]  # fmt: skip
+    return "; ".join(reasons[:4]) or error.detail[:200]
 
 
 def _plain(value: object) -> Any:

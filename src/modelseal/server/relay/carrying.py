@@ -102,7 +102,7 @@ def carry(line: Line, asked: Question) -> Reply | None:
     if status == 500:
         raise InternalError("the server failed at a question")
     if status >= 500 and problem.get("code") not in _HANDED_ONCE:
-        raise ServerFailed(str(problem.get("title", ""))[:120], status=status)
+        raise ServerFailed(str(problem.get("detail", ""))[:120], status=status)
     return Reply(status, media, body, final=False, device=_device(asked, body))
 
 
