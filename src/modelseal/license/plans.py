@@ -35,6 +35,10 @@ STABLE = ("stable",)
 Channels = Annotated[list[_Word], Meta(min_length=1, max_length=32)]
 
 
+MAX_ENTITLEMENTS_BYTES = 2800
+"""What entitlements may take of a lease, as JSON: 150 of eight letters, 26 of the longest."""
+MAX_LICENSE_BYTES = 7000
+"""What entitlements, minimum releases, channels and agreement may take of a license token."""
 MAX_MIN_RELEASES_BYTES = 3000
 MinReleases = Annotated[
     dict[
@@ -169,12 +173,27 @@ def parse(terms: bytes | str | Mapping[str, Any]) -> Plan:
 def check(plan: Plan) -> Plan:
     """``plan`` itself when it is one that ``parse`` would give; ``ConfigInvalid`` otherwise.
 
-    Its ``min_releases`` travel in license tokens, so they have at most 3000 bytes as JSON.
+    What travels in tokens has a length at which every token of the plan can be signed.
     """
     parse(encode(plan))
-    if len(msgspec.json.encode(plan.min_releases)) > MAX_MIN_RELEASES_BYTES:
-        raise ConfigInvalid(f"plan: min_releases have at most {MAX_MIN_RELEASES_BYTES} bytes")
+    granted, least = _bytes(plan.entitlements), _bytes(plan.min_releases)
+    _fits("entitlements fill", granted, MAX_ENTITLEMENTS_BYTES)
+    _fits("min_releases fill", least, MAX_MIN_RELEASES_BYTES)
+    whole = granted + least + _bytes(plan.channels) + _bytes(plan.eula)
+    told = "entitlements, min_releases, channels and eula together fill"
+    _fits(told, whole, MAX_LICENSE_BYTES)
     return plan
+
+
+def _bytes(value: object) -> int:
+    return len(msgspec.json.encode(value))
+
+
+def _fits(what: str, size: int, limit: int) -> None:
+    if size > limit:
+        raise ConfigInvalid(
+            f"plan: {what} {size} bytes of JSON, and tokens have room for {limit}", limit=limit
+        )
 
 
 def encode(plan: Plan) -> bytes:

@@ -141,7 +141,7 @@ def _oddness(scope: Scope) -> str | None:
 
 
 def _check_query(query: bytes) -> None:
-    """Returns when every parameter has one meaning; ``Misuse`` for NUL and for what stands twice."""
+    """Returns when every parameter has one meaning; ``Misuse`` for NUL and what stands twice."""
     if b"%00" in query:
         raise Misuse("no parameter holds NUL")
     seen: set[str] = set()
