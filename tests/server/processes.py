@@ -27,6 +27,7 @@ from modelseal.server.services.activation import Activated
 from modelseal.server.services.denials import _ATTRIBUTE, Refusal
 from modelseal.server.services.renewal import Renewed
 from modelseal.server.services.returning import Returned
+from modelseal.server.workers import HUNG_SECONDS
 
 
 def clock() -> datetime:
@@ -38,6 +39,7 @@ _PROGRAM = """
 import os, signal, sys
 from pathlib import Path
 import psycopg
+from modelseal.server import workers
 from modelseal.server.run import serve
 
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -45,8 +47,10 @@ for line in sys.stdin:
     if os.fork() == 0:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.close(0)
+        count, hung = line.split()
+        workers.HUNG_SECONDS = float(hung)
         serve(
-            Path(sys.argv[1]), listen="127.0.0.1:0", workers=int(line),
+            Path(sys.argv[1]), listen="127.0.0.1:0", workers=int(count),
             on_ready=lambda url: print(os.getpid(), url, flush=True),
         )
         os._exit(0)
@@ -95,9 +99,9 @@ class Nursery:
         )
         self._started: list[Process] = []
 
-    def start(self, workers: int = 1) -> Process:
+    def start(self, workers: int = 1, hung_seconds: float = HUNG_SECONDS) -> Process:
         assert self._parent.stdin is not None and self._parent.stdout is not None
-        self._parent.stdin.write(f"{workers}\n")
+        self._parent.stdin.write(f"{workers} {hung_seconds}\n")
         self._parent.stdin.flush()
         pid, url = self._parent.stdout.readline().split()
         made = Process(int(pid), url)

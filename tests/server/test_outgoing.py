@@ -67,6 +67,9 @@ def test_only_a_network_that_was_named_opens() -> None:
     "https://hooks.example.com/#part", "https://hooks.example.com:0/", "https://a:99999/",
     "https://hooks.example.com/ x", "https://hooks.example.com/\r\nHost: b", "https://exämple.com/",
     "https://hooks.example.com\\@127.0.0.1/", "//hooks.example.com/", "hooks.example.com", "https://[",
+    "https://localhost/", "https://localhost./", "https://a.localhost:8443/", "https://LOCALHOST/",
+    "HTTPS://hooks.example.com/", "https://" + "a" * 64 + ".example/", "https://a..b/",
+    "https://" + "a." * 130 + "example/",
 ])  # fmt: skip
 def test_an_address_that_is_never_called_is_refused_when_it_is_named(url: str) -> None:
     with pytest.raises(Misuse):

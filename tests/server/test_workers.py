@@ -27,6 +27,7 @@ from modelseal.server.board import Board, Place
 from modelseal.server.services.config import ServerConfig
 from modelseal.server.services.counts import BOUNDS, Counts
 from modelseal.server.settings import settings_of
+from modelseal.server.workers import HUNG_SECONDS, Silence
 
 RENEWED = 'modelseal_requests_total{route="/v1/leases/{device_id}",status="200"}'
 COMMAND = (sys.executable, "-c", "from modelseal.cli import run_and_exit; run_and_exit()")
@@ -120,6 +121,34 @@ def test_a_process_that_dies_is_replaced_and_what_it_counted_stays(
     assert until(lambda: metrics(here, three)['modelseal_workers{state="up"}'] == 3)
     assert until(lambda: metrics(here, three)[RENEWED] == 5)
     far.close()
+
+
+def test_a_process_that_hangs_is_killed_and_replaced(here: Shop, nursery: Nursery) -> None:
+    """It has stopped in the middle of what it did and still holds the socket; the others go on."""
+    house = nursery.start(workers=2, hung_seconds=4)
+    hanging = house.workers()[0]
+    os.kill(hanging, signal.SIGSTOP)
+    assert until(lambda: hanging not in house.workers(), 120)
+    assert until(lambda: len(house.workers()) == 2, 120)
+    assert until(lambda: metrics(here, house)['modelseal_workers{state="up"}'] == 2, 120)
+
+
+def test_only_what_is_not_heard_while_somebody_listens_counts_as_silence() -> None:
+    silence = Silence(100.0)
+    silence.look(5, 100.2)
+    for at in range(101, 111):
+        silence.look(5, float(at))
+    assert silence.seconds == pytest.approx(9.8)
+    silence.look(5, 5000.0)  # all were stopped, the listener too
+    assert silence.seconds < HUNG_SECONDS
+    silence.look(6, 5001.0)
+    assert silence.seconds == 0
+    board = Board(2)
+    told = [board.beats(0)]
+    for _ in range(3):
+        Place(board, 0).beat()
+        told.append(board.beats(0))
+    assert len(set(told)) == 4 and board.beats(1) == 0
 
 
 def test_workers_do_not_outlive_what_started_them(here: Shop, three: Process) -> None:

@@ -37,6 +37,7 @@ from modelseal.server.services import Server
 TICK_SECONDS = 0.5
 DUE_SECONDS = 1.0
 TELL_SECONDS = 1.0
+BEAT_SECONDS = 1.0
 REMIND_SECONDS = 86400.0
 PUBLISHER_CALLS = [
     *admin_licenses.HANDLERS,
@@ -123,6 +124,7 @@ def _ticking(server: Server) -> AbstractAsyncContextManager[None]:
                 _again_and_again, functools.partial(_remind, server), REMIND_SECONDS, "a reminder"
             )
             tasks.start_soon(_again_and_again, server.about.tell, TELL_SECONDS, "telling numbers")
+            tasks.start_soon(_beating, server)
             try:
                 yield
             finally:
@@ -134,6 +136,13 @@ def _ticking(server: Server) -> AbstractAsyncContextManager[None]:
             _log.warning("events wait for their place until the next start: %s", error)
 
     return lifespan()
+
+
+async def _beating(server: Server) -> None:
+    """From the event loop itself: threads that wait for a database are no reason to be replaced."""
+    while True:
+        server.about.beat()
+        await anyio.sleep(BEAT_SECONDS)
 
 
 def _remind(server: Server) -> None:

@@ -18,7 +18,8 @@ _HALF_BYTES = 128 * 1024
 """Room for every route of the server with every status it knows, five times over."""
 _PLACE_BYTES = 4096 + 2 * _HALF_BYTES
 _HEAD = struct.Struct("<II")  # length and CRC-32 of what follows
-_UP, _HALF = 0, 1
+_UP, _HALF, _BEATS = 0, 1, 8
+_COUNT = struct.Struct("<I")
 _ENCODER = msgspec.msgpack.Encoder()
 _DECODER = msgspec.msgpack.Decoder(Numbers)
 
@@ -44,6 +45,16 @@ class Board:
         self._memory[self._start(number) + _UP] = up
         if self.count_up() == self.workers:
             self._memory[0] = 1
+
+    def beat(self, number: int) -> None:
+        """Worker ``number`` is alive: told by itself, again and again."""
+        at = self._start(number) + _BEATS
+        _COUNT.pack_into(self._memory, at, (self.beats(number) + 1) & 0xFFFFFFFF)
+
+    def beats(self, number: int) -> int:
+        """A number that is another one after each beat of worker ``number``."""
+        found: int = _COUNT.unpack_from(self._memory, self._start(number) + _BEATS)[0]
+        return found
 
     def tell(self, number: int, numbers: Numbers) -> None:
         """The numbers of worker ``number``, from itself."""
@@ -84,6 +95,10 @@ class Place:
     def number(self) -> int:
         """Which worker, from 0."""
         return self._number
+
+    def beat(self) -> None:
+        """This worker is alive."""
+        self._board.beat(self._number)
 
     def before(self) -> Numbers | None:
         """What those that were killed in this place had counted."""

@@ -1,5 +1,7 @@
 """Several processes behind one socket: forked, watched, forked anew when one dies, ended together.
 
+One that serves and then is not heard of for a minute hangs: it is killed, and another one starts.
+
 The parent holds the socket and the board and nothing else: no key, no store, no thread, so that it
 can fork at any time. A worker that finds its parent gone stops as if it had been told to.
 """
@@ -30,7 +32,10 @@ STEADY_SECONDS = 60
 """Whoever lived so long begins the pauses anew."""
 STOP_SECONDS = 38
 """How long workers may take to stop; those that need longer are killed."""
+HUNG_SECONDS = 60.0
+"""A worker beats every second, whatever its database does; without a beat for so long it hangs."""
 _LOOK_SECONDS = 0.2
+_LONGEST_LOOK_SECONDS = 2.0
 _HANGUP = getattr(signal, "SIGHUP", None)
 _SIGNALS = tuple(each for each in (signal.SIGINT, signal.SIGTERM, _HANGUP) if each is not None)
 _log = logging.getLogger("modelseal.server")
@@ -85,6 +90,24 @@ class Worker:
         serving.stop()
 
 
+class Silence:
+    """How long one worker has not been heard of, while somebody listened.
+
+    Time in which nobody looked counts little: the whole house may have been stopped, or starved.
+    """
+
+    def __init__(self, at: float) -> None:
+        self._beats: int | None = None
+        self._looked_at = at
+        self.seconds = 0.0
+
+    def look(self, beats: int, at: float) -> None:
+        """``beats`` at the monotonic time ``at``."""
+        passed = min(at - self._looked_at, _LONGEST_LOOK_SECONDS)
+        self.seconds = self.seconds + passed if beats == self._beats else 0.0
+        self._beats, self._looked_at = beats, at
+
+
 class _Child:
     """A worker as the parent sees it."""
 
@@ -93,6 +116,7 @@ class _Child:
         self.pipe = pipe
         self.began_at = time.monotonic()
         self.failure: ModelsealError | None = None
+        self.silence: Silence | None = None
 
 
 class Workers:
@@ -164,10 +188,24 @@ class Workers:
             except (EOFError, OSError):
                 self._dead(number, child)
                 continue
-            if what == "asked":
+            if what == "up":
+                child.silence = Silence(time.monotonic())
+            elif what == "asked":
                 self._asked.update([value])
             elif what == "failed":
                 child.failure = value
+        self._listen()
+
+    def _listen(self) -> None:
+        """Whoever serves and hangs is killed; its end is then seen like any other."""
+        for number, child in self._children.items():
+            if child.silence is None:
+                continue
+            child.silence.look(self._board.beats(number), time.monotonic())
+            if child.silence.seconds > HUNG_SECONDS:
+                _log.error("worker %d hangs: nothing was heard for %d s", number, HUNG_SECONDS)
+                os.kill(child.pid, signal.SIGKILL)
+                child.silence = None
 
     def _dead(self, number: int, child: _Child) -> None:
         status = self._bury(number, child)

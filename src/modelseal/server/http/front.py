@@ -82,7 +82,7 @@ class Front:
         except ModelsealError as error:
             await _answer(problems.render(error), sending)
             return
-        if scope["method"] in _SENDING:
+        if scope.get("method") in _SENDING:
             receive = _whole(receive)
         if not path.startswith(UPLOADS):
             receive = _in_time(receive)

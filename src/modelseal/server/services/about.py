@@ -50,6 +50,10 @@ class Fellows(Protocol):
         """Which of them this one is, from 0."""
         ...
 
+    def beat(self) -> None:
+        """This process is alive."""
+        ...
+
     def before(self) -> Numbers | None:
         """What those that were killed in this one's place had counted."""
         ...
@@ -137,6 +141,11 @@ class About:
         with self._telling:
             if self._fellows is not None:
                 self._fellows.tell(self._counts.numbers())
+
+    def beat(self) -> None:
+        """Whoever started this process sees that it is alive."""
+        if self._fellows is not None:
+            self._fellows.beat()
 
     @property
     def is_first(self) -> bool:

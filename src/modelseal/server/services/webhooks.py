@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import ipaddress
+import re
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
@@ -42,6 +43,8 @@ PREFIX = "whsec_"
 OVERLAP = timedelta(days=1)
 MOST = 16
 _SECRET_BYTES = 32
+_NAME = re.compile(r"(?=.{1,254}$)[^.]{1,63}(\.[^.]{1,63})*\.?")
+"""A host whose name a resolver would look at."""
 
 
 class Webhooks:
@@ -269,12 +272,16 @@ def check_url(url: str, named: Sequence[Network]) -> None:
         raise Misuse("the webhook's address is no URL") from None
     host = parts.hostname or ""
     plain = url.isascii() and url.isprintable() and " " not in url and "\\" not in url
-    if parts.scheme not in ("https", "http") or not host or not plain or port == 0:
+    if not url.startswith(("https://", "http://")) or not _NAME.fullmatch(host) or port == 0:
+        plain = False
+    if not plain:
         raise Misuse("a webhook's address is like https://example.com/path")
     if parts.username is not None or parts.password is not None or parts.fragment:
         raise Misuse("a webhook's address has no user, password or fragment")
     if parts.scheme == "http" and not named:
         raise Misuse("webhooks go to https:// addresses")
+    if f".{host.rstrip('.')}".endswith(".localhost"):  # RFC 6761: this computer, always
+        host = "127.0.0.1"
     address = addresses.parse(host) or _numeric(host)
     if address is not None and not addresses.is_allowed(address, named):
         raise Misuse("webhooks do not go to private addresses")
