@@ -36,7 +36,10 @@ def operations(document: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]
 def test_the_document_follows_the_rules_of_openapi_3_1(document: dict[str, Any]) -> None:
     """The rules of the specification for everything that this document uses."""
     assert re.fullmatch(r"3\.1\.\d+", document["openapi"])
-    assert set(document) == {"openapi", "info", "paths", "components"}
+    assert set(document) == {"openapi", "info", "servers", "tags", "paths", "components"}
+    assert {tag["name"] for tag in document["tags"]} == {
+        tag for _, _, operation in operations(document) for tag in operation["tags"]
+    }
     assert {"title", "version"} <= set(document["info"])
     for name in [*document["components"]["schemas"], *document["components"]["responses"]]:
         assert re.fullmatch(r"[A-Za-z0-9._-]+", name)
@@ -162,6 +165,24 @@ def test_every_call_tells_what_it_takes_what_it_answers_and_what_goes_wrong(
         assert list(problem["content"]) == ["application/problem+json"]
         assert ("requestBody" in operation) == (method in ("post", "put", "patch")), path
         assert ("security" in operation) == path.startswith("/v1/admin/")
+
+
+def test_a_validator_of_others_finds_no_fault_in_it(document: dict[str, Any]) -> None:
+    """With every example beside its schema, and the statuses that a caller has to expect."""
+    validator = pytest.importorskip(
+        "openapi_spec_validator", reason="pip install -r requirements/more.txt"
+    )
+    validator.validate(document)
+    for _, path, operation in operations(document):
+        told = set(operation["responses"])
+        if "security" in operation:
+            assert {"401", "403", "429", "503"} <= told, path
+        if "requestBody" in operation:
+            assert {"400", "413", "415", "422"} <= told, path
+        contents = [operation.get("requestBody", {}).get("content", {})]
+        contents += [each.get("content", {}) for each in operation["responses"].values()]
+        for content in contents:
+            assert "example" in content.get("application/json", {"example": 0}), path
 
 
 def test_parameters_stand_under_the_names_that_are_read(

@@ -27,6 +27,11 @@ _RANGE_HEADERS = {
     "If-Range": "The ETag the range belongs to; another one means the whole file.",
     "If-None-Match": "The ETag of a file that is there already.",
 }
+_RANGE_GIVES = {
+    "ETag": "The digest in quotes: the file never changes.",
+    "Accept-Ranges": "`bytes`.",
+    "Content-Range": "With 206: first and last byte, and the size.",
+}
 _RANGE_ANSWERS = {206: "The range.", 304: "The file that is there already.", 416: "Outside."}
 
 
@@ -100,7 +105,12 @@ def _blobs(server: Server) -> list[HTTPRouteHandler]:
     @route(
         "/v1/blobs/{digest:str}",
         http_method=[HttpMethod.GET, HttpMethod.HEAD],
-        opt={"answer": _OCTETS, "headers": _RANGE_HEADERS, "answers": _RANGE_ANSWERS},
+        opt={
+            "answer": _OCTETS,
+            "headers": _RANGE_HEADERS,
+            "answers": _RANGE_ANSWERS,
+            "gives": _RANGE_GIVES,
+        },
     )
     async def blob(request: AnyRequest, digest: str) -> Response[bytes] | Stream:
         """A sealed model by its SHA-256; ``Range`` and ``If-Range`` as in RFC 9110."""

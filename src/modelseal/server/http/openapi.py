@@ -22,8 +22,10 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import ParameterKwarg
 
 from modelseal import __version__
+from modelseal.server.http import openapi_refusals as refusals
 from modelseal.server.http.page import group_of, page
-from modelseal.server.http.problems import MEDIA_TYPE, Problem
+from modelseal.server.http.page_examples import Examples
+from modelseal.server.http.problems import Problem
 
 JSON = "application/json"
 ADMIN = "/v1/admin/"
@@ -37,6 +39,11 @@ _FORMS: dict[str, dict[str, Any]] = {
     "If-Match": {"pattern": r'^(\*|"[A-Za-z0-9_-]{1,64}"|[A-Za-z0-9_-]{1,64})$'},
 }
 _PROBLEM: dict[str, Any] = {"$ref": "#/components/responses/Problem"}
+_ABOUT = (
+    "Devices sign their requests; publishers show a bearer token. Everything else is public, signed"
+    " or useless without a key. Whatever is no success is a problem document (RFC 9457) whose"
+    " `code` is stable. Answers may grow: ignore members that you do not know."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,29 +120,33 @@ def document(handlers: Iterable[HTTPRouteHandler]) -> dict[str, Any]:
     )
     _name_times(components)
     schemas = {id(t): schema for t, schema in zip(types, found, strict=True)}
+    examples = Examples(components)
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         described = _described(operation, lambda t: schemas[id(t)])
+        _exemplify(described, examples)
         paths.setdefault(operation.path, {})[operation.method] = described
     return {
         "openapi": "3.1.0",
-        "info": {"title": "modelseal license server", "version": __version__},
+        "info": {
+            "title": "modelseal license server",
+            "version": __version__,
+            "description": _ABOUT,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/", "description": "The server that gave this document."}],
+        "tags": [{"name": name} for name in sorted({group_of(each.path) for each in operations})],
         "paths": dict(sorted(paths.items())),
         "components": {
             "schemas": dict(components),
-            "responses": {
-                "Problem": {
-                    "description": "A problem (RFC 9457). Only a member denial denies.",
-                    "headers": {
-                        "Retry-After": {
-                            "description": "Seconds to wait, with 429 and 503.",
-                            "schema": {"type": "integer"},
-                        }
-                    },
-                    "content": {MEDIA_TYPE: {"schema": schemas[id(Problem)]}},
+            "responses": refusals.responses(schemas[id(Problem)]),
+            "securitySchemes": {
+                "admin": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An admin token, `mst_` and 43 characters.",
                 }
             },
-            "securitySchemes": {"admin": {"type": "http", "scheme": "bearer"}},
         },
     }
 
@@ -198,9 +209,14 @@ def _described(operation: _Operation, schema_of: Any) -> dict[str, Any]:
 
 def _responses(operation: _Operation, schema_of: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     told = {operation.status: "The answer.", **operation.answers}
+    admin, body = operation.path.startswith(ADMIN), operation.body
+    asked = bool(operation.query or operation.headers)
+    media = JSON if body is not None and not isinstance(body, str) else body
+    refused = refusals.statuses(operation.path, admin=admin, body=media, asked=asked)
+    told |= dict.fromkeys(refused, "")
     for status, text in sorted(told.items()):
         if status >= 400:
-            yield str(status), _PROBLEM
+            yield str(status), refusals.reference(status)
         elif status == 304:
             yield str(status), {"description": text}
         else:
@@ -213,6 +229,17 @@ def _responses(operation: _Operation, schema_of: Any) -> Iterator[tuple[str, dic
                 }
             yield str(status), made
     yield "default", _PROBLEM
+
+
+def _exemplify(described: dict[str, Any], examples: Examples) -> None:
+    """Every JSON body of an operation has an example beside its schema."""
+    asked = described.get("requestBody", {}).get("content", {})
+    if JSON in asked:
+        asked[JSON]["example"] = examples.of(asked[JSON]["schema"], asked=True)
+    for response in described["responses"].values():
+        if JSON in response.get("content", {}):
+            told = response["content"][JSON]
+            told["example"] = examples.of(told["schema"], asked=False)
 
 
 def _parameters(operation: _Operation, schema_of: Any) -> Iterator[dict[str, Any]]:

@@ -156,10 +156,6 @@ class _Page:
         yield "<h4>Answers</h4>"
         for status, told in operation["responses"].items():
             if "$ref" in told:
-                if status == "default":
-                    yield "<p><b>else</b> a <a href='#schema-Problem'>problem</a></p>"
-                else:
-                    yield f"<p><b>{status}</b> a <a href='#schema-Problem'>problem</a></p>"
                 continue
             about = told["description"]
             said = "" if about == "The answer." else f" {_prose(about)}"
@@ -167,6 +163,10 @@ class _Page:
             if status in ("200", "201"):
                 for media, content in told.get("content", {}).items():
                     yield self._content(media, content, asked=False)
+        named = [each for each, told in operation["responses"].items() if each.isdecimal()
+                 and "$ref" in told]  # fmt: skip
+        which = f"<b>{', '.join(named)}</b> and all else" if named else "<b>else</b>"
+        yield f"<p>{which} a <a href='#schema-Problem'>problem</a></p>"
 
     def _content(self, media: str, told: dict[str, Any], *, asked: bool) -> str:
         if media != JSON:
