@@ -140,6 +140,34 @@ def test_the_hook_opens_a_file_inside_a_sealed_folder(shop: Shop, licensee: Shop
     subprocess.run(command, env=env, cwd=root, check=True, timeout=300)
 
 
+def test_bytes_under_the_hook_become_tensors_in_protected_memory(
+    shop: Shop, licensee: ShopLicensee
+) -> None:
+    """``safetensors.numpy.load`` and ``safetensors.torch.load`` copy nothing of what was opened."""
+    tensors = {"a": np.arange(70_000, dtype=np.float32), "none": np.zeros((0, 3), np.int64)}
+    path, _ = shop.seal("m.safetensors", safetensors.numpy.save(tensors))
+    code = (
+        "import sys, modelseal; modelseal.install()\n"
+        "from tests.runtime.shop import use_from_environment; use_from_environment()\n"
+        "import numpy, pathlib, pytest, safetensors.numpy, safetensors.torch, torch\n"
+        "from modelseal.errors import EgressRefused\n"
+        "from modelseal.runtime import egress\n"
+        "data = pathlib.Path(sys.argv[1]).read_bytes()\n"
+        "found = safetensors.numpy.load(data)\n"
+        "assert numpy.array_equal(found['a'], numpy.arange(70_000, dtype=numpy.float32))\n"
+        "assert found['none'].shape == (0, 3) and found['a'].flags.writeable\n"
+        "assert egress.at(found['a'].ctypes.data)[0]\n"
+        "pairs = safetensors.torch.load(data)\n"
+        "assert torch.equal(pairs['a'], torch.from_numpy(found['a']))\n"
+        "assert pairs['none'].shape == (0, 3) and egress.at(pairs['a'].data_ptr())[0]\n"
+        "with pytest.raises(EgressRefused): safetensors.torch.save_file(pairs, sys.argv[1] + 'x')\n"
+    )
+    env = {**os.environ, "SHOP": str(shop.folder)}
+    root = Path(__file__).resolve().parent.parent.parent
+    command = [sys.executable, "-c", code, str(path)]
+    subprocess.run(command, env=env, cwd=root, check=True, timeout=300)
+
+
 def test_a_plain_file_is_refused_unless_allowed(shop: Shop, licensee: ShopLicensee) -> None:
     plain = models.path(SILERO)
     with pytest.raises(NotSealed):

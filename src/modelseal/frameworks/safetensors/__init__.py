@@ -6,7 +6,7 @@ decrypting what was asked for into memory of the caller's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from modelseal.errors import ExtraMissing, Misuse, NotFound, ReaderClosed
@@ -75,20 +75,14 @@ class TensorFile:
 
     def get_tensors(self) -> dict[str, Any]:
         """Every tensor, all over one piece of memory."""
-        head = self._open()
-        view = self._read(head.data_begin, self._size_bytes)
-        base = head.data_begin
-        return {
-            name: self._make(view[info.begin - base : info.end - base], info)
-            for name, info in head.tensors.items()
-        }
+        return {name: self._make(view, info) for name, info, view in self._all()}
 
     def raw(self) -> list[tuple[str, dict[str, Any]]]:
-        """What ``safetensors.deserialize`` gives: name, shape, dtype code and bytes of each."""
-        head = self._open()
+        """What ``safetensors.deserialize`` gives: name, shape, dtype code and bytes of each; these
+        are views of one piece of memory, not copies that nothing protects."""
         return [
-            (name, {"shape": list(i.shape), "dtype": i.dtype, "data": self._bytes(i)})
-            for name, i in head.tensors.items()
+            (name, {"shape": list(info.shape), "dtype": info.dtype, "data": view})
+            for name, info, view in self._all()
         ]
 
     def get_slice(self, name: str) -> TensorSlice:
@@ -108,8 +102,13 @@ class TensorFile:
             raise ReaderClosed("this safetensors file is closed")
         return self._header
 
-    def _bytes(self, info: TensorInfo) -> bytearray:
-        return bytearray(self._read(info.begin, info.end))
+    def _all(self) -> Iterator[tuple[str, TensorInfo, memoryview]]:
+        """Every tensor and its bytes, read at once."""
+        head = self._open()
+        base = head.data_begin
+        view = self._read(base, self._size_bytes)
+        for name, info in head.tensors.items():
+            yield name, info, view[info.begin - base : info.end - base]
 
     def _info(self, name: str) -> TensorInfo:
         try:
