@@ -41,7 +41,6 @@ _KEYS_BYTES = 64 * 1024
 _ROOM_FOR_KEYS_BYTES = 1024 * 1024
 _PR_SET_DUMPABLE = 4
 _MEM_COMMIT_RESERVE, _MEM_RELEASE, _PAGE_READWRITE = 0x3000, 0x8000, 0x04
-_WIPED_FROM_BYTES = 16  # shorter ones may be shared
 _FAILED = ctypes.c_void_p(-1).value
 
 
@@ -284,18 +283,6 @@ def give_up(target: memoryview) -> None:
         for advice in (_MADV_DONTNEED_LOCKED, _MADV_DONTNEED):
             if _ok(libc, "madvise", start, stop - start, advice):
                 break
-
-
-def wipe_bytes(secret: bytes) -> None:
-    """``secret``, an object that nobody uses from here on, holds zeros where Python allows it.
-
-    Libraries hand keys out as ``bytes``, which Python frees unwiped. Only for an object that was
-    made for the caller: never for a constant, or what somebody else may still hold.
-    """
-    if sys.implementation.name == "cpython" and len(secret) >= _WIPED_FROM_BYTES:
-        start = id(secret) + bytes.__basicsize__ - 1
-        if ctypes.string_at(start, len(secret)) == secret:
-            ctypes.memset(start, 0, len(secret))
 
 
 def _no_core() -> bool:

@@ -8,6 +8,7 @@ dumpable.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +66,23 @@ class Scanner:
             places[places == len(self._first)] = 0
             hit = (self._first[places] == words[maybe]) & (self._second[places] == words[maybe + 1])
             self._seen[self._place[places[hit]]] = True
+
+
+def counts(pid: int, wanted: Sequence[bytes]) -> list[int]:
+    """How often each of ``wanted`` stands in the writable memory of ``pid``."""
+    longest = max(map(len, wanted))
+    found = [0] * len(wanted)
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for start, stop in _mappings(pid):
+            for at in range(start, stop, _PIECE):
+                try:
+                    memory.seek(at)
+                    data = memory.read(min(_PIECE + longest - 1, stop - at))
+                except (OSError, ValueError):  # memory that nobody may read in this way
+                    continue
+                for number, each in enumerate(wanted):
+                    found[number] += data.count(each)
+    return found
 
 
 def _mappings(pid: int) -> list[tuple[int, int]]:

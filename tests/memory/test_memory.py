@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelseal import memory
+from modelseal import memory, wiping
 from modelseal.errors import MemoryUnavailable, Misuse, ReaderClosed
 from modelseal.memory import Arena, SecretBytes, wipe
 from modelseal.types import MemoryProtection
@@ -406,9 +406,9 @@ def test_every_missing_call_is_a_fall_back(
 def test_bytes_that_nobody_uses_any_more_hold_zeros():
     secret = os.urandom(32)
     same = bytes(bytearray(secret))
-    memory.wipe_bytes(secret)
+    wiping.wipe_bytes(secret)
     assert secret == bytes(32) or sys.implementation.name != "cpython"
     assert same != bytes(32)
     short = b"x"
-    memory.wipe_bytes(short)
+    wiping.wipe_bytes(short)
     assert short == b"x"

@@ -51,6 +51,6 @@ class Kind:
         nonce, sealed = data[head : head + _NONCE_BYTES], data[head + _NONCE_BYTES :]
         try:
             plain = AESGCM(storage_key).decrypt(nonce, sealed, self._bound(device))
-            return cbor.decode(plain, max_bytes=self.max_bytes)
+            return cbor.decode_secret(plain, max_bytes=self.max_bytes)
         except (InvalidTag, CborInvalid):
             raise StateDamaged("altered, or another device's", path=path) from None

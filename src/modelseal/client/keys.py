@@ -18,7 +18,7 @@ from modelseal.client.opening import is_online, open_claims
 from modelseal.client.state import LEASE
 from modelseal.crypto.hpke import KemPrivateKey
 from modelseal.errors import KeyNotInLease, LeaseExpired, StateDamaged
-from modelseal.license import tokens
+from modelseal.license import lease_keys, tokens
 from modelseal.license.claims import LeaseClaims
 from modelseal.license.lease_keys import DataKeys
 from modelseal.memory import SecretBytes
@@ -44,9 +44,12 @@ def open_lease(core: Core, held: Held) -> DataKeys:
         if secret is not None:
             if held.lease_token is not None:  # its signing key may end before the lease does
                 lease = replace(lease, exp=tokens.signed_end(held.lease_token))
-            keys = open_claims(
-                lease, KemPrivateKey(secret.kem), hardware.opener(core, lease, secret)
-            )
+            try:
+                keys = open_claims(
+                    lease, KemPrivateKey(secret.kem), hardware.opener(core, lease, secret)
+                )
+            finally:
+                stored.wipe()
             return keys | bundles.open_keys(core, lease, keys)
         held = core.held()
     if stored.current is None:  # the clock had shown the lease's end
@@ -90,16 +93,21 @@ def pick(core: Core, held: Held, file_id: bytes, sections: Iterable[int]) -> dic
     if before is not None:
         return before
     found = open_lease(core, held)
-    missing = [section for section in wanted if (file_id, section) not in found]
-    if missing:
-        raise KeyNotInLease("no key for a section", file=b64u(file_id), sections=missing)
-    if lease.hardware is None:  # a TPM is asked each time: it may say that the lease is over
-        core.run_keys.keep(lease.jti, {at: key for at, key in found.items() if at[1] >= 0}, ())
-    return {section: SecretBytes(found[file_id, section]) for section in wanted}
+    try:
+        missing = [section for section in wanted if (file_id, section) not in found]
+        if missing:
+            raise KeyNotInLease("no key for a section", file=b64u(file_id), sections=missing)
+        if lease.hardware is None:  # a TPM is asked each time: it may say that the lease is over
+            core.run_keys.keep(lease.jti, {at: key for at, key in found.items() if at[1] >= 0}, ())
+        return {section: SecretBytes(found[file_id, section]) for section in wanted}
+    finally:
+        lease_keys.wipe(found)
 
 
 def file_ids(core: Core, held: Held) -> frozenset[bytes] | None:
     """The files whose keys the lease carries; None where keys come at each run."""
     if held.lease is None or is_online(held.lease):
         return None
-    return frozenset(file_id for file_id, section in open_lease(core, held) if section >= 0)
+    found = open_lease(core, held)
+    lease_keys.wipe(found)
+    return frozenset(file_id for file_id, section in found if section >= 0)

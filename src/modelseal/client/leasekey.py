@@ -14,6 +14,7 @@ from typing import Any
 from modelseal.client.boxed import Kind
 from modelseal.client.tpm import SEED_BYTES, HardwareKey
 from modelseal.errors import StateDamaged
+from modelseal.wiping import wipe_bytes
 
 FILE_NAME = "lease.key"
 MAX_BYTES = 64 * 1024
@@ -68,6 +69,12 @@ class LeaseKeys:
     current: LeaseSecret | None = None
     pending: Pending | None = None
     coming: LeaseSecret | None = None
+
+    def wipe(self) -> None:
+        """The KEM keys, which nobody else has, hold zeros."""
+        for known in (self.current, self.pending, self.coming):
+            if known is not None:
+                wipe_bytes(known.kem)
 
     def for_nonce(self, nonce: str) -> LeaseSecret | None:
         """The secret of the lease that echoes ``nonce``: the current or just answered one."""

@@ -42,7 +42,7 @@ from modelseal.errors import (
     ModelsealError,
     NotEntitled,
 )
-from modelseal.license import attested, tokens
+from modelseal.license import attested, lease_keys, tokens
 from modelseal.license.attested import Transcript
 from modelseal.license.claims import KeyWish, LeaseClaims, ReleaseClaims, RequestClaims
 from modelseal.license.decide import granted, narrowed
@@ -279,6 +279,7 @@ class _Exchange:
         lease = self._lease.jti
         note(core, claims.level, "ok", lease, kinds=list(proved.kinds), exp=claims.exp)
         core.run_keys.keep(lease, {at: keys[at] for at in places}, ())
+        lease_keys.wipe(keys)
         core.run_keys.prove(lease, wanted, claims.level, claims.exp)
         core.journal.write("proved", level=claims.level, kinds=",".join(proved.kinds))
         return Proved(claims.level, tuple(proved.kinds), from_numeric(claims.exp))

@@ -29,6 +29,7 @@ from modelseal.errors import (
     StorageFailed,
     Unavailable,
 )
+from modelseal.license import lease_keys
 from modelseal.license.claims import (
     KeyWish,
     LeaseClaims,
@@ -134,6 +135,7 @@ def release(core: Core, file_id: bytes) -> LeaseClaims:
     opened = open_claims(claims, kem, nested)
     keys = opened | bundles.open_keys(core, claims, opened, store=False)
     core.run_keys.keep(lease.jti, {at: key for at, key in keys.items() if at[1] >= 0}, files)
+    lease_keys.wipe(keys)
     return lease
 
 

@@ -82,8 +82,9 @@ class KemPrivateKey:
         """The key of ``to_bytes``: 64 bytes ML-KEM seed, 32 bytes X25519."""
         if len(raw) != _MLKEM_SEED_BYTES + _X25519_BYTES:
             raise InvalidBytes("a KEM private key has 96 bytes")
-        kem = mlkem.MLKEM768PrivateKey.from_seed_bytes(raw[:_MLKEM_SEED_BYTES])
-        ecdh = x25519.X25519PrivateKey.from_private_bytes(raw[_MLKEM_SEED_BYTES:])
+        with memoryview(raw) as view:  # a slice of bytes would be one more copy
+            kem = mlkem.MLKEM768PrivateKey.from_seed_bytes(view[:_MLKEM_SEED_BYTES])
+            ecdh = x25519.X25519PrivateKey.from_private_bytes(view[_MLKEM_SEED_BYTES:])
         self._private = hpke.MLKEM768X25519PrivateKey(kem, ecdh)
         self._seed = bytes(raw)
         pub = kem.public_key().public_bytes_raw() + ecdh.public_key().public_bytes_raw()

@@ -22,8 +22,8 @@ from modelseal.keys.envelope import KEY_BYTES
 from modelseal.keys.held import HeldKey
 from modelseal.keys.passphrase import RFC_9106_LOW_MEMORY, Work
 from modelseal.keys.provider import Ask
-from modelseal.memory import wipe_bytes
 from modelseal.types import Level
+from modelseal.wiping import wipe_bytes
 
 MAX_FILE_BYTES = 4096
 OPEN_SECONDS = None

@@ -24,8 +24,9 @@ from modelseal.errors import KeyStoreUnavailable, Misuse, WrappedKeyInvalid
 from modelseal.keys import limits
 from modelseal.keys.envelope import MAX_PLAINTEXT_BYTES, Context, encode_context
 from modelseal.keys.working import WorkingKeys
-from modelseal.memory import SecretBytes, wipe_bytes
+from modelseal.memory import SecretBytes
 from modelseal.types import Level
+from modelseal.wiping import wipe_bytes
 
 MAGIC = b"\x89MSX1\r\n\x1a"
 VERSION = 1

@@ -104,7 +104,7 @@ def _open(
         plain = AESGCM(bytes(bundle_key)).decrypt(
             data[_PREFIX_BYTES:_HEAD_BYTES], data[_HEAD_BYTES:], _context(product, license)
         )
-        content = cbor.decode(plain, max_bytes=MAX_BYTES)
+        content = cbor.decode_secret(plain, max_bytes=MAX_BYTES)
     except (InvalidTag, ValueError, CborInvalid):
         raise SealedKeyInvalid("the key bundle does not open") from None
     return _read(content)

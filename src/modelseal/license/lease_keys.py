@@ -19,6 +19,7 @@ from modelseal.crypto.hpke_p256 import P256PublicKey
 from modelseal.errors import Misuse, SealedKeyInvalid
 from modelseal.license.claims import SealedKeys
 from modelseal.strict_json import JsonInvalid, b64u, unb64u
+from modelseal.wiping import wipe_bytes
 
 MAX_KEYS = 64
 HARDWARE_SUITE = f"P256+{hpke.SUITE}"
@@ -141,10 +142,16 @@ def open_keys(
         if hardware is not None:
             ct = hardware.open(ct, binding.outer_info(opener.kid))
         plain = opener.open(ct, binding.info())
-        entries = cbor.decode(plain, max_bytes=_MAX_PLAIN_BYTES)
+        entries = cbor.decode_secret(plain, max_bytes=_MAX_PLAIN_BYTES)
     except (JsonInvalid, CborInvalid):
         raise SealedKeyInvalid("no list of keys inside") from None
     return _entries(entries)
+
+
+def wipe(keys: DataKeys) -> None:
+    """``keys``, which nobody else has, hold zeros."""
+    for key in keys.values():
+        wipe_bytes(key)
 
 
 def _entries(entries: object) -> DataKeys:
