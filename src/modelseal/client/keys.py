@@ -44,12 +44,9 @@ def open_lease(core: Core, held: Held) -> DataKeys:
         if secret is not None:
             if held.lease_token is not None:  # its signing key may end before the lease does
                 lease = replace(lease, exp=tokens.signed_end(held.lease_token))
-            try:
-                keys = open_claims(
-                    lease, KemPrivateKey(secret.kem), hardware.opener(core, lease, secret)
-                )
-            finally:
-                stored.wipe()
+            kem = KemPrivateKey(secret.kem)
+            keys = open_claims(lease, kem, hardware.opener(core, lease, secret))
+            stored.wipe()
             return keys | bundles.open_keys(core, lease, keys)
         held = core.held()
     if stored.current is None:  # the clock had shown the lease's end
@@ -92,22 +89,18 @@ def pick(core: Core, held: Held, file_id: bytes, sections: Iterable[int]) -> dic
     before = _pick_opened(core, lease, file_id, wanted)
     if before is not None:
         return before
-    found = open_lease(core, held)
-    try:
+    with lease_keys.wiped(open_lease(core, held)) as found:
         missing = [section for section in wanted if (file_id, section) not in found]
         if missing:
             raise KeyNotInLease("no key for a section", file=b64u(file_id), sections=missing)
         if lease.hardware is None:  # a TPM is asked each time: it may say that the lease is over
             core.run_keys.keep(lease.jti, {at: key for at, key in found.items() if at[1] >= 0}, ())
         return {section: SecretBytes(found[file_id, section]) for section in wanted}
-    finally:
-        lease_keys.wipe(found)
 
 
 def file_ids(core: Core, held: Held) -> frozenset[bytes] | None:
     """The files whose keys the lease carries; None where keys come at each run."""
     if held.lease is None or is_online(held.lease):
         return None
-    found = open_lease(core, held)
-    lease_keys.wipe(found)
-    return frozenset(file_id for file_id, section in found if section >= 0)
+    with lease_keys.wiped(open_lease(core, held)) as found:
+        return frozenset(file_id for file_id, section in found if section >= 0)

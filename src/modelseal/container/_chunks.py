@@ -7,7 +7,8 @@ handed out before its chunk verified; on any failure the whole target is zeroed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from threading import Event
@@ -180,13 +181,20 @@ def check_count(layout: SectionLayout, variant_keys: Sequence[VariantKey]) -> No
         raise Misuse("one variant key per chunk of the section")
 
 
-def zeroed_on_failure(target: memoryview, work: Callable[[], None]) -> None:
-    """``work`` is done, or ``target`` is zero; a source that ends early by now is damage."""
+@contextlib.contextmanager
+def whole_source() -> Iterator[None]:
+    """A source that ends early by now is damage."""
     try:
-        work()
+        yield
     except ContainerTruncated:
-        wipe(target)
         raise ContainerDamaged("the sealed model ends early") from None
+
+
+def zeroed_on_failure(target: memoryview, work: Callable[[], None]) -> None:
+    """``work`` is done, or ``target`` is zero."""
+    try:
+        with whole_source():
+            work()
     except BaseException:
         wipe(target)
         raise

@@ -22,7 +22,7 @@ from modelseal.container._model import SealedModel
 from modelseal.container._source import Buffer, Progress, fill, is_zero, wipe, writable
 from modelseal.container._threads import spread
 from modelseal.crypto.hpke import KemOpener
-from modelseal.errors import ContainerDamaged, ContainerTruncated, Misuse
+from modelseal.errors import ContainerDamaged, Misuse
 
 NOBODY: Mapping[str, Buffer] = MappingProxyType({})
 NO_BUNDLE: Mapping[int, Sequence[chunks.VariantKey]] = MappingProxyType({})
@@ -216,7 +216,8 @@ class VerifiedModel(SealedModel):
         """The size of the stored chunk, once it is known to be the signed one or a hole."""
         offset, size, expected = ranges[stored]
         copy = buffer[:size]
-        _fill(self, offset, copy)
+        with chunks.whole_source():
+            fill(self.source, offset, copy)
         if ranges.holds(copy, expected):
             self._proved[stored] = 1
         elif not (allow_holes and ranges.layout_of(stored).info.is_variant and is_zero(copy)):
@@ -268,7 +269,7 @@ class VerifiedModel(SealedModel):
     def _leaf_table(self) -> LeafTable:
         if self._leaves is None:
             prologue = self.prologue
-            try:
+            with chunks.whole_source():
                 self._leaves = LeafTable.load(
                     self.source,
                     prologue.suite,
@@ -277,8 +278,6 @@ class VerifiedModel(SealedModel):
                     self.header.leaf_hash,
                     self._places,
                 )
-            except ContainerTruncated:
-                raise ContainerDamaged("the sealed model ends early") from None
         return self._leaves
 
 
@@ -286,13 +285,6 @@ def _required(data_key: Buffer | None, section: int) -> Buffer:
     if data_key is None:
         raise Misuse("the section's data key is needed", section=section)
     return data_key
-
-
-def _fill(model: SealedModel, offset: int, target: memoryview) -> None:
-    try:
-        fill(model.source, offset, target)
-    except ContainerTruncated:
-        raise ContainerDamaged("the sealed model ends early") from None
 
 
 __all__ = ["LeafRange", "VerifiedModel"]

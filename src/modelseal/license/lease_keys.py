@@ -7,7 +7,8 @@ Normative: ``docs/spec/tokens.md``, "Sealed keys".
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -152,6 +153,15 @@ def wipe(keys: DataKeys) -> None:
     """``keys``, which nobody else has, hold zeros."""
     for key in keys.values():
         wipe_bytes(key)
+
+
+@contextlib.contextmanager
+def wiped(keys: DataKeys) -> Iterator[DataKeys]:
+    """``keys``, which nobody else has, hold zeros as soon as the block ends."""
+    try:
+        yield keys
+    finally:
+        wipe(keys)
 
 
 def _entries(entries: object) -> DataKeys:
