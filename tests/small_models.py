@@ -23,23 +23,24 @@ def ncnn_pair() -> tuple[bytes, bytes]:
     return layers.encode(), bytes(4) + WEIGHTS.tobytes() + BIAS.tobytes()
 
 
-def tflite_model() -> bytes:
+def tflite_model(weights: np.ndarray = WEIGHTS, bias: np.ndarray = BIAS) -> bytes:
     """A TFLite file (schema version 3) with one FULLY_CONNECTED."""
     made = flatbuffers.Builder(32768)
-    buffers = [_buffer(made, b""), _buffer(made, WEIGHTS.tobytes()), _buffer(made, BIAS.tobytes())]
+    buffers = [_buffer(made, b""), _buffer(made, weights.tobytes()), _buffer(made, bias.tobytes())]
+    outputs, inputs = weights.shape
     tensors = [
-        _tensor(made, "in", (1, INPUTS), 0),
-        _tensor(made, "w", (OUTPUTS, INPUTS), 1),
-        _tensor(made, "b", (OUTPUTS,), 2),
-        _tensor(made, "out", (1, OUTPUTS), 0),
+        _tensor(made, "in", (1, inputs), 0),
+        _tensor(made, "w", (outputs, inputs), 1),
+        _tensor(made, "b", (outputs,), 2),
+        _tensor(made, "out", (1, outputs), 0),
     ]
     tflite.FullyConnectedOptionsStart(made)
     options = tflite.FullyConnectedOptionsEnd(made)
-    inputs, outputs = _ints(made, (0, 1, 2)), _ints(made, (3,))
+    taken, given = _ints(made, (0, 1, 2)), _ints(made, (3,))
     tflite.OperatorStart(made)
     tflite.OperatorAddOpcodeIndex(made, 0)
-    tflite.OperatorAddInputs(made, inputs)
-    tflite.OperatorAddOutputs(made, outputs)
+    tflite.OperatorAddInputs(made, taken)
+    tflite.OperatorAddOutputs(made, given)
     tflite.OperatorAddBuiltinOptionsType(made, tflite.BuiltinOptions.FullyConnectedOptions)
     tflite.OperatorAddBuiltinOptions(made, options)
     operators = _offsets(made, [tflite.OperatorEnd(made)])

@@ -38,7 +38,7 @@ class Scanner:
         self._seen = np.zeros(len(words), dtype=bool)
 
     def scan(self, pid: int) -> Found:
-        """What of the plaintext stands in the writable memory of ``pid``; ``PermissionError``."""
+        """What of the plaintext stands in the memory of ``pid``; ``PermissionError``."""
         self._seen[:] = False
         scanned = 0
         with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
@@ -69,7 +69,7 @@ class Scanner:
 
 
 def counts(pid: int, wanted: Sequence[bytes]) -> list[int]:
-    """How often each of ``wanted`` stands in the writable memory of ``pid``."""
+    """How often each of ``wanted`` stands in the memory of ``pid``."""
     longest = max(map(len, wanted))
     found = [0] * len(wanted)
     with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
@@ -86,9 +86,10 @@ def counts(pid: int, wanted: Sequence[bytes]) -> list[int]:
 
 
 def _mappings(pid: int) -> list[tuple[int, int]]:
+    """What can be read but the libraries and files it mapped to read them."""
     found = []
     for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-        told = re.match(r"([0-9a-f]+)-([0-9a-f]+) (r.)", line)
-        if told and told[3] == "rw":
+        told = re.match(r"([0-9a-f]+)-([0-9a-f]+) r(.)\S+ \S+ \S+ \S+ *(.*)", line)
+        if told and (told[3] == "w" or not told[4].startswith("/") or "/memfd:" in told[4]):
             found.append((int(told[1], 16), int(told[2], 16)))
     return found

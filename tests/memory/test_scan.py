@@ -17,7 +17,9 @@ import openvino
 import pytest
 import safetensors.numpy
 import torch
-from tests.memory.scanner import Scanner
+from onnx import TensorProto, helper, numpy_helper
+from tests import small_models
+from tests.memory.scanner import Found, Scanner, counts
 from tests.runtime.shop import NOW, PRODUCT, Shop
 
 from modelseal import container
@@ -35,9 +37,9 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux: /p
 class Child:
     """The process of ``loads.py``."""
 
-    def __init__(self, shop: Path, sealed: Path, uid: int, kind: str) -> None:
+    def __init__(self, shop: Path, sealed: Path, uid: int, kind: str, protection: str) -> None:
         program = str(ROOT / "tests/memory/loads.py")
-        command = [sys.executable, program, str(shop), str(sealed), str(uid), kind]
+        command = [sys.executable, program, str(shop), str(sealed), str(uid), kind, protection]
         env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
         self.process = subprocess.Popen(
             command,
@@ -62,23 +64,14 @@ class Child:
         self.process.communicate()
 
 
-@pytest.fixture(params=["locked", "secret"])
-def protection(request: pytest.FixtureRequest) -> MemoryProtection:
-    wanted = MemoryProtection(request.param)
-    if Arena(4096, wanted).reached is not wanted:
-        pytest.skip(f"needs {wanted} memory: a kernel with secretmem enabled")
-    return wanted
-
-
-@pytest.fixture
-def child(protection: MemoryProtection) -> Iterator[Child]:
-    """A process of an ordinary user that will open a model which demands ``protection``."""
-    with running("numpy", protection) as child:
-        yield child
-
-
 def files(kind: str, folder: Path) -> dict[str, bytes]:
     """The model as ``kind`` takes it, by name."""
+    if kind in ("view", "by_pieces"):
+        return {"m.bin": PLAIN}
+    if kind == "onnx":
+        return {"m.onnx": onnx_product()}
+    if kind == "litert":
+        return {"m.tflite": small_models.tflite_model(WEIGHTS, np.zeros(512, np.float32))}
     if kind == "openvino":
         rows = openvino.opset13.parameter([1, 512], np.float32)
         weights = openvino.opset13.constant(WEIGHTS)
@@ -92,6 +85,17 @@ def files(kind: str, folder: Path) -> dict[str, bytes]:
         torch.save({"w": torch.from_numpy(WEIGHTS)}, saved)
         return {"m.pt": saved.getvalue()}
     return {"m.safetensors": safetensors.numpy.save({"w": WEIGHTS})}
+
+
+def onnx_product() -> bytes:
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 512])]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 1024])]
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    weights = [numpy_helper.from_array(WEIGHTS, "w")]
+    graph = helper.make_graph(nodes, "g", inputs, outputs, weights)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    made.ir_version = 8
+    return bytes(made.SerializeToString())
 
 
 @contextlib.contextmanager
@@ -120,7 +124,7 @@ def _running(folder: Path, kind: str, protection: MemoryProtection) -> Iterator[
         uid = NOBODY
         for place in (folder, *folder.iterdir()):
             os.chown(place, NOBODY, NOBODY)
-    child = Child(folder, folder / "m.sealed", uid, kind)
+    child = Child(folder, folder / "m.sealed", uid, kind, protection)
     try:
         yield child
     finally:
@@ -140,53 +144,59 @@ def as_user(pid: int) -> str:
     return done.stdout.strip()
 
 
-def test_what_a_scanner_of_the_memory_finds(child: Child, protection: MemoryProtection) -> None:
-    """The same user finds nothing under either protection. Root finds all of it under ``locked``,
-    and none under ``secret``, during the load and after it."""
-    control, scanner = os.urandom(4096), Scanner(PLAIN)
-    assert child.go_on(control.hex()) == "ready"
-    assert as_user(child.pid) == "opened"  # nothing was opened yet
-    may_look = os.getuid() == 0
-    assert Scanner(control).scan(child.pid).windows_64 == 1.0  # the scanner finds what is there
-    assert child.go_on() == "loading"
-    assert as_user(child.pid) == "refused"
-    during = [scanner.scan(child.pid) for _ in range(3)] if may_look else []
-    total = int(np.frombuffer(PLAIN, dtype=np.uint8).sum(dtype=np.uint64))
-    assert child.go_on() == f"held {total} {protection}"
-    assert as_user(child.pid) == "refused"
-    if not may_look:
-        with pytest.raises(PermissionError):
-            scanner.scan(child.pid)
-        return
-    after = scanner.scan(child.pid)
-    assert child.go_on() == "gone"
-    gone = scanner.scan(child.pid)
-    assert after.scanned_bytes > 1 << 20
-    if protection is MemoryProtection.LOCKED:
-        assert after.windows_16 == after.windows_64 == 1.0
-    else:
+MAY_LOOK = os.getuid() == 0
+OURS = ["numpy", "pt", "by_rows", "from_bytes", "by_pieces", "view"]
+
+
+def scanned(kind: str, protection: MemoryProtection) -> dict[str, Found]:
+    """What root finds in the middle of a load, while the model is kept, and when it is gone.
+
+    Another process of the same user may not even look from the moment the model is opened.
+    """
+    if Arena(4096, protection).reached is not protection:
+        pytest.skip(f"needs {protection} memory: a kernel with secretmem enabled")
+    control, scanner, found = os.urandom(64), Scanner(PLAIN), dict[str, Found]()
+    with running(kind, protection) as child:
+        assert child.go_on(control.hex()) == "ready"
+        assert as_user(child.pid) == "opened"  # nothing was opened yet
+        assert counts(child.pid, [control])[0] >= 1  # the scanner finds what is there
+        for told in ("loading", f"held {protection}", "gone"):
+            assert child.go_on() == told
+            assert as_user(child.pid) == "refused"
+            if MAY_LOOK:
+                found[told.split()[0]] = scanner.scan(child.pid)
+                assert found[told.split()[0]].scanned_bytes > 1 << 20
+            else:
+                with pytest.raises(PermissionError):
+                    scanner.scan(child.pid)
+        assert child.go_on() == "64"
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "protection"),
+    [
+        *((kind, MemoryProtection.LOCKED) for kind in ("numpy", "from_bytes")),
+        *((kind, MemoryProtection.SECRET) for kind in OURS),
+    ],
+)
+def test_root_finds_all_of_an_opened_model_under_locked_and_none_under_secret(
+    kind: str, protection: MemoryProtection
+) -> None:
+    """In the middle of the load and after it. Nothing is left where the last array is gone."""
+    found = scanned(kind, protection)
+    if protection is MemoryProtection.SECRET:
         # What a register spilled onto a stack is 16 bytes.
-        assert after.windows_64 == 0.0 and after.windows_16 < 0.0001, after
-        assert all(found.windows_64 == 0.0 for found in during), during
-        assert all(found.windows_16 < 0.001 for found in during), during
-    assert gone.windows_64 == 0.0  # wiped as the last array went
+        assert all(each.windows_64 == 0.0 for each in found.values()), found
+        assert all(each.windows_16 < 0.001 for each in found.values()), found
+    elif found:
+        assert found["loading"].windows_64 > 0.3, found
+        assert found["held"].windows_64 == 1.0, found
+        assert found["gone"].windows_64 == 0.0, found
 
 
-@pytest.mark.parametrize("kind", ["pt", "torch.load", "openvino"])
-def test_what_a_scanner_finds_of_other_frameworks(kind: str) -> None:
-    """The same user finds nothing, during the load and after it. Root finds what is held; tensors
-    of safetensors are wiped as the last one goes, what torch and OpenVINO allocated need not be."""
-    scanner = Scanner(PLAIN)
-    with running(kind, MemoryProtection.LOCKED) as child:
-        assert child.go_on(bytes(16).hex()) == "ready"
-        assert as_user(child.pid) == "opened"
-        assert child.go_on() == "loading"
-        assert as_user(child.pid) == "refused"
-        assert child.go_on().startswith("held ")
-        assert as_user(child.pid) == "refused"
-        if os.getuid() != 0:
-            return
-        assert scanner.scan(child.pid).windows_64 == 1.0
-        assert child.go_on() == "gone"
-        assert as_user(child.pid) == "refused"
-        assert scanner.scan(child.pid).windows_64 == 0.0 or kind != "pt"
+@pytest.mark.parametrize("kind", ["torch.load", "openvino", "onnx", "litert"])
+def test_what_a_framework_copies_is_found_by_root_whatever_the_protection(kind: str) -> None:
+    """As the threat model says; another process of the same user finds nothing of it."""
+    found = scanned(kind, MemoryProtection.SECRET)
+    assert not found or found["held"].windows_64 > 0.9, found

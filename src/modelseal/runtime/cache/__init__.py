@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from modelseal.errors import CacheUseless, ModelsealError
-from modelseal.memory import Arena
+from modelseal.runtime import room
 from modelseal.runtime.cache import form
 from modelseal.runtime.cache.form import Header, Origin
 from modelseal.runtime.view import View
@@ -81,7 +81,8 @@ def fetch(path: str, kind: str, sources: Iterable[Source]) -> memoryview:
             raise CacheUseless("the sealed model is another one by now", path=path)
         keys += held
     made = form.cipher(bytes(sealed[:begin]), told, keys)
-    with Arena(told.size_bytes, _memory(*sources[0])) as arena:
+    licensee = sources[0][0]._licensee
+    with room.make(told.size_bytes, _memory(*sources[0]), licensee) as arena:
         form.unseal(made, bytes(sealed[:begin]), sealed[begin:], arena.view)
         return arena.view
 

@@ -115,9 +115,11 @@ def _is_sound(header: Header) -> bool:
 
 def cipher(front: bytes, header: Header, keys: Sequence[memoryview]) -> AESGCM:
     """The cipher of the file that begins with ``front``, from the data keys in order."""
-    material = bytearray()
+    material = bytearray(sum(map(len, keys)))  # one that grows would leave copies behind
+    at = 0
     for key in keys:
-        material += key
+        material[at : at + len(key)] = key
+        at += len(key)
     out = bytearray(32)
     try:
         info = _INFO + hashlib.sha256(front).digest()
