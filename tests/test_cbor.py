@@ -94,6 +94,9 @@ def test_a_boolean_is_no_key_of_a_map() -> None:
 def test_a_secret_may_be_nested_as_deeply_as_a_value(depth: int) -> None:
     one, other = both(b"\x81" * depth + b"\x01")
     assert one == other and bool(one) == (depth <= cbor.MAX_DEPTH)
+    for empty in (b"\x80", b"\xa0"):
+        one, other = both(b"\x81" * depth + empty)
+        assert one == other
 
 
 def test_a_length_beyond_the_end_takes_neither_time_nor_memory() -> None:

@@ -81,7 +81,7 @@ def _read(view: memoryview, at: int, depth: int) -> tuple[Any, int]:
             return str(view[at : at + number], "utf-8"), at + number
         except UnicodeDecodeError:
             raise CborInvalid("a text that is not UTF-8") from None
-    if depth == 0:
+    if depth == 0 and number:  # as cbor2 counts: what is empty nests nothing
         raise CborInvalid("nested too deeply")
     if major == _LIST:
         items = []
