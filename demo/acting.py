@@ -117,12 +117,12 @@ class LicenseServer:
         self._home, self._base, self._log = home, base, base / "server.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._port = KeptPort()
+        self.address = f"127.0.0.1:{self._port.number}"
         self.url = ""
 
     def start(self) -> None:
         """It answers calls; after ``stop`` at the same address as before."""
-        listen = f"127.0.0.1:{self._port.number}"
-        words = ["modelseal", "server", "run", "--home", str(self._home), "--listen", listen]
+        words = ["modelseal", "server", "run", "--home", str(self._home), "--listen", self.address]
         with self._log.open("ab") as log, held_back():
             at = log.tell()
             self._process = subprocess.Popen(

@@ -53,7 +53,7 @@ def publish(world: World) -> None:
         "A trial license for Li", [*issue, "--expires", "30d", *HOME, "--json"],
         then=partial(_license, world),
     )  # fmt: skip
-    listen = "modelseal server run --home shop --listen 127.0.0.1:0"
+    listen = f"modelseal server run --home shop --listen {world.server.address}"
     with telling.doing("The license server runs, over HTTPS", listen) as step:
         world.server.start()
         step.said = [f"{world.server.url}, its certificate pinned in trust.json"]
