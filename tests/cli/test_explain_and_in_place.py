@@ -39,6 +39,20 @@ def test_a_file_sealed_in_place_keeps_name_and_checksum_and_comes_back(shop, she
     assert shell("model", "restore", file, *home).code == 4
 
 
+def test_files_of_one_name_are_sealed_in_place_as_models_of_their_own(shop, shell):
+    """Packages keep their models as det/model.onnx and rec/model.onnx."""
+    home = ("--home", shop.home)
+    files = [shell.folder / folder / "model.onnx" for folder in ("det", "rec")]
+    for file in files:
+        file.parent.mkdir()
+        file.write_bytes(bytes(range(256)) * 70)
+    seal = ("--in-place", "--entitlement", "face.swap", *home, "--json")
+    assert shell("seal", *files, "--model", "both", *seal).code == 2
+    for file in files:
+        ran = shell("seal", file, "--model", file.parent.name, *seal)
+        assert [(s["model"], s["release"]) for s in ran.json["sealed"]] == [(file.parent.name, 1)]
+
+
 @pytest.mark.parametrize(
     "words", [("--memory", "somewhere"), ("--min-level", "L9"), ("--in-place", "-o", "x.sealed")]
 )

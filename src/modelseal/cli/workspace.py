@@ -127,13 +127,13 @@ def seal(
         "min_level": options.level(min_level),
         "memory": options.protection(memory),
     }
-    if in_place and (output or model or model_version or together_with or optimise):
-        raise Misuse(
-            "--in-place keeps file and name and takes no -o, --model, --together-with or --optimise"
-        )
+    if in_place and (output or together_with or optimise):
+        raise Misuse("--in-place keeps file and name and takes no -o, --together-with, --optimise")
     with context.workspace(home) as desk, talk.progress("sealing", quiet=json) as bar:
         if in_place:
-            sealed = inplace.seal_in_place(desk, inputs, progress=bar, **terms)
+            sealed = inplace.seal_in_place(
+                desk, inputs, model=model, model_version=model_version, progress=bar, **terms
+            )
         else:
             sealed = sealing.seal_paths(
                 desk,

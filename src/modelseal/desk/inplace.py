@@ -50,6 +50,8 @@ def seal_in_place(
     paths: Sequence[Path | str],
     *,
     entitlements: Sequence[str],
+    model: str | None = None,
+    model_version: str = "",
     min_level: Level = Level.L0,
     memory: MemoryProtection = MemoryProtection.LOCKED,
     progress: Progress | None = None,
@@ -59,9 +61,12 @@ def seal_in_place(
     """Every plain file of ``paths`` is a sealed one of the same name, permissions and CRC-32.
 
     Files that come before one that fails stay sealed; each of them alone is whole at any time.
-    Raises ``SourceNotSealable`` for a folder or a link, and what ``seal_paths`` raises.
+    Raises ``SourceNotSealable`` for a folder or a link, ``Misuse`` for a ``model`` of several
+    files, and what ``seal_paths`` raises.
     """
     at = check_aware(now or datetime.now(UTC))
+    if model is not None and len(paths) > 1:
+        raise Misuse("one model id names one file; seal them one by one")
     places = [_place(path) for path in paths]
     made = []
     for place in places:
@@ -69,8 +74,9 @@ def seal_in_place(
             file = PendingFile(place, replacing=True)
             try:
                 sealed = sealing.seal_into(
-                    workspace, place, file, entitlements=entitlements, min_level=min_level,
-                    memory=memory, progress=progress, now=at, random=random,
+                    workspace, place, file, entitlements=entitlements, model=model,
+                    model_version=model_version, min_level=min_level, memory=memory,
+                    progress=progress, now=at, random=random,
                 )  # fmt: skip
                 plain_crc = _prove(workspace, file, source, at)
                 file.write(container.crc_trailer(_crc(file), plain_crc))

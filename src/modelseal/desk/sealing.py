@@ -86,6 +86,8 @@ def seal_into(
     file: PendingFile,
     *,
     entitlements: Sequence[str],
+    model: str | None,
+    model_version: str,
     min_level: Level,
     memory: MemoryProtection,
     progress: Progress | None,
@@ -94,7 +96,7 @@ def seal_into(
 ) -> SealedFile:
     """``file``, which is not committed yet, holds the one file at ``path``, sealed and recorded."""
     demand = _demand(entitlements, min_level, memory, ())
-    (bundle,) = inputs.gather([path], demand, model=None, model_version="")
+    (bundle,) = inputs.gather([path], demand, model=model, model_version=model_version)
     planner = _Planner(workspace, bundle, None, container.DEFAULT_CHUNK_BYTES, now, random)
     return _seal_bundle(planner, file, progress, random)
 
