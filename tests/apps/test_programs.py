@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shutil
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 import safetensors.numpy
+import torch
+import torch.package
 from tests import models, onnx_models, small_models
 from tests.apps.conftest import Run
 from tests.runtime.shop import Shop
@@ -202,3 +205,25 @@ def test_a_program_of_four_more_frameworks_gives_the_same_outputs(
     assert (found.returncode, found.stdout) == (0, expected.stdout), found.stderr
     untouched = protected("frameworks.py", folder)
     assert (untouched.returncode, untouched.stdout) == (0, expected.stdout)
+
+
+def test_every_way_in_which_torch_is_asked_gives_the_same_outputs(
+    shop: Shop, plain: Run, protected: Run, tmp_path: Path
+) -> None:
+    """Also a package of torch, whose parts are opened weights: no other package takes them up."""
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    torch.manual_seed(1)
+    torch.save({"w": torch.randn(40, 70)}, folder / "a.pt")
+    torch.save(torch.nn.Linear(3, 2), folder / "module.pt")
+    with warnings.catch_warnings(), torch.package.PackageExporter(folder / "package.pt") as made:
+        warnings.simplefilter("ignore")  # torch warns of what it does itself
+        made.save_text("texts", "said", "a text")
+        made.save_pickle("parts", "state", {"w": torch.randn(20, 30)})
+    for file in folder.iterdir():
+        shop.seal(file.name, file.read_bytes())
+    expected = plain("torch_ways.py", folder)
+    assert expected.returncode == 0, expected.stderr
+    found = protected("torch_ways.py", shop.folder, tmp_path / "copy.pt")
+    assert (found.returncode, found.stdout) == (0, expected.stdout), found.stderr
+    assert "EgressRefused" in found.stderr

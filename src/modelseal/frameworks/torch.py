@@ -17,12 +17,11 @@ def runtime() -> Any:
 
 
 def load(file: BinaryIO, load: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """``torch.load`` (``load``) of ``file``; ``weights_only`` is True unless told otherwise.
+    """``torch.load`` (``load``) of ``file``.
 
     ``mmap`` would need a path and is left out: what it saves is saved here anyway.
     """
-    kwargs = {"weights_only": True, **kwargs}
-    kwargs.pop("mmap", None)
+    kwargs = {name: value for name, value in kwargs.items() if name != "mmap"}
     return load(file, *args, **kwargs)
 
 

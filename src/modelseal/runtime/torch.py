@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 from modelseal.frameworks import torch as adapter
 from modelseal.runtime import default, egress, report
@@ -23,15 +23,17 @@ def load(
     ``weights_only`` is True unless told otherwise. Raises ``NotSealed`` for a plain file unless
     ``allow_plain``, ``InputMissing``, the refusals of the license, ``ExtraMissing``.
     """
-    torch = adapter.runtime()
+    plain = unhooked(adapter.runtime().load)
+    kwargs = {"weights_only": True, **kwargs}
     if is_plain(f, allow_plain=allow_plain):
-        plain = io.BytesIO(f) if isinstance(f, (bytes, bytearray, memoryview)) else f
-        return unhooked(torch.load)(plain, *args, **{"weights_only": True, **kwargs})
-    return load_sealed(f, unhooked(torch.load), args, kwargs)
+        given = io.BytesIO(f) if isinstance(f, (bytes, bytearray, memoryview)) else f
+        return plain(given, *args, **kwargs)
+    return load_sealed(f, plain, args, kwargs)
 
 
 def load_sealed(given: object, load: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """``load`` (the plain ``torch.load``) over the sealed file."""
+    """``load`` (the plain ``torch.load``) over the sealed file, with the caller's arguments as they
+    are: what a program says about code in its pickles is between it and its torch."""
     path = label(given)
     view = open_sealed(given, at_once=True)
     with SealedFile(view, path) as sealed, report.told(default.for_record, path):
@@ -70,3 +72,16 @@ def load_sealed_script(
             found = adapter.load_script(place, load, args, kwargs)
         egress.note_result(found, path)
         return found
+
+
+def package_reader(given: object) -> tuple[BinaryIO, SealedFile]:
+    """A file object over the sealed torch package, and what to close when it is not read any more;
+    each part is decrypted when it is read."""
+    path = label(given)
+    sealed = SealedFile(open_sealed(given), path)
+    try:
+        with report.told(default.for_record, path):
+            return cast("BinaryIO", io.BufferedReader(sealed.open())), sealed
+    except BaseException:
+        sealed.close()
+        raise

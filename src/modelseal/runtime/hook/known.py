@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 _SESSION = "onnxruntime.capi.onnxruntime_inference_collection"
 _SELF = "self"
+_LITERT = {"Interpreter.__init__": (_SELF, "model_path", "model_content")}
+_OPENVINO = {
+    "Core.read_model": (_SELF, "model", "weights", "config"),
+    "Core.compile_model": (_SELF, "model", "device_name"),
+}
 EXPECTED: dict[str, dict[str, tuple[str, ...]]] = {
     _SESSION: {
         "InferenceSession.__init__": (_SELF, "path_or_bytes"),
@@ -35,14 +40,19 @@ EXPECTED: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "torch.nn.modules.module": {"Module.load_state_dict": (_SELF, "state_dict")},
     "torch._inductor.config": {"force_disable_caches": (), "freezing": ()},
-    "ai_edge_litert.interpreter": {
-        "Interpreter.__init__": (_SELF, "model_path", "model_content"),
+    "torch.package.package_importer": {
+        "PackageImporter.__init__": (_SELF, "file_or_buffer"),
+        "PackageImporter.load_pickle": (_SELF, "package", "resource"),
     },
+    "torch.package.package_exporter": {
+        "PackageExporter.save_pickle": (_SELF, "package", "resource", "obj"),
+    },
+    "ai_edge_litert.interpreter": _LITERT,
+    "tflite_runtime.interpreter": _LITERT,
+    "tensorflow.lite.python.interpreter": _LITERT,
     "ncnn.ncnn": {"Net.load_param": (), "Net.load_model": ()},
-    "openvino._ov_api": {
-        "Core.read_model": (_SELF, "model", "weights"),
-        "Core.compile_model": (_SELF, "model", "device_name"),
-    },
+    "openvino._ov_api": _OPENVINO,
+    "openvino.runtime.ie_api": _OPENVINO,  # before 2025, which is told and left closed
     "llama_cpp.llama": {"Llama.__init__": (_SELF, "model_path")},
     "gguf.gguf_reader": {"GGUFReader.__init__": (_SELF, "path")},
 }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -12,6 +13,8 @@ from modelseal.runtime.hook.passing import is_marked, is_ours, marked, named, re
 _SCRIPTS = "torch.jit._serialization"
 _SCRIPT_CLASS = "torch.jit._script"
 _MODULES = "torch.nn.modules.module"
+_IMPORTER = "torch.package.package_importer"
+_EXPORTER = "torch.package.package_exporter"
 _COMPILER = "torch._inductor.config"
 
 
@@ -23,8 +26,15 @@ def patch(module: ModuleType) -> None:
     if module.__name__ == _COMPILER:
         _patch_compiler(module)
         return
+    if module.__name__ == _IMPORTER:
+        _patch_importer(module.PackageImporter)
+        return
+    if module.__name__ == _EXPORTER:
+        _guard(module.PackageExporter, "save_pickle", "torch.package.PackageExporter")
+        return
     if module.__name__ == _SCRIPT_CLASS:
-        _guard_scripts(module.RecursiveScriptModule)
+        for name in ("save", "save_to_buffer"):
+            _guard(module.RecursiveScriptModule, name, "torch.jit.ScriptModule")
         return
     scripts = module.__name__ == _SCRIPTS
     if is_marked(module.load):
@@ -33,11 +43,45 @@ def patch(module: ModuleType) -> None:
     _replace(module, "save", _guarding(module.save, "torch.jit.save" if scripts else "torch.save"))
 
 
-def _guard_scripts(base: Any) -> None:
-    for name in ("save", "save_to_buffer"):
-        original = getattr(base, name)
-        if not is_marked(original):
-            setattr(base, name, marked(_guarding(original, f"torch.jit.ScriptModule.{name}")))
+def _guard(base: Any, name: str, what: str) -> None:
+    original = getattr(base, name)
+    if not is_marked(original):
+        setattr(base, name, marked(_guarding(original, f"{what}.{name}")))
+
+
+def _patch_importer(base: Any) -> None:
+    """A package of torch that is sealed is read part by part; what it holds is opened weights."""
+    init, load_pickle = base.__init__, base.load_pickle
+    if is_marked(init):
+        return
+
+    @functools.wraps(init)
+    def __init__(self: Any, file_or_buffer: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        given = named(file_or_buffer)
+        if not is_ours(given):
+            init(self, file_or_buffer, *args, **kwargs)
+            return
+        from modelseal.runtime import torch as opening
+        from modelseal.runtime.hook import known
+        from modelseal.runtime.loading import label
+
+        path = label(given)
+        known.may_open("torch_", path)
+        reader, sealed = opening.package_reader(given)
+        weakref.finalize(self, sealed.close)
+        init(self, reader, *args, **kwargs)
+        self.filename, self._modelseal_path = path or self.filename, path
+
+    @functools.wraps(load_pickle)
+    def loading(self: Any, *args: Any, **kwargs: Any) -> Any:
+        found = load_pickle(self, *args, **kwargs)
+        if hasattr(self, "_modelseal_path"):
+            from modelseal.runtime import egress
+
+            egress.note_result(found, self._modelseal_path)
+        return found
+
+    base.__init__, base.load_pickle = marked(__init__), marked(loading)
 
 
 def _loading(original: Any, scripts: bool) -> Any:
