@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import shutil
 import subprocess
+import zipfile
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests import onnx_models
 from tests.apps.conftest import PROGRAMS, Run
@@ -196,6 +199,84 @@ def test_a_recipe_with_a_mistake_is_told_and_opens_nothing_more(
     found = _run(protected, app[1])
     assert "modelseal.recipe.toml" in found.stderr and "sha256 False" in found.stdout
     assert "initializer" not in found.stdout
+
+
+READS = """\
+import io, mmap, os, pathlib, pickle, sys, zipfile
+import numpy as np
+import other
+folder = pathlib.Path(sys.argv[1]).parent
+
+def voices():
+    return {name: part.sum().item() for name, part in np.load(folder / "voices.npz").items()}
+
+def table():
+    return np.load(str(folder / "table.npy")).tolist()
+
+def words():
+    with open(folder / "words.pkl", "rb") as file:
+        return pickle.load(file)
+
+def archive():
+    with zipfile.ZipFile(folder / "pages.th") as file:
+        return file.namelist(), file.read("page").decode()
+
+def start():
+    return (folder / "words.pkl").read_bytes()[:2], io.open_code(str(folder / "words.pkl")).read(2)
+
+for reads in (voices, table, words, archive, start):
+    print(reads.__name__, reads())
+if len(sys.argv) > 2:
+    pickled = folder / "words.pkl"
+    file = os.open(pickled, os.O_RDONLY)
+    mapped = mmap.mmap(file, 0, prot=mmap.PROT_READ)
+    print(os.read(file, 4), mapped[:4], other.start(pickled))
+    try:
+        np.memmap(folder / "table.npy", mode="r")
+    except io.UnsupportedOperation as error:
+        print("memmap", error)
+"""
+READS_RECIPE = """\
+typ = "modelseal-app-recipe"
+version = 1
+name = "reads"
+title = "A program that reads its files itself"
+
+[[check]]
+module = "__main__"
+kind = "content"
+files = ["models/*.np?", "models/*.pkl", "models/*.th"]
+answer = "plain"
+"""
+
+
+def test_code_that_a_recipe_names_reads_by_numpy_pickle_and_zipfile_what_no_descriptor_gives(
+    shop: Shop, plain: Run, protected: Run, tmp_path: Path
+) -> None:
+    folders = [tmp_path / name / "models" for name in ("plain", "sealed")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder.parent / "app.py").write_text(READS)
+        (folder.parent / "other.py").write_text(
+            "def start(path):\n    return open(path, 'rb').read(4)\n"
+        )
+    np.savez(folders[0] / "voices.npz", a=np.arange(2000.0), b=np.ones(9))
+    np.save(folders[0] / "table.npy", np.arange(400).reshape(20, 20))
+    (folders[0] / "words.pkl").write_bytes(pickle.dumps(["one", "two"] * 20))
+    with zipfile.ZipFile(folders[0] / "pages.th", "w") as file:
+        file.writestr("page", "a text")
+    for file in folders[0].iterdir():
+        (folders[1] / file.name).write_bytes(
+            shop.seal(file.name, file.read_bytes())[0].read_bytes()
+        )
+    (folders[1].parent / "modelseal.recipe.toml").write_text(READS_RECIPE)
+    expected = plain(folders[0].parent / "app.py", folders[0] / "x")
+    assert expected.returncode == 0 and "a text" in expected.stdout, expected.stderr
+    found = protected(folders[1].parent / "app.py", folders[1] / "x", "more")
+    *same, starts, memmap = found.stdout.splitlines()
+    assert same == expected.stdout.splitlines(), found.stderr
+    assert starts == " ".join([repr(b"\x89MSL")] * 3)
+    assert memmap.startswith("memmap ") and found.returncode == 0
 
 
 OVERWRITES = """\

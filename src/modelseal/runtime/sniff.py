@@ -15,7 +15,8 @@ CACHE_MAGIC = bytes.fromhex("894d5343310d0a1a")
 MODEL_ENDINGS = frozenset({
     ".onnx", ".ort", ".safetensors", ".sft", ".pt", ".pth", ".ckpt", ".bin", ".gguf", ".tflite",
     ".param", ".xml", ".pb", ".caffemodel", ".t7", ".jit", ".torchscript", ".engine", ".npz",
-    ".sealed", ".h5", ".keras", ".pdmodel", ".pdiparams", ".mlmodel", ".data",
+    ".sealed", ".h5", ".keras", ".pdmodel", ".pdiparams", ".mlmodel", ".data", ".th", ".npy",
+    ".lite", ".litertlm", ".ftz", ".pkl", ".task", ".model",
 })  # fmt: skip
 """How model files are called: a hint, by which files are passed over that are none."""
 _stat = os.stat  # the hook's own asks here

@@ -8,14 +8,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
 
-_PASSED = (sys.stdlib_module_names - {"__main__"}) | {"modelseal", "onnx", "importlib"}
+_PASSED = (sys.stdlib_module_names - {"__main__"}) | {"modelseal", "onnx", "numpy", "importlib"}
 """Top-level names that act for somebody else."""
 
 
 def caller(depth: int = 1) -> tuple[str, str]:
     """Module and function of the nearest code that acts for itself; two empty texts for none.
 
-    The standard library, ``onnx`` and modelseal act for who called them.
+    The standard library, ``onnx``, ``numpy`` and modelseal act for who called them.
     """
     frame: FrameType | None = sys._getframe(depth)
     while frame is not None:

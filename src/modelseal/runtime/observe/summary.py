@@ -192,7 +192,10 @@ def _remarks(
     for event in by["open"]:
         if event["path"] not in loaded and event["module"] not in checking:
             name = _pattern(event["path"], folder)
-            yield f"{event['module']} reads {name} itself and would find the sealed bytes."
+            yield (
+                f"{event['module']} reads {name} itself: it stays plain, or is sealed and read"
+                " under a check of the kind content."
+            )
     for event in by["delete"]:
         yield f"{event['module']} deletes or moves {_pattern(event['path'], folder)}."
     if by["nodes"]:

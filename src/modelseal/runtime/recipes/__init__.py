@@ -67,10 +67,11 @@ class Reader(Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Check(Struct, forbid_unknown_fields=True, frozen=True):
-    """Code that compares files: it finds the ``sealed`` one, or is answered by the ``plain``."""
+    """Code that compares files, or reads them itself (``content``): it finds the ``sealed`` one, or
+    is answered by the ``plain``."""
 
     module: Module
-    kind: Literal["crc32", "md5", "sha1", "sha256", "size", "digest"]
+    kind: Literal["crc32", "md5", "sha1", "sha256", "size", "digest", "content"]
     files: Patterns
     function: Module | None = None
     answer: Literal["sealed", "plain"] = "sealed"
