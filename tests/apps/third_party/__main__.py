@@ -49,9 +49,23 @@ PACKAGES = {
     "rapid_layout": [
         "rapid-layout==1.2.1", "colorlog", "omegaconf", "antlr4-python3-runtime==4.9.3",
     ],
+    "rapid_table": [
+        "rapid-table==3.0.2", "colorlog", "omegaconf", "antlr4-python3-runtime==4.9.3",
+    ],
+    "rapidocr_web": [
+        "rapidocr==3.10.0", "rapidocr-web==1.0.0", "rapidocr-api==0.2.0", "pyclipper", "shapely",
+        "colorlog", "omegaconf", "antlr4-python3-runtime==4.9.3", "fastapi", "starlette",
+        "python-multipart",
+    ],
+    "silero_stress": ["silero-stress==1.5"],
+    "faster_whisper": ["faster-whisper==1.2.1", "ctranslate2==4.8.5", "av"],
+    "piper": ["piper-tts==1.8.0"],
+    "gevent": ["gevent==26.9.0", "greenlet", "zope.event", "zope.interface"],
 }  # fmt: skip
-SHIPS_MODELS = set(PACKAGES) - {"insightface", "pooch"}
-ENDINGS = {".onnx", ".jit", ".safetensors", ".pth"}
+SHIPS = {"rapidocr_web": "rapidocr"}
+"""Where the models come in another package than the one a program is named after."""
+SHIPS_NONE = {"gevent", "insightface", "pooch"}
+ENDINGS = {".onnx", ".jit", ".safetensors", ".pth", ".pt"}
 SITE = "from tests.runtime import shop\nshop.use_from_environment()\n"
 RUN = "import sys; from modelseal.runtime.run import run; sys.exit(run(sys.argv[1:]))"
 
@@ -92,13 +106,13 @@ def try_one(name: str, folder: Path, python: str) -> bool:
     plain, sealed, site = (folder / part for part in ("plain", "sealed", "site"))
     site.mkdir(parents=True)
     (site / "sitecustomize.py").write_text(SITE)
-    if name in SHIPS_MODELS:
-        ask = f"import {name}; print({name}.__path__[0])"
+    plain.mkdir()
+    if name not in SHIPS_NONE:
+        ships = SHIPS.get(name, name)
+        ask = f"from importlib.util import find_spec as f; print(f('{ships}').origin)"
         found = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True)
-        shutil.copytree(found.stdout.strip(), plain / name)
-    else:
-        plain.mkdir()
-        shapes.make(name, plain)
+        shutil.copytree(Path(found.stdout.strip()).parent, plain / ships)
+    shapes.make(name, plain)
     shutil.copytree(plain, sealed)
     (folder / "shop").mkdir()
     shop = Shop(folder / "shop")

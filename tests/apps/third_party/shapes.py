@@ -12,8 +12,77 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 def make(name: str, folder: Path) -> None:
-    """The models of ``name`` in ``folder``."""
-    {"insightface": _insightface, "pooch": _pooch}[name](folder)
+    """The models of ``name`` in ``folder``, where it needs any."""
+    makers = {
+        "insightface": _insightface,
+        "pooch": _pooch,
+        "gevent": _gevent,
+        "rapid_table": _rapid_table,
+        "piper": _piper,
+    }
+    if name in makers:
+        makers[name](folder)
+
+
+def _gevent(folder: Path) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w1"], ["a"]),
+        helper.make_node("MatMul", ["a", "w2"], ["y"]),
+    ]
+    weights = [_weight("w1", 2048, 2048), _weight("w2", 2048, 2048)]
+    _save(nodes, [("x", [1, 2048])], [("y", [1, 2048])], weights, folder / "large.onnx")
+
+
+def _rapid_table(folder: Path) -> None:
+    """The model whose SHA-256 stands in the package's list, and its words as metadata."""
+    words = '<tr>\n</tr>\n<td></td>\n<td\n>\n colspan="2"'
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["a"], strides=[61, 61]),
+        helper.make_node("Reshape", ["a", "shape"], ["b"]),
+        helper.make_node("MatMul", ["b", "w2"], ["c"]),
+        helper.make_node("Sigmoid", ["c"], ["boxes"]),
+        helper.make_node("MatMul", ["b", "w3"], ["d"]),
+        helper.make_node("Add", ["d", "rows"], ["e"]),
+        helper.make_node("Softmax", ["e"], ["words"]),
+    ]
+    rows = np.eye(8, dtype=np.float32)[[*([1, 3, 3, 2] * 15), *[7] * 4]][None] * 100
+    shape = numpy_helper.from_array(np.array([1, 64, 8], np.int64), "shape")
+    weights = [_weight("w1", 8, 3, 61, 61), _weight("w2", 8, 8), _weight("w3", 8, 8), shape]
+    weights.append(numpy_helper.from_array(rows, "rows"))
+    outputs = [("boxes", [1, 64, 8]), ("words", [1, 64, 8])]
+    package = folder / "rapid_table"
+    made = package / "models" / "slanet-plus.onnx"
+    _save(nodes, [("x", [1, 3, 488, 488])], outputs, weights, made, {"character": words})
+    listed = package / "default_models.yaml"
+    old = listed.read_text().partition("slanet_plus:")[2].partition("SHA256: ")[2][:64]
+    new = hashlib.sha256(made.read_bytes()).hexdigest()
+    listed.write_text(listed.read_text().replace(old, new))
+
+
+def _piper(folder: Path) -> None:
+    """A voice whose sound is what stands at each letter's place in a table."""
+    letters = "_^$ .,!?abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    scale = numpy_helper.from_array(np.array([0], np.int64), "first")
+    nodes = [
+        helper.make_node("Gather", ["table", "input"], ["a"]),
+        helper.make_node("Gather", ["scales", "first"], ["s"]),
+        helper.make_node("Mul", ["a", "s"], ["b"]),
+        helper.make_node("Tanh", ["b"], ["c"]),
+        helper.make_node("Cast", ["input"], ["d"], to=TensorProto.FLOAT),
+        helper.make_node("Ceil", ["d"], ["w_ceil"]),  # which the server makes an output
+        helper.make_node("Reshape", ["c", "shape"], ["output"]),
+    ]
+    shape = numpy_helper.from_array(np.array([1, 1, 1, -1], np.int64), "shape")
+    weights = [_weight("table", 64, 800), scale, shape]
+    inputs = [("input", [1, None]), ("input_lengths", [1]), ("scales", [3])]
+    made = folder / "voice.onnx"
+    _save(nodes, inputs, [("output", [1, 1, 1, None])], weights, made)
+    told = {
+        "num_symbols": 64, "num_speakers": 1, "audio": {"sample_rate": 16000},
+        "espeak": {"voice": "en"}, "phoneme_type": "text",
+        "phoneme_id_map": {letter: [place] for place, letter in enumerate(letters)},
+    }  # fmt: skip
+    (folder / "voice.onnx.json").write_text(json.dumps(told))
 
 
 def _pooch(folder: Path) -> None:
@@ -109,14 +178,19 @@ def _weight(name: str, *shape: int) -> onnx.TensorProto:
     return numpy_helper.from_array(values.astype(np.float32), name)
 
 
-def _save(nodes, inputs, outputs, weights, path: Path) -> None:
+_INTEGERS = {"input", "input_lengths"}
+
+
+def _save(nodes, inputs, outputs, weights, path: Path, told=()) -> None:
     def value(name, shape):
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        kind = TensorProto.INT64 if name in _INTEGERS else TensorProto.FLOAT
+        return helper.make_tensor_value_info(name, kind, shape)
 
     graph = helper.make_graph(
         nodes, "g", [value(*v) for v in inputs], [value(*v) for v in outputs], weights
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
     model.ir_version = 8
+    helper.set_model_props(model, dict(told))
     path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, path)
