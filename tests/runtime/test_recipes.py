@@ -10,7 +10,7 @@ from tests import onnx_models
 
 from modelseal.errors import EgressRefused, RecipeInvalid
 from modelseal.frameworks.onnx.part import Selection, part
-from modelseal.runtime import recipes
+from modelseal.runtime import recipes, who
 from modelseal.runtime.recipes import force
 
 START = 'typ = "modelseal-app-recipe"\nversion = 1\nname = "a"\ntitle = "A"\n'
@@ -125,3 +125,14 @@ def test_an_initializer_in_a_file_of_its_own_comes_with_its_data() -> None:
     model = onnx.load_model_from_string(bytes(found))
     assert model.graph.initializer[-1].raw_data == raw[2:-2]
     assert not model.graph.initializer[-1].external_data
+
+
+def test_who_asks_is_told_by_the_module_wherever_it_is_installed() -> None:
+    def asks(module: str) -> object:
+        code = compile("found = is_own(1)", "/opt/hook/site-packages/some.py", "exec")
+        told: dict[str, object] = {"__name__": module, "is_own": who.is_own}
+        exec(code, told)
+        return told["found"]
+
+    assert asks("modelseal.runtime.sniff") is True
+    assert asks("modelseal.runtime.hook.files_") is asks("program") is False

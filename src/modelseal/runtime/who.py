@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
 _PASSED = (sys.stdlib_module_names - {"__main__"}) | {"modelseal", "onnx", "numpy", "importlib"}
 """Top-level names that act for somebody else."""
+_HOOK = "modelseal.runtime.hook"
+"""Acts for the program, too."""
 
 
 def caller(depth: int = 1) -> tuple[str, str]:
@@ -30,8 +32,9 @@ def is_own(depth: int = 1) -> bool:
     """Whether modelseal itself asked, if by way of the standard library."""
     frame: FrameType | None = sys._getframe(depth)
     while frame is not None:
-        top = str(frame.f_globals.get("__name__", "")).partition(".")[0]
-        if top == "modelseal" and "/hook/" not in frame.f_code.co_filename.replace("\\", "/"):
+        name = str(frame.f_globals.get("__name__", ""))
+        top = name.partition(".")[0]
+        if top == "modelseal" and not name.startswith(_HOOK):
             return True
         if top != "modelseal" and top not in _PASSED:
             return False
