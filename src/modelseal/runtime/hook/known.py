@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 _SESSION = "onnxruntime.capi.onnxruntime_inference_collection"
 _SELF = "self"
-_LITERT = {"Interpreter.__init__": (_SELF, "model_path", "model_content")}
-_OPENVINO = {
+_LITERT: dict[str, tuple[str, ...]] = {
+    "Interpreter.__init__": (_SELF, "model_path", "model_content")
+}
+_OPENVINO: dict[str, tuple[str, ...]] = {
     "Core.read_model": (_SELF, "model", "weights", "config"),
     "Core.compile_model": (_SELF, "model", "device_name"),
 }
