@@ -13,12 +13,13 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Table, column, insert, table, text
+from sqlalchemy import Connection, Table, text
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.types import TypeDecorator
 
@@ -30,20 +31,22 @@ from modelseal.server.services.statuses import ENTRIES
 from modelseal.server.services.ticks import Asked
 from modelseal.server.store import devices as device_store
 from modelseal.server.store import licenses as license_store
-from modelseal.server.store import packing
 from modelseal.server.store import tables as t
 from modelseal.trust import parse
 
 FEW = 10_000
 ASKING = 256
 AT_ONCE = 32
-_STEP = 5_000
+_STEP = 20_000
 _PER_LICENSE = 1_000
 _TAKEN = int(0.6 * ENTRIES)
 """Devices of one status list."""
 _ODD = 40503
 _ANY = DefaultDialect()
-_OWN = ("key_mark", "traits", "question", "recipient", "lease_id", "prev", "event_id")
+_RANDOM = ("key_mark", "traits", "question", "recipient", "lease_id", "prev", "event_id")
+_OWN = ("license_id", "device_id", "key", "seat_no", "status_list", "status_idx")
+_BEGAN, _ARRIVAL = datetime(2025, 1, 1, tzinfo=UTC), timedelta(milliseconds=50)
+"""Licenses are sold one after the other, and each rolled out at once."""
 
 
 def measure(home: Path, key: str, stored: int) -> dict[str, Any]:
@@ -86,30 +89,52 @@ def _rows(tx: Connection, model: str, begin: int, count: int) -> None:
     owner = license_store.get(tx, device.license_id)
     if owner is None:
         raise SystemExit("the license of all devices is missing")
-    now, license_id = datetime.now(UTC), b""
-    licenses, devices, seats = [], [], []
     alike = _bound(t.devices, device_store.columns(device))
+    names = list(alike)
+    places = [(names.index(name), len(alike[name])) for name in _RANDOM]
+    at = {name: names.index(name) for name in _OWN}
+    row, license_id = list(alike.values()), b""
+    licenses, devices = [], []
     for number in range(begin, begin + count):
+        now = _BEGAN + number * _ARRIVAL
         if not license_id or number % _PER_LICENSE == 0:
             fresh = replace(owner, license_id=new_id("lic", now, os.urandom))
-            licenses.append(_bound(t.licenses, asdict(replace(fresh, key_hash=os.urandom(32)))))
-            license_id = licenses[-1]["license_id"]
-        name = packing.pack_id(new_id("dev", now, os.urandom), "dev")
-        place = number % _TAKEN
-        own = {column: os.urandom(len(alike[column])) for column in _OWN}
-        own["key"] = b"\x01" + os.urandom(32)
-        devices.append(
-            alike | own | {
-                "license_id": license_id, "device_id": name, "seat_no": 1 + number % _PER_LICENSE,
-                "status_list": 100 + number // _TAKEN, "status_idx": place * _ODD % ENTRIES,
-            }
-        )  # fmt: skip
-        seats.append(
-            {"license_id": license_id, "seat_no": 1 + number % _PER_LICENSE, "device_id": name}
-        )
-    for into, rows in ((t.licenses, licenses), (t.devices, devices), (t.seats, seats)):
-        if rows:
-            tx.execute(insert(table(into.name, *map(column, rows[0]))), rows)
+            bound = _bound(t.licenses, asdict(replace(fresh, key_hash=os.urandom(32))))
+            licenses.append(list(bound.values()))
+            license_id = bound["license_id"]
+        for place, size in places:
+            row[place] = os.urandom(size)
+        row[at["license_id"]] = license_id
+        row[at["device_id"]] = _uuid7(now)
+        row[at["key"]] = b"\x01" + os.urandom(32)
+        row[at["seat_no"]] = 1 + number % _PER_LICENSE
+        row[at["status_list"]] = 100 + number // _TAKEN
+        row[at["status_idx"]] = number % _TAKEN * _ODD % ENTRIES
+        devices.append(tuple(row))
+    _put(tx, "licenses", list(_bound(t.licenses, asdict(owner))), licenses)
+    _put(tx, "devices", names, devices)
+
+
+def _uuid7(at: datetime) -> bytes:
+    """What ``ids.new_id`` makes, packed: ids of devices rise as the devices arrive."""
+    noise = os.urandom(10)
+    head = bytes([0x70 | noise[0] & 15, noise[1], 0x80 | noise[2] & 63])
+    return int(at.timestamp() * 1000).to_bytes(6, "big") + head + noise[3:]
+
+
+def _put(tx: Connection, into: str, names: list[str], rows: Sequence[Sequence[Any]]) -> None:
+    """``rows`` as they are, past everything that a server does for a single one."""
+    if not rows:
+        return
+    columns = ", ".join(names)
+    driver: Any = tx.connection.driver_connection
+    if tx.dialect.name == "sqlite":
+        marks = ", ".join("?" * len(names))
+        driver.executemany(f"INSERT INTO {into} ({columns}) VALUES ({marks})", rows)  # noqa: S608
+        return
+    with driver.cursor().copy(f"COPY {into} ({columns}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
 
 
 def _bound(of: Table, values: dict[str, Any]) -> dict[str, Any]:

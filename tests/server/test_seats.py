@@ -17,6 +17,7 @@ from modelseal.server.services import recorder, seating
 from modelseal.server.services.actors import LOCAL
 from modelseal.server.store import devices as device_store
 from modelseal.server.store.licenses import spent
+from modelseal.server.store.seats import of_license
 
 
 def test_no_free_seat_names_the_holders_by_label_and_last_contact(shop: Shop) -> None:
@@ -343,6 +344,12 @@ class Farming(RuleBasedStateMachine):
         assert len(alive) <= 2 * self.SEATS
         assert len(alive) <= self.SEATS + shown.overage
         assert shown.overage <= shown.seats_used <= self.SEATS
+
+    @invariant()
+    def the_numbers_of_seats_leave_none_out(self) -> None:
+        if hasattr(self, "license_id"):
+            seats = self.shop.server.context.store.read(of_license, self.license_id)
+            assert [seat.seat_no for seat in seats] == list(range(1, len(seats) + 1))
 
     @invariant()
     def allowances_are_kept(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from typing import Any
 
 import msgspec
@@ -20,7 +21,7 @@ from modelseal.server.services import backupfile, judging, restore
 from modelseal.server.store import devices as device_store
 from modelseal.server.store import dump, packing
 from modelseal.server.store import tables as t
-from modelseal.server.store.rows import DeviceRow
+from modelseal.server.store.rows import DeviceRow, SeatRow
 from modelseal.strict_json import b64u, unb64u
 
 MICROSECONDS = 1_000_000
@@ -29,6 +30,11 @@ PLAIN = (
     "status_value", "seat_no", "seq", "last_jti", "lease_id", "lease_seq", "bundle",
     "license_rev", "reason", "event_id", "license_id", "device_id", "jkt",
 )  # fmt: skip
+
+
+SEATS = select(
+    *(t.devices.c[f.name] for f in fields(SeatRow))
+).where(t.devices.c.seat_no.is_not(None))  # fmt: skip
 
 
 class Asking(Computer):
@@ -58,12 +64,12 @@ def as_before(shop: Shop, leases: dict[str, Asking]) -> io.BytesIO:
             value = json.loads(line)
             if isinstance(value, dict):
                 name = value["table"]
-            if name not in ("devices", "licenses", "seats"):
+            if name not in ("devices", "licenses"):
                 lines.append(line)
         found = [DeviceRow(*row) for row in tx.execute(select(*device_store.READ))]
         lines += _table("devices", [_device(row, leases.get(row.device_id)) for row in found])
-        for table in (t.licenses, t.seats):
-            lines += _table(str(table.name), [_kept(row) for row in tx.execute(select(table))])
+        lines += _table("licenses", [_kept(row) for row in tx.execute(select(t.licenses))])
+        lines += _table("seats", [_kept(row) for row in tx.execute(SEATS)])
         return lines
 
     lines = context.store.snapshot(read)
@@ -240,9 +246,10 @@ def test_a_row_holds_nothing_twice(shop: Shop) -> None:
     device.activate(shop.license(seats=1).license_key)
     device.asked("renew")
     (row,) = shop.server.context.store.read(lambda tx: tx.execute(select(t.devices)).all())
-    for name in ("presented", "last_jti", "lease_seq", "answer"):
+    for name in ("presented", "last_jti", "lease_seq", "asked_seq", "last_contact_at", "drift",
+                 "free_at", "prior_until", "answer"):  # fmt: skip
         assert getattr(row, name) is None
-    assert row.question == packing.question(device.nonce) and len(row.question) == 16
+    assert row.question == packing.question(device.nonce) and len(row.question) == 8
     assert row.key == b"\x01" + unb64u(device.key.jwk["x"])
 
 

@@ -256,6 +256,7 @@ class Activation:
             status_idx=0,
             status_value=0,
             seat_no=seat.seat_no,
+            prior_until=seat.prior_until,
             seq=0,
             last_jti=None,
             lease_id=None,
@@ -295,12 +296,12 @@ class Activation:
             state=device_store.ACTIVE, held=False, status_value=0, ended_at=None, reason=None,
             label=label, traits=judging.stored(claims.traits),
             presented=judging.stored(claims.traits), bound=bound, drift=0,
-            enforcement=lease.enforcement, seat_no=seat.seat_no, activated_at=now,
+            enforcement=lease.enforcement, activated_at=now,
             license_rev=terms.license.rev, license_iat=now, **proving.row_values(proof),
             **lease_values(answer, claims, terms.license, known.event_id, now),
         )  # fmt: skip
         if is_new:
-            settle(device_store.add(tx, replace(device, **values)))
+            settle(device_store.add(tx, replace(device, **values), now))
         else:
             settle(device_store.change(tx, device, **values))
         if device.status_value != 0:
@@ -386,8 +387,7 @@ def lease_values(
         "asked_seq": claims.seq,
         "question": packing.question(lease.request_nonce),
         "recipient": answer.recipient,
-        "plan_id": owner.plan_id,
-        "plan_version": lease.pv,
+        "under": packing.under(owner.plan_id, lease.pv),
         "prev": lease.prev,
         "answer": answer.kept or None,
         "event_id": event_id,

@@ -77,13 +77,13 @@ def _adopt(
         return True  # another request of the device was faster
     done = restore is not None and license_row is not None
     if done and row is None:
-        seat_no = seat_store.take(tx, lease.lic, lease.sub, now)
-        done = seat_no is not None
-        if seat_no is not None:
-            row = _row(claims, lease, known, seat_no, now)
+        seat = seat_store.offer(tx, lease.lic, now)
+        done = seat is not None
+        if seat is not None:
+            row = _row(claims, lease, known, seat, now)
             status_list, status_idx = statuses.place(context, tx, lease.status)
             row = replace(row, status_list=status_list, status_idx=status_idx)
-            settle(device_store.add(tx, row))
+            settle(device_store.add(tx, row, now))
     if done and row is not None:
         settle(device_store.change(
             tx, row, seq=claims.seq, lease_id=lease.jti, lease_seq=lease.seq,
@@ -105,7 +105,7 @@ def _row(
     claims: RequestClaims,
     lease: LeaseClaims,
     known: recorder.Recorded,
-    seat_no: int,
+    seat: seat_store.Offer,
     now: datetime,
 ) -> DeviceRow:
     return DeviceRow(
@@ -125,7 +125,8 @@ def _row(
         status_list=0,
         status_idx=0,
         status_value=0,
-        seat_no=seat_no,
+        seat_no=seat.seat_no,
+        prior_until=seat.prior_until,
         seq=lease.seq,
         last_jti=lease.jti,
         lease_id=lease.jti,

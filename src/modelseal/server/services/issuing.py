@@ -173,7 +173,7 @@ class Issuing:
         ``with_license``: a license token comes along, a fresh one where the first answer had none.
         Raises ``IdempotencyMismatch`` for other keys.
         """
-        then = terms_then(tx, terms, device.plan_id, device.plan_version)
+        then, version = terms_then(tx, terms, device.under)
         known = (device.answer or {}).get("hardware")
         hardware = None if known is None else P256PublicKey(known["jwk"])
         if device.recipient != recipient_of(kem):
@@ -183,12 +183,13 @@ class Issuing:
         license_claims = self._license_again(tx, terms, device)
         if with_license and license_claims is None:
             license_claims = self._license(terms, device, now)
+        draft = self._draft_again(then.plan, version, device, nonce)
         return self._answer(
-            tx, self._draft_again(then.plan, device, nonce), license_claims, kem, now, hardware,
+            tx, draft, license_claims, kem, now, hardware,
             known_bundle=device.bundle, plan=terms.plan,
         )  # fmt: skip
 
-    def _draft_again(self, plan: Plan, device: DeviceRow, nonce: str) -> LeaseClaims:
+    def _draft_again(self, plan: Plan, version: int, device: DeviceRow, nonce: str) -> LeaseClaims:
         kept = device.answer or {}
         if "whole" in kept:
             return msgspec.convert(kept["whole"]["lease"], LeaseClaims)
@@ -196,7 +197,7 @@ class Issuing:
             raise InternalError("a stored answer is not readable")
         end = kept.get("hardware", {}).get("end")
         return self._claims(
-            device, plan, device.lease_iat, pv=device.plan_version, jti=device.lease_id,
+            device, plan, device.lease_iat, pv=version, jti=device.lease_id,
             exp=kept.get("exp", to_numeric(device.lease_exp)),
             renew_after_at=to_numeric(device.renew_after_at), seq=device.lease_seq,
             request_nonce=nonce, enforcement=device.enforcement, level=device.level,
@@ -214,11 +215,11 @@ class Issuing:
         if device.license_iat is None:
             raise InternalError("a stored answer is not readable")
         jti, starts, ends, *under = told
-        plan_id, version = under or (device.plan_id, device.plan_version)
+        mark = packing.under(*under) if under else device.under
+        then, version = terms_then(tx, terms, mark)
         return self._license_claims(
-            terms_then(tx, terms, plan_id, version), device, device.license_iat,
-            jti=jti, nbf=starts, exp=ends, pv=version,
-        )  # fmt: skip
+            then, device, device.license_iat, jti=jti, nbf=starts, exp=ends, pv=version
+        )
 
     def _answer(
         self,
@@ -336,15 +337,18 @@ def recipient_of(kem: KemPublicKey) -> bytes:
     return packing.mark(kem.kid)
 
 
-def terms_then(tx: Connection, terms: Terms, plan_id: str | None, version: int | None) -> Terms:
-    """The terms under which something was given: of another plan than the license has now."""
+def terms_then(tx: Connection, terms: Terms, mark: bytes | None) -> tuple[Terms, int]:
+    """The terms under which something was given, and the version of their plan, whatever plan the
+    license has now.
+    """
     row = terms.license
-    if plan_id is None or (plan_id, version) == (row.plan_id, row.plan_version):
-        return terms
-    found = plan_store.terms(tx, plan_id, version or 0)
-    if found is None:
+    if mark is None or mark == packing.under(row.plan_id, row.plan_version):
+        return terms, row.plan_version
+    known = plan_store.under(tx, mark)
+    found = None if known is None else plan_store.terms(tx, *known)
+    if known is None or found is None:
         raise InternalError("a device's plan is missing")
-    return Terms(row, found[0], terms_of(found[1]))
+    return Terms(row, found[0], terms_of(found[1])), known[1]
 
 
 def entitlements_then(
@@ -356,7 +360,7 @@ def entitlements_then(
     whole = (device.answer or {}).get("whole")
     if whole is not None:
         return facts_of(msgspec.convert(whole["lease"], LeaseClaims).ent)
-    then = terms_then(tx, terms, device.plan_id, device.plan_version)
+    then, _version = terms_then(tx, terms, device.under)
     return facts_of(_entitlements(then.entitlements(), device.lease_iat))
 
 

@@ -162,7 +162,8 @@ class _Again:
             event_id=known.event_id,
         )  # fmt: skip
         status_list, status_idx = statuses.place(self._context, tx)
-        settle(device_store.add(tx, replace(row, status_list=status_list, status_idx=status_idx)))
+        row = replace(row, status_list=status_list, status_idx=status_idx)
+        settle(device_store.add(tx, row, now))
         statuses.touch(tx, [status_list])
         self._record(known, event)
         return True

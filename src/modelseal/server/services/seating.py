@@ -35,6 +35,7 @@ class Seating:
 
     facts: SeatFacts
     seat_no: int | None = None
+    prior_until: datetime | None = None
     replaced: DeviceRow | None = None
     spent: str | None = None
 
@@ -64,15 +65,21 @@ def enter(
         if mine is not None and waiting and returned and store.take_back(tx, mine):
             return Seating(SeatFacts(outcome="free", seats=seats), mine.seat_no)
     if claims.replace is not None and claims.replace != device_id:
-        return _replace(tx, terms, claims, device_id, now)
-    return _take(tx, terms, device_id, now)
+        return _replace(tx, terms, claims, device_id, device, now)
+    return _take(tx, terms, device, now)
 
 
-def _take(tx: Connection, terms: Terms, device_id: str, now: datetime) -> Seating:
-    seat_no = store.take(tx, terms.license.license_id, device_id, now)
-    if seat_no is None:
+def _take(tx: Connection, terms: Terms, device: DeviceRow | None, now: datetime) -> Seating:
+    """A free seat; that of a new device is taken once its row is written."""
+    license_id = terms.license.license_id
+    free = SeatFacts(outcome="free", seats=terms.license.seats)
+    if device is not None:
+        seat_no = store.take(tx, license_id, device.device_id, now)
+        return Seating(_none(tx, terms, now)) if seat_no is None else Seating(free, seat_no)
+    offer = store.offer(tx, license_id, now)
+    if offer is None:
         return Seating(_none(tx, terms, now))
-    return Seating(SeatFacts(outcome="free", seats=terms.license.seats), seat_no)
+    return Seating(free, offer.seat_no, offer.prior_until)
 
 
 def _held(seat: SeatRow, now: datetime) -> bool:
@@ -91,7 +98,12 @@ def _keep(tx: Connection, terms: Terms, device: DeviceRow, now: datetime) -> Sea
 
 
 def _replace(
-    tx: Connection, terms: Terms, claims: RequestClaims, device_id: str, now: datetime
+    tx: Connection,
+    terms: Terms,
+    claims: RequestClaims,
+    device_id: str,
+    device: DeviceRow | None,
+    now: datetime,
 ) -> Seating:
     license_id, seats = terms.license.license_id, terms.license.seats
     old = device_store.get(tx, claims.replace or "", license_id)
@@ -99,7 +111,7 @@ def _replace(
         raise NotFound("the license has no such device", device=claims.replace)
     mine = store.of_device(tx, license_id, old.device_id)
     if old.state != device_store.ACTIVE or mine is None or not _held(mine, now):
-        return _take(tx, terms, device_id, now)
+        return _take(tx, terms, device, now)
     kind = _cost(tx, terms, old, claims, now)
     limit = terms.plan.binding.rebinds_per_90d
     if kind is None:
@@ -107,7 +119,8 @@ def _replace(
     lease_ends = _alive_until(old, now)
     if not store.move(tx, mine, device_id, lease_ends, now):
         return Seating(SeatFacts(outcome="replace_pending", seats=seats, free_at=mine.prior_until))
-    return Seating(SeatFacts(outcome="free", seats=seats), mine.seat_no, old, kind)
+    free = SeatFacts(outcome="free", seats=seats)
+    return Seating(free, mine.seat_no, lease_ends, old, kind)
 
 
 def _cost(
@@ -134,13 +147,11 @@ def _alive_until(device: DeviceRow, now: datetime) -> datetime:
 
 def _none(tx: Connection, terms: Terms, now: datetime) -> SeatFacts:
     license_id = terms.license.license_id
-    rows = store.of_license(tx, license_id)
-    waiting = [row.free_at for row in rows if row.free_at is not None and row.free_at > now]
     return SeatFacts(
         outcome="none",
         seats=terms.license.seats,
         holders=tuple(row.device_id for row in device_store.holders(tx, license_id)),
-        free_at=min(waiting, default=None),
+        free_at=store.next_free_at(tx, license_id, now),
     )
 
 
@@ -178,8 +189,7 @@ def _may_return_at_once(tx: Connection, license_id: str, plan: Plan, now: dateti
 def retire(tx: Connection, old: DeviceRow, now: datetime, event_id: str) -> None:
     """The replaced device is a tombstone; its last lease ends by itself."""
     settle(device_store.change(
-        tx, old, state="replaced", status_value=ENDED, seat_no=None, ended_at=now,
-        event_id=event_id,
+        tx, old, state="replaced", status_value=ENDED, ended_at=now, event_id=event_id,
     ))  # fmt: skip
     statuses.touch(tx, [old.status_list])
 
@@ -189,4 +199,4 @@ def hold_for(tx: Connection, terms: Terms, device: DeviceRow, now: datetime) -> 
     mine = store.of_device(tx, terms.license.license_id, device.device_id)
     if mine is not None and _held(mine, now):
         return Seating(SeatFacts(outcome="held", seats=terms.license.seats), mine.seat_no)
-    return _take(tx, terms, device.device_id, now)
+    return _take(tx, terms, device, now)

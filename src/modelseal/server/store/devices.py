@@ -1,7 +1,9 @@
 """Devices and their leases: one row per device, written by conditional updates.
 
 A column is empty where others say what it would: ``presented`` is ``traits``, ``last_jti`` is
-``lease_id`` and ``lease_seq`` is ``seq``, as they are after every ordinary renewal.
+``lease_id``, ``lease_seq`` is ``seq``, ``asked_seq`` the number before it, ``last_contact_at`` is
+``lease_iat`` and ``drift`` zero, as they are after every ordinary renewal. An ``asked_seq`` of -1
+is none.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -25,23 +27,34 @@ from sqlalchemy import (
     update,
 )
 
-from modelseal.server.store import packing
+from modelseal.errors import Misuse
+from modelseal.server.store import packing, seats
 from modelseal.server.store import tables as t
 from modelseal.server.store.dialect import built_once, held, insert, writes_alone
 from modelseal.server.store.rows import DeviceRow, many, one
 from modelseal.server.store.types import KeyJwk, KeyThumbprint
 
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
+
 PLACE = ("license_id", "device_id", "seq", "state", "status_value", "held")
 """Whoever decides about a device moves one of these on."""
 ACTIVE = "active"
 HELD = 3
+_NEVER = -1
+_MOST_LOOKED_AT = 1000
 _c = t.devices.c
+_LEASE_SEQ = func.coalesce(_c.lease_seq, case((_c.lease_id.is_not(None), _c.seq)))
+_LAST_CONTACT = func.coalesce(_c.last_contact_at, _c.lease_iat)
 _READ: dict[str, ColumnElement[Any]] = {
     "jkt": type_coerce(_c.key, KeyThumbprint()),
     "jwk": type_coerce(_c.key, KeyJwk()),
     "presented": func.coalesce(_c.presented, _c.traits),
     "last_jti": func.coalesce(_c.last_jti, _c.lease_id),
-    "lease_seq": func.coalesce(_c.lease_seq, case((_c.lease_id.is_not(None), _c.seq))),
+    "lease_seq": _LEASE_SEQ,
+    "asked_seq": func.nullif(func.coalesce(_c.asked_seq, _LEASE_SEQ - 1), _NEVER),
+    "last_contact_at": _LAST_CONTACT,
+    "drift": func.coalesce(_c.drift, 0),
 }
 _NAMES = [f.name for f in fields(DeviceRow)]
 READ = [(_READ[name] if name in _READ else _c[name]).label(name) for name in _NAMES]
@@ -49,7 +62,8 @@ READ = [(_READ[name] if name in _READ else _c[name]).label(name) for name in _NA
 _TOGETHER = (
     frozenset({"jkt", "jwk"}),
     frozenset({"traits", "presented"}),
-    frozenset({"seq", "last_jti", "lease_id", "lease_seq"}),
+    frozenset({"seq", "last_jti", "lease_id", "lease_seq", "asked_seq"}),
+    frozenset({"lease_iat", "last_contact_at"}),
 )
 # Built once: building a statement takes longer than carrying it out.
 _ALL = select(*READ)
@@ -60,6 +74,9 @@ _TAKEN = select(_c.status_idx).where(
     _c.status_list == bindparam("number"),
     _c.status_idx.in_(bindparam("places", expanding=True)),
 )
+_NEW = {
+    str(column.name): bindparam(f"new_{column.name}", type_=column.type) for column in t.devices.c
+}
 _FROM_HERE = update(t.devices).where(*(_c[name] == bindparam(f"old_{name}") for name in PLACE))
 
 
@@ -79,6 +96,14 @@ def _columns(row: DeviceRow, names: frozenset[str]) -> dict[str, Any]:
         values["last_jti"] = None
     if "lease_seq" in names and row.lease_id is not None and row.lease_seq == row.seq:
         values["lease_seq"] = None
+    if "asked_seq" in names:
+        before = None if row.lease_seq is None else row.lease_seq - 1
+        asked = _NEVER if row.asked_seq is None else row.asked_seq
+        values["asked_seq"] = None if asked == before else asked
+    if "last_contact_at" in names and row.last_contact_at.replace(microsecond=0) == row.lease_iat:
+        values["last_contact_at"] = None
+    if "drift" in names:
+        values["drift"] = row.drift or None
     return values
 
 
@@ -97,14 +122,31 @@ def _changes(row: DeviceRow, values: Mapping[str, Any]) -> dict[str, Any]:
     return _columns(replace(row, **values), names)
 
 
-def add(tx: Connection, row: DeviceRow) -> bool:
-    """A new device; False when the status index it drew is taken."""
-    return tx.execute(_add(tx), columns(row)).rowcount == 1
+def add(tx: Connection, row: DeviceRow, now: datetime) -> bool:
+    """A new device, and its seat where it has one.
+
+    False when the status index it drew is taken, or its license has no such seat at ``now``: it is
+    not active, or has no more seats than are held.
+    """
+    values = {f"new_{name}": value for name, value in columns(row).items()}
+    if row.seat_no is None:
+        return tx.execute(_add(tx), values).rowcount == 1
+    return tx.execute(_add_seated(tx), values | {"now": now}).rowcount == 1
 
 
 @built_once
 def _add(tx: Connection) -> Insert:
-    statement = insert(tx, t.devices)
+    return _unless_drawn(insert(tx, t.devices).values(_NEW))
+
+
+@built_once
+def _add_seated(tx: Connection) -> Insert:
+    room = seats.room(_NEW["license_id"], _NEW["seat_no"])
+    allowed = select(*_NEW.values()).where(*room)
+    return _unless_drawn(insert(tx, t.devices).from_select(list(_NEW), allowed))
+
+
+def _unless_drawn(statement: sqlite.Insert | postgresql.Insert) -> Insert:
     return statement.on_conflict_do_nothing(index_elements=["status_list", "status_idx"])
 
 
@@ -127,10 +169,15 @@ def hold(tx: Connection, row: DeviceRow) -> None:
 
 
 def by_key(tx: Connection, license_id: str, jkt: str) -> DeviceRow | None:
-    """The device of this license with this signing key."""
+    """The device of this license with this signing key.
+
+    Raises ``Misuse`` for a key that was made to have the mark of another one.
+    """
     known = {"license_id": license_id, "mark": packing.mark(jkt)}
     found = one(DeviceRow, tx.execute(_BY_KEY, known).first())
-    return found if found is not None and found.jkt == jkt else None
+    if found is not None and found.jkt != jkt:
+        raise Misuse("a key that looks like another device's")
+    return found
 
 
 def last_lease_end(tx: Connection) -> datetime | None:
@@ -164,18 +211,19 @@ def of_license(tx: Connection, license_id: str, limit: int = 100_000) -> list[De
 
 
 def holders(tx: Connection, license_id: str, limit: int = 64) -> list[DeviceRow]:
-    """The devices that hold a seat now."""
+    """Devices that hold a seat now, whose last contact is longest ago first.
+
+    Of a license of very many seats they are of those that were given out first.
+    """
     c = t.devices.c
-    query = (
-        _ALL.join(
-            t.seats,
-            (t.seats.c.license_id == c.license_id) & (t.seats.c.device_id == c.device_id),
-        )
-        .where(c.license_id == license_id, c.state == ACTIVE)
-        .order_by(c.last_contact_at)
-        .limit(limit)
+    first = (
+        select(c.device_id)
+        .where(c.license_id == license_id, c.seat_no.is_not(None))
+        .order_by(c.seat_no)
+        .limit(_MOST_LOOKED_AT)
     )
-    return many(DeviceRow, tx.execute(query))
+    query = _ALL.where(c.license_id == license_id, c.device_id.in_(first), c.state == ACTIVE)
+    return many(DeviceRow, tx.execute(query.order_by(_LAST_CONTACT).limit(limit)))
 
 
 def page(tx: Connection, after: str, limit: int, license_id: str | None) -> list[DeviceRow]:

@@ -30,7 +30,7 @@ KINDS = (
     "cpu_class", "operator",
 )  # fmt: skip
 """The kinds of traits; the place of one is its number."""
-MARK_BYTES = 16
+MARK_BYTES = 8
 _CODES = {name: bytes([place]) for place, name in enumerate(PREFIXES)}
 _TEXT = bytes(18)
 _RAW, _OTHER, _NO_KEY = b"\x01", b"\x02", b"\x00"
@@ -107,14 +107,19 @@ def unpack_jkt(data: bytes) -> str:
     return jwks.thumbprint(unpack_jwk(data))
 
 
-def mark(text: str) -> bytes:
-    """Half of a thumbprint: by it a row is found, and the whole one is then compared."""
-    return _digest(text)[:MARK_BYTES]
+def mark(text: str, size: int = MARK_BYTES) -> bytes:
+    """The beginning of a thumbprint: by it a row is found, and the whole one is then compared."""
+    return _digest(text)[:size]
 
 
-def question(nonce: str) -> bytes:
+def question(nonce: str, size: int = MARK_BYTES) -> bytes:
     """A nonce as the row remembers it."""
-    return hashlib.sha256(nonce.encode("utf-8", "surrogatepass")).digest()[:MARK_BYTES]
+    return hashlib.sha256(nonce.encode("utf-8", "surrogatepass")).digest()[:size]
+
+
+def under(plan_id: str, version: int) -> bytes:
+    """A version of a plan as a row remembers that its lease was given under it."""
+    return hashlib.sha256(f"{plan_id}|{version}".encode()).digest()[:MARK_BYTES]
 
 
 def _digest(text: str) -> bytes:

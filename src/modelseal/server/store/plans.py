@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, bindparam, func, or_, select, update
 
+from modelseal.server.store import packing
 from modelseal.server.store import tables as t
 from modelseal.server.store.dialect import insert
 from modelseal.server.store.rows import CustomerRow, PlanRow, many, one
@@ -92,6 +93,15 @@ def terms(tx: Connection, plan_id: str, version: int) -> tuple[str, dict[str, An
     """Name and terms of one version of a plan."""
     row = tx.execute(_TERMS, {"plan_id": plan_id, "version": version}).first()
     return None if row is None else (row.name, row.terms)
+
+
+def under(tx: Connection, mark: bytes) -> tuple[str, int] | None:
+    """The plan and its version that a device's row names by ``mark`` (``packing.under``)."""
+    c = t.plan_versions.c
+    for plan_id, version in tx.execute(select(c.plan_id, c.version)):
+        if packing.under(plan_id, version) == mark:
+            return str(plan_id), int(version)
+    return None
 
 
 def lock(tx: Connection, plan_id: str) -> None:

@@ -78,12 +78,14 @@ class DeviceRow:
     """A device of a license; it stays as a tombstone when it is over.
 
     ``seq`` and ``last_jti`` are of the newest answer, lease or denial. What begins with ``lease``
-    is of the newest lease. ``held`` is a fork not yet healed. ``tpm`` is the attestation key that
-    its TPM proved, and by which root. ``traits`` and ``presented`` are packed (``packing``).
+    is of the newest lease. ``seat_no``, ``free_at`` and ``prior_until`` are of its ``SeatRow``.
+    Times are of whole seconds, rounded down. ``held`` is a fork not yet healed. ``tpm`` is the
+    attestation key that its TPM proved, and by which root. ``traits`` and ``presented`` are packed
+    (``packing``).
 
     The newest lease can be given again: to the question ``asked_seq`` and ``question`` (a hash of
-    its nonce) with the KEM key ``recipient``, it was of the plan ``plan_id`` in ``plan_version``
-    and stood on ``prev``. ``answer`` holds what else was in it, or followed it:
+    its nonce) with the KEM key ``recipient``, it was given ``under`` a version of a plan
+    (``packing.under``) and stood on ``prev``. ``answer`` holds what else was in it, or followed it:
 
     - ``event_id`` of the lease, once the row's is another's; ``exp``, once ``lease_exp`` is;
     - ``license``: ``jti``, ``nbf`` and ``exp`` of the license token that came along, and plan and
@@ -128,11 +130,12 @@ class DeviceRow:
     tpm: dict[str, Any] | None = None
     asked_seq: int | None = None
     recipient: bytes | None = None
-    plan_id: str | None = None
-    plan_version: int | None = None
+    under: bytes | None = None
     prev: str | None = None
     renew_after_at: datetime | None = None
     answer: dict[str, Any] | None = None
+    free_at: datetime | None = None
+    prior_until: datetime | None = None
 
     @property
     def lease_event(self) -> str:

@@ -1,171 +1,261 @@
-"""Seats: taken, moved and given back by one conditional write each, never count-then-insert."""
+"""Seats: taken, moved and given back by one conditional write each, never count-then-insert.
+
+A seat is a number in its device's row, and no two rows of a license have the same. The numbers of
+a license begin at 1 and leave none out, for whoever takes a free one takes it from the row that
+had it: so the next seat that nobody ever had is the one after the highest.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
-    Insert,
     Integer,
+    Update,
     and_,
     bindparam,
+    case,
     exists,
+    false,
     func,
     or_,
     select,
+    true,
     update,
 )
 
 from modelseal.server.store import tables as t
-from modelseal.server.store.dialect import built_once, insert
 from modelseal.server.store.rows import SeatRow, many, one
-from modelseal.server.store.types import Instant
+from modelseal.server.store.types import Second
 
-_TRIES = 64
-_c, _NOW = t.seats.c, bindparam("now", type_=Instant)
-_FREE = and_(_c.free_at.is_not(None), _c.free_at <= _NOW)
+_c, _l = t.devices.c, t.licenses.c
+_NOW = bindparam("now", type_=Second())
 _OF = _c.license_id == bindparam("of")
-_TOP = select(func.min(_c.seat_no).filter(_FREE), func.max(_c.seat_no)).where(_OF)
-_USED = (
-    select(func.count())
-    .select_from(t.seats)
-    .where(_OF, or_(_c.free_at.is_(None), _c.free_at > _NOW))
-)
+_DEVICE = _c.device_id == bindparam("device")
+_NUMBER = bindparam("number", type_=Integer)
+_ALL = select(*(_c[field.name] for field in fields(SeatRow)))
+_HELD = and_(_c.seat_no.is_not(None), or_(_c.free_at.is_(None), _c.free_at > _NOW))
+_USED = select(func.count()).where(_OF, _HELD)
 _OVERLAPS = _USED.where(_c.prior_until > _NOW)
-_OF_DEVICE = (
-    select(t.seats)
-    .where(_OF, _c.device_id == bindparam("device_id"))
-    .order_by(_c.free_at.is_not(None), _c.free_at.desc())
+_WAITS = select(func.min(_c.free_at)).where(_OF, _c.free_at > _NOW, _c.seat_no.is_not(None))
+_OF_DEVICE = _ALL.where(_OF, _DEVICE, _c.seat_no.is_not(None))
+_OF_LICENSE = _ALL.where(_OF, _c.seat_no.is_not(None)).order_by(_c.seat_no)
+
+
+def _crowded() -> ColumnElement[bool]:
+    """True when as many seats are held as a license has, though a number of it is free.
+
+    That is so only where seats above its number are held since it had more; then all are counted.
+    """
+    d = t.devices.alias()
+    taken = or_(d.c.free_at.is_(None), d.c.free_at > _NOW)
+    mine = d.c.license_id == _l.license_id
+    above = (  # ordered, so that the index of numbers is read and nothing else
+        select(d.c.seat_no)
+        .where(mine, d.c.seat_no.is_not(None), d.c.seat_no > _l.seats, taken)
+        .order_by(d.c.seat_no)
+        .limit(1)
+        .correlate(t.licenses)
+        .scalar_subquery()
+    )
+    count = select(func.count()).select_from(d).where(mine, d.c.seat_no.is_not(None), taken)
+    return case((above.is_not(None), count.scalar_subquery() >= _l.seats), else_=false())
+
+
+def room(of: ColumnElement[Any], number: ColumnElement[int]) -> tuple[ColumnElement[bool], ...]:
+    """Under which conditions on a row of ``licenses`` a device may have the free seat ``number``.
+
+    Parameter: ``now``.
+    """
+    return (
+        _l.license_id == of,
+        _l.state == "active",
+        _l.seats >= number,
+        case((_crowded(), false()), else_=true()),
+    )
+
+
+_FREE = (
+    select(_c.seat_no)
+    .where(
+        _c.license_id == _l.license_id,
+        _c.free_at.is_not(None),
+        _c.free_at <= _NOW,
+        _c.seat_no <= _l.seats,
+    )
+    .order_by(_c.free_at)
     .limit(1)
+    .correlate(t.licenses)
 )
-_ALLOWED = select(t.licenses.c.seats).where(
-    t.licenses.c.license_id == bindparam("of"), t.licenses.c.state == "active"
+_TOP = (
+    select(_c.seat_no)
+    .where(_c.license_id == _l.license_id, _c.seat_no.is_not(None))
+    .order_by(_c.seat_no.desc())
+    .limit(1)
+    .correlate(t.licenses)
 )
+_NEXT = select(
+    _FREE.scalar_subquery(), _TOP.scalar_subquery(), _l.seats, _crowded().label("crowded")
+).where(_l.license_id == bindparam("of"), _l.state == "active")
+_OF_NUMBER = _ALL.where(_OF, _c.seat_no == _NUMBER)
+_NONE: dict[str, None] = {"seat_no": None, "free_at": None, "prior_until": None}
+_PUT = (
+    update(t.devices)
+    .where(_OF, _DEVICE)
+    .values(
+        {
+            name: bindparam(f"new_{name}", type_=t.devices.c[name].type)
+            for name in ("seat_no", "free_at", "prior_until")
+        }
+    )
+)
+_TAKE = _PUT.where(exists().where(*room(bindparam("of"), bindparam("number", type_=Integer))))
+_LET_GO = (
+    update(t.devices)
+    .where(_OF, _DEVICE, _c.seat_no == _NUMBER, _c.free_at.is_not(None), _c.free_at <= _NOW)
+    .values(_NONE)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A seat that is nobody's any more, for a device that has none.
+
+    Until ``prior_until`` a lease of an earlier holder may still be alive. ``of`` is that holder.
+    """
+
+    seat_no: int
+    prior_until: datetime | None = None
+    of: str | None = None
+
+
+def offer(tx: Connection, license_id: str, now: datetime) -> Offer | None:
+    """A free seat of an active license; None when there is none.
+
+    It is looked up, but the write alone decides: ``devices.add`` of a new device, or ``take``.
+    """
+    found = tx.execute(_NEXT, {"of": license_id, "now": now}).first()
+    if found is None or found.crowded:
+        return None
+    free, top, seats, _ = found
+    if free is None:
+        number = int(top or 0) + 1
+        return Offer(number) if number <= seats else None
+    seat = one(SeatRow, tx.execute(_OF_NUMBER, {"of": license_id, "number": free}).first())
+    if seat is None or not _let_go(tx, seat, now):
+        return None
+    return Offer(seat.seat_no, seat.prior_until, seat.device_id)
 
 
 def take(tx: Connection, license_id: str, device_id: str, now: datetime) -> int | None:
-    """A free seat of an active license is now the device's: its number, None when there is none.
+    """A free seat is the device's, which the license knows: its number, None when there is none.
 
-    The number is looked up, but the write alone decides: it takes the seat only when the license
-    is active and has more seats than are held, and the seat was never taken or is free at ``now``.
+    Its own where that is free. The write takes it only when the license is active and has more
+    seats than are held, and its number is nobody else's.
     """
-    for _ in range(_TRIES):
-        number = _lowest_free(tx, license_id, now)
-        if _take_number(tx, license_id, number, device_id, now):
-            return number
-        if not _has_seat(tx, license_id, number, now):
-            return None
-    return None
+    mine = of_device(tx, license_id, device_id)
+    if mine is not None and _put(tx, mine, device_id, mine.prior_until, now):
+        return mine.seat_no
+    free = offer(tx, license_id, now)
+    if free is None:
+        return None
+    wanted = SeatRow(license_id, free.seat_no, device_id, None, free.prior_until)
+    if mine is not None and free.of is not None:
+        _swap(tx, mine, free.of)
+    return free.seat_no if _put(tx, wanted, device_id, free.prior_until, now) else None
 
 
-def _lowest_free(tx: Connection, license_id: str, now: datetime) -> int:
-    free, top = tx.execute(_TOP, {"of": license_id, "now": now}).one()
-    return int(free) if free is not None else int(top or 0) + 1
+def _let_go(tx: Connection, seat: SeatRow, now: datetime) -> bool:
+    mine = {"of": seat.license_id, "device": seat.device_id, "number": seat.seat_no, "now": now}
+    return tx.execute(_LET_GO, mine).rowcount == 1
 
 
-def _has_seat(tx: Connection, license_id: str, number: int, now: datetime) -> bool:
-    allowed = tx.execute(_ALLOWED, {"of": license_id}).scalar()
-    return allowed is not None and max(number, used(tx, license_id, now) + 1) <= int(allowed)
-
-
-def _take_number(
-    tx: Connection, license_id: str, number: int, device_id: str, now: datetime
+def _put(
+    tx: Connection, seat: SeatRow, device_id: str, prior_until: datetime | None, now: datetime
 ) -> bool:
-    wanted = {"of": license_id, "number": number, "device_id": device_id, "now": now}
-    return tx.execute(_take(tx), wanted).rowcount == 1
+    wanted = {
+        "of": seat.license_id, "device": device_id, "number": seat.seat_no, "now": now,
+        "new_seat_no": seat.seat_no, "new_free_at": None, "new_prior_until": prior_until,
+    }  # fmt: skip
+    return tx.execute(_TAKE, wanted).rowcount == 1
 
 
-@built_once
-def _take(tx: Connection) -> Insert:
-    number, device = (
-        bindparam("number", type_=Integer),
-        bindparam("device_id", type_=t.seats.c.device_id.type),
-    )
-    c = t.licenses.c
-    allowed = select(c.license_id, number, device).where(
-        c.license_id == bindparam("of"),
-        c.state == "active",
-        c.seats >= number,
-        c.seats > _USED.scalar_subquery(),
-    )
-    return (
-        insert(tx, t.seats)
-        .from_select(["license_id", "seat_no", "device_id"], allowed)
-        .on_conflict_do_update(
-            index_elements=["license_id", "seat_no"],
-            set_={"device_id": device, "free_at": None},
-            where=_FREE,
-        )
-    )
+def _swap(tx: Connection, seat: SeatRow, other: str) -> None:
+    """The number of ``seat``, which its device leaves for another, is not left out: ``other``'s."""
+    here = {"of": seat.license_id, "device": seat.device_id}
+    tx.execute(_PUT, here | {f"new_{name}": None for name in _NONE})
+    there = {"of": seat.license_id, "device": other, "new_seat_no": seat.seat_no}
+    tx.execute(_PUT, there | {"new_free_at": seat.free_at, "new_prior_until": seat.prior_until})
 
 
 def move(tx: Connection, seat: SeatRow, new: str, old_lease_exp: datetime, now: datetime) -> bool:
-    """The seat is ``new``'s at once, unless two leases already live on it."""
-    c = t.seats.c
+    """The seat is nobody's but ``new``'s, unless two leases already live on it.
+
+    Where the license knows ``new`` its row has it, with ``prior_until`` as ``old_lease_exp``.
+    """
+    mine = of_device(tx, seat.license_id, new)
     done = tx.execute(
-        update(t.seats)
+        update(t.devices)
         .where(
-            c.license_id == seat.license_id,
-            c.seat_no == seat.seat_no,
-            c.device_id == seat.device_id,
-            or_(c.prior_until.is_(None), c.prior_until <= now),
-            exists().where(
-                t.licenses.c.license_id == seat.license_id, t.licenses.c.state == "active"
-            ),
+            _c.license_id == seat.license_id,
+            _c.device_id == seat.device_id,
+            _c.seat_no == seat.seat_no,
+            or_(_c.prior_until.is_(None), _c.prior_until <= now),
+            exists().where(_l.license_id == seat.license_id, _l.state == "active"),
         )
-        .values(device_id=new, free_at=None, prior_until=old_lease_exp)
+        .values(_NONE)
     )
-    return done.rowcount == 1
+    if done.rowcount != 1:
+        return False
+    if mine is not None:
+        _swap(tx, mine, seat.device_id)
+    there = {"of": seat.license_id, "device": new, "new_seat_no": seat.seat_no}
+    tx.execute(_PUT, there | {"new_free_at": None, "new_prior_until": old_lease_exp})
+    return True
 
 
 def give_back(
     tx: Connection, seat: SeatRow, free_at: datetime, prior_until: datetime | None
 ) -> bool:
     """The seat is free from ``free_at`` on; False when it is another device's by now."""
-    c = t.seats.c
-    done = tx.execute(
-        update(t.seats)
-        .where(
-            c.license_id == seat.license_id,
-            c.seat_no == seat.seat_no,
-            c.device_id == seat.device_id,
-        )
-        .values(free_at=free_at, prior_until=prior_until)
-    )
+    done = tx.execute(_of(seat).values(free_at=free_at, prior_until=prior_until))
     return done.rowcount == 1
 
 
 def take_back(tx: Connection, seat: SeatRow) -> bool:
     """A seat that is still waiting for its last holder's lease is held by it again."""
-    c = t.seats.c
-    done = tx.execute(
-        update(t.seats)
-        .where(
-            c.license_id == seat.license_id,
-            c.seat_no == seat.seat_no,
-            c.device_id == seat.device_id,
-            c.free_at == seat.free_at,
-            exists().where(
-                t.licenses.c.license_id == seat.license_id, t.licenses.c.state == "active"
-            ),
-        )
-        .values(free_at=None)
-    )
+    active = exists().where(_l.license_id == seat.license_id, _l.state == "active")
+    done = tx.execute(_of(seat).where(_c.free_at == seat.free_at, active).values(free_at=None))
     return done.rowcount == 1
+
+
+def _of(seat: SeatRow) -> Update:
+    return update(t.devices).where(
+        _c.license_id == seat.license_id,
+        _c.device_id == seat.device_id,
+        _c.seat_no == seat.seat_no,
+    )
 
 
 def of_device(tx: Connection, license_id: str, device_id: str) -> SeatRow | None:
     """The seat that is the device's, or the last that was and is nobody else's yet."""
-    asked = {"of": license_id, "device_id": device_id}
+    asked = {"of": license_id, "device": device_id}
     return one(SeatRow, tx.execute(_OF_DEVICE, asked).first())
 
 
 def of_license(tx: Connection, license_id: str) -> list[SeatRow]:
     """The seats of a license that were ever taken."""
-    c = t.seats.c
-    query = select(t.seats).where(c.license_id == license_id).order_by(c.seat_no)
-    return many(SeatRow, tx.execute(query))
+    return many(SeatRow, tx.execute(_OF_LICENSE, {"of": license_id}))
+
+
+def next_free_at(tx: Connection, license_id: str, now: datetime) -> datetime | None:
+    """When the first of the seats is free that wait for their last holders' leases to end."""
+    found: datetime | None = tx.execute(_WAITS, {"of": license_id, "now": now}).scalar()
+    return found
 
 
 def used(tx: Connection, license_id: str, now: datetime) -> int:

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from modelseal.server.store import packing
@@ -39,6 +40,13 @@ metadata = MetaData(
 
 def _id(name: str, **kwargs: Any) -> Column[str]:
     return Column(name, String(64), **kwargs)
+
+
+def _where(held: str, *columns: str, unique: bool = False) -> Index:
+    """An index of the rows for which ``held`` is true."""
+    return Index(
+        None, *columns, unique=unique, sqlite_where=text(held), postgresql_where=text(held)
+    )
 
 
 plans = Table(
@@ -103,16 +111,17 @@ devices = Table(
     Column("lease_iat", Second),
     Column("lease_exp", Second),
     Column("renew_after_at", Second),
-    Column("license_iat", Instant),
-    Column("activated_at", Instant, nullable=False),
-    Column("last_contact_at", Instant, nullable=False),
-    Column("ended_at", Instant),
+    Column("license_iat", Second),
+    Column("activated_at", Second, nullable=False),
+    Column("last_contact_at", Second),
+    Column("ended_at", Second),
+    Column("free_at", Second),
+    Column("prior_until", Second),
     Column("status_list", Integer, nullable=False),
     Column("status_idx", Integer, nullable=False),
     Column("seat_no", Integer),
     Column("license_rev", Integer, nullable=False),
-    Column("plan_version", Integer),
-    Column("drift", Integer, nullable=False),
+    Column("drift", Integer),
     Column("state", Word(*DEVICE_STATES), nullable=False),
     Column("enforcement", Word("software", "hardware", "online"), nullable=False),
     Column("level", SmallInteger, nullable=False),
@@ -127,10 +136,10 @@ devices = Table(
     Column("presented", LargeBinary),
     Column("question", LargeBinary(packing.MARK_BYTES), nullable=False),
     Column("recipient", LargeBinary(packing.MARK_BYTES)),
+    Column("under", LargeBinary(packing.MARK_BYTES)),
     Column("lease_id", Id("lea")),
     Column("prev", Id("lea")),
     Column("last_jti", Id("lea")),
-    Column("plan_id", Id("pln")),
     Column("event_id", Id("evt"), nullable=False),
     Column("answer", Json),
     Column("label", String(64)),
@@ -139,21 +148,14 @@ devices = Table(
     Column("tpm", Json),
     UniqueConstraint("status_list", "status_idx"),
     Index(None, "device_id", unique=True),
+    _where("seat_no IS NOT NULL", "license_id", "seat_no", unique=True),
+    _where("free_at IS NOT NULL", "license_id", "free_at"),
 )
-"""Found by id and, within a license, by half the thumbprint of its key. ``store.devices`` says
-which columns are empty where others say the same.
+"""Found by id and, within a license, by a mark of its key. ``store.devices`` says which columns
+are empty where others say the same. ``store.seats`` is about ``seat_no``, ``free_at`` and
+``prior_until``; only seats that were given back or float are in the index of ``free_at``. The key
+alone is an index of all rows of a license: no guess of a planner makes it read them for one.
 """
-
-seats = Table(
-    "seats",
-    metadata,
-    Column("license_id", Id("lic"), primary_key=True),
-    Column("seat_no", Integer, primary_key=True, autoincrement=False),
-    Column("device_id", Id("dev"), nullable=False),
-    Column("free_at", Instant),
-    Column("prior_until", Instant),
-    sqlite_with_rowid=False,
-)
 
 spends = Table(
     "spends",

@@ -34,11 +34,12 @@ _DROP = delete(t.bundles).where(
     t.bundles.c.ends_at < bindparam("before"),
 )
 WRITTEN = (
-    "seq", "lease_id", "lease_iat", "lease_exp", "renew_after_at", "asked_seq", "question",
-    "recipient", "plan_id", "plan_version", "prev", "answer", "event_id", "last_contact_at",
-    "bound", "enforcement", "drift", "level",
+    "seq", "lease_id", "lease_iat", "lease_exp", "renew_after_at", "question", "recipient",
+    "under", "prev", "answer", "event_id", "bound", "enforcement", "level",
 )  # fmt: skip
 """The columns that an ordinary renewal writes; its lease is the newest answer."""
+_EMPTY = ("last_jti", "lease_seq", "asked_seq", "last_contact_at", "drift")
+"""Those that say nothing after it that others do not say."""
 _NEXT = (
     update(t.devices)
     .where(
@@ -49,9 +50,7 @@ _NEXT = (
         t.devices.c.status_value == bindparam("same_status"),
         t.devices.c.held.is_(False),
     )
-    .values(
-        {name: bindparam(f"new_{name}") for name in WRITTEN} | {"last_jti": None, "lease_seq": None}
-    )
+    .values({name: bindparam(f"new_{name}") for name in WRITTEN} | dict.fromkeys(_EMPTY))
 )
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import BigInteger, LargeBinary, SmallInteger, Text
+from sqlalchemy import BigInteger, Integer, LargeBinary, SmallInteger, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
@@ -19,6 +19,7 @@ T = TypeVar("T")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SECOND = timedelta(seconds=1)
+_HALF = 1 << 31
 
 
 class _Direct(TypeDecorator[T]):
@@ -55,16 +56,16 @@ class Instant(_Direct[datetime]):
 
 
 class Second(_Direct[datetime]):
-    """An aware UTC instant of a token, stored as whole seconds since 1970."""
+    """An aware UTC instant, rounded down to a second, from 1970 to 2106: four bytes."""
 
-    impl = BigInteger
+    impl = Integer
     cache_ok = True
 
     def stored(self, value: datetime) -> int:
-        return (check_aware(value) - _EPOCH) // _SECOND
+        return (check_aware(value) - _EPOCH) // _SECOND - _HALF
 
     def read(self, value: int) -> datetime:
-        return _EPOCH + timedelta(seconds=value)
+        return _EPOCH + timedelta(seconds=value + _HALF)
 
 
 class Id(_Direct[str]):

@@ -22,6 +22,7 @@ STEP = 500
 _STATES = ("active", "returned", "replaced", "revoked")
 _ENFORCEMENT = ("software", "hardware", "online")
 _SECOND = 1_000_000
+_MARK = 16
 _CONSTRAINTS = {
     "devices": ("pk_devices", "uq_devices_status_list_status_idx"),
     "licenses": ("pk_licenses", "uq_licenses_key_hash"),
@@ -102,13 +103,13 @@ def _device(row: Row) -> Row:
         "license_id": packing.pack_id(row["license_id"], "lic"),
         "device_id": packing.pack_id(row["device_id"], "dev"),
         "event_id": packing.pack_id(row["event_id"], "evt"),
-        "key_mark": packing.mark(row["jkt"]),
+        "key_mark": packing.mark(row["jkt"], _MARK),
         "key": packing.pack_key(row["jkt"], json.loads(row["jwk"])),
         "state": _STATES.index(row["state"]),
         "enforcement": _ENFORCEMENT.index(row["enforcement"]),
         "traits": traits,
         "presented": None if presented == traits else presented,
-        "question": packing.question(row["nonce"]) if row["nonce"] else b"",
+        "question": packing.question(row["nonce"], _MARK) if row["nonce"] else b"",
         "lease_id": _id(row["lease_id"], "lea"),
         "last_jti": last,
         "lease_seq": None if same else row["lease_seq"],
@@ -127,7 +128,7 @@ def _answer(row: Row) -> Row:
     if "lease" in known:
         answer["whole"] = {"lease": known["lease"], "license": known.get("license")}
         found["asked_seq"] = known.get("asked_seq")
-        found["recipient"] = packing.mark(known["recipient"])
+        found["recipient"] = packing.mark(known["recipient"], _MARK)
         if "hardware" in known:
             answer["hardware"] = {"jwk": known["hardware"]}
         if known.get("event_id") != row["event_id"]:
@@ -202,9 +203,9 @@ def _devices() -> sa.Table:
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("asked_seq", sa.BigInteger(), nullable=True),
         sa.Column("lease_seq", sa.BigInteger(), nullable=True),
-        sa.Column("lease_iat", types.Second(), nullable=True),
-        sa.Column("lease_exp", types.Second(), nullable=True),
-        sa.Column("renew_after_at", types.Second(), nullable=True),
+        sa.Column("lease_iat", sa.BigInteger(), nullable=True),
+        sa.Column("lease_exp", sa.BigInteger(), nullable=True),
+        sa.Column("renew_after_at", sa.BigInteger(), nullable=True),
         sa.Column("license_iat", types.Instant(), nullable=True),
         sa.Column("activated_at", types.Instant(), nullable=False),
         sa.Column("last_contact_at", types.Instant(), nullable=False),
