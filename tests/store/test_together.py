@@ -17,8 +17,9 @@ from modelseal.server.services import statuses
 from modelseal.server.store import devices as device_store
 from modelseal.server.store import tokens
 from modelseal.server.store.engine import Store
+from modelseal.server.store.together import Group
 
-Act = Callable[[Connection], int]
+Act = Callable[[Connection, Group], int]
 
 
 @contextmanager
@@ -37,7 +38,7 @@ def _behind_another(store: Store, acts: list[Act]) -> list[Future[int]]:
     """The acts, which all came while another one was under way."""
     busy, go_on = threading.Event(), threading.Event()
 
-    def first(_tx: Connection) -> int:
+    def first(_tx: Connection, _group: Group) -> int:
         busy.set()
         assert go_on.wait(30)
         return 0
@@ -55,7 +56,7 @@ def _behind_another(store: Store, acts: list[Act]) -> list[Future[int]]:
 
 
 def _bump(name: str) -> Act:
-    return lambda tx: tokens.bump(tx, name)
+    return lambda tx, _group: tokens.bump(tx, name)
 
 
 def test_acts_that_come_at_once_are_written_as_one_transaction(shop: Shop) -> None:
@@ -70,7 +71,7 @@ def test_acts_that_come_at_once_are_written_as_one_transaction(shop: Shop) -> No
 def test_an_act_that_fails_takes_nobody_along_and_leaves_nothing(shop: Shop) -> None:
     store = shop.server.context.store
 
-    def fails(tx: Connection) -> int:
+    def fails(tx: Connection, _group: Group) -> int:
         tokens.bump(tx, "failed")
         raise Misuse("not so")
 

@@ -15,6 +15,7 @@ from modelseal.errors import InternalError, NotFound
 from modelseal.license.claims import RequestClaims
 from modelseal.license.decide import Decision, decide
 from modelseal.license.facts import Action, DeviceFacts, Facts
+from modelseal.license.plans import Plan
 from modelseal.server.services import denials, duplicates, intake, recorder
 from modelseal.server.services.context import Context
 from modelseal.server.services.denials import Refusal
@@ -28,6 +29,7 @@ from modelseal.server.store import plans as plan_store
 from modelseal.server.store.engine import Again
 from modelseal.server.store.events import Entry
 from modelseal.server.store.rows import DeviceRow, LicenseRow
+from modelseal.server.store.together import Group
 
 _REPEATABLE = frozenset({Action.RELEASE, Action.LOOKUP})
 """Allowed once or often, these change nothing."""
@@ -35,12 +37,19 @@ _HOLDERS_BYTES = 6000
 """What they may take of a denial, which has 16 KiB with two signatures and base64."""
 
 
-def terms(tx: Connection, row: LicenseRow) -> Terms:
+def terms(tx: Connection, row: LicenseRow, group: Group | None = None) -> Terms:
     """The license with the plan version it was issued with."""
+    if group is None:
+        return Terms(row, *_plan(tx, row))
+    same = ("plan", row.plan_id, row.plan_version)
+    return Terms(row, *group.once(same, lambda: _plan(tx, row)))
+
+
+def _plan(tx: Connection, row: LicenseRow) -> tuple[str, Plan]:
     found = plan_store.terms(tx, row.plan_id, row.plan_version)
     if found is None:
         raise InternalError("a license's plan is missing")
-    return Terms(row, found[0], terms_of(found[1]))
+    return found[0], terms_of(found[1])
 
 
 def record(
@@ -54,18 +63,23 @@ def record(
     license_row: LicenseRow | None,
     device_id: str | None,
     more: Mapping[str, Any] | None = None,
+    group: Group | None = None,
 ) -> None:
     """The decision stands in the log with its facts, so that it can be replayed.
 
-    The request counts as answered: it proves nothing when it comes again.
+    The request counts as answered: it proves nothing when it comes again. Both are written with
+    those of the ``group`` where there is one.
     """
     if facts.action not in _REPEATABLE or not decision.allowed:
-        duplicates.remember(tx, claims)
+        duplicates.remember(tx, claims, group)
     entry = entry_of(
         known, kind, facts, decision, claims=claims, license_row=license_row,
         device_id=device_id, more=more,
     )  # fmt: skip
-    recorder.write(tx, [entry])
+    if group is None:
+        recorder.write(tx, [entry])
+    else:
+        group.later(recorder.write, [entry])
 
 
 def entry_of(

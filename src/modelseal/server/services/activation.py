@@ -39,6 +39,7 @@ from modelseal.server.store import packing
 from modelseal.server.store import seats as seat_store
 from modelseal.server.store.engine import settle
 from modelseal.server.store.rows import DeviceRow, LicenseRow
+from modelseal.server.store.together import Group
 from modelseal.strict_json import unb64u
 from modelseal.types import from_numeric
 
@@ -78,8 +79,8 @@ class Activation:
         opened(key_hash)
         now = self._context.now()
 
-        def act(tx: Connection) -> Activated | Refusal:
-            row = license_store.lock_by_key_hash(tx, key_hash)
+        def act(tx: Connection, group: Group) -> Activated | Refusal:
+            row = group.once(_of(key_hash), lambda: license_store.lock_by_key_hash(tx, key_hash))
             if row is None or claims.product != self._context.product:
                 facts = Facts(
                     action=Action.ACTIVATE, now=now, product=self._context.product,
@@ -90,8 +91,8 @@ class Activation:
                     self._context, tx, facts, claims=claims, license_row=None, device=None,
                     kind=EventKind.LEASE_DENIED,
                 )  # fmt: skip
-            terms = acting.terms(tx, row)
-            return self.enter(tx, claims, terms, now, Action.ACTIVATE, network=network)
+            terms = acting.terms(tx, row, group)
+            return self.enter(tx, claims, terms, now, Action.ACTIVATE, network=network, group=group)
 
         return self._context.store.together(key_hash, act)
 
@@ -104,8 +105,13 @@ class Activation:
         action: Action,
         trial_used: bool = False,
         network: str = "",
+        *,
+        group: Group,
     ) -> Activated | Refusal:
-        """The device at its seat, or a refusal. The caller holds the license's lock."""
+        """The device at its seat, or a refusal. The caller holds the license's lock.
+
+        A new device writes its event and what it was asked with the ``group``.
+        """
         context, row = self._context, terms.license
         device = device_store.by_key(tx, row.license_id, claims.iss)
         stands = device is not None and device.state == device_store.ACTIVE and not device.held
@@ -127,7 +133,7 @@ class Activation:
         if again and device is not None:
             repeated = acting.replaced(facts, chain=Chain.REPEAT)
             return self._again(tx, claims, terms, device, repeated, proof)
-        duplicates.refuse(tx, claims, device)
+        duplicates.refuse(tx, claims, device, group)
         if not decide(facts).allowed:
             return self._refuse(tx, claims, terms, device, facts)
         device_id = device.device_id if device else context.new_id("dev", now)
@@ -137,7 +143,7 @@ class Activation:
         if not decision.allowed:
             return self._refuse(tx, claims, terms, device, facts)
         return self._admit(
-            tx, claims, terms, device, device_id, seat, facts, decision, proof, network
+            tx, claims, terms, device, device_id, seat, facts, decision, proof, network, group
         )
 
     def _admit(
@@ -152,17 +158,21 @@ class Activation:
         decision: Decision,
         proof: Proof,
         network: str,
+        group: Group,
     ) -> Activated:
         context, now = self._context, facts.now
         known = recorder.fresh(context, now)
+        if terms.license.starts_at is None or terms.plan.anomalies:  # it changes, or may
+            group.forget(_of(terms.license.key_hash))
         terms = self._started(tx, terms, now)
         bound = not facts.device.unbound
         is_new = device is None
         if device is None:
-            device = self._new_device(tx, claims, terms, device_id, seat, bound, known, now)
+            device = self._new_device(tx, claims, terms, device_id, seat, bound, known, group, now)
         answer = self._issuing.lease(
             tx, terms, device, now, seq=device.seq + 1, nonce=claims.nonce,
             kem=intake.kem_key(claims), prev=None, bound=bound, with_license=True, proof=proof,
+            group=group,
         )  # fmt: skip
         self._write(tx, claims, terms, device, is_new, seat, answer, bound, known, now, proof)
         if seat.replaced is not None:
@@ -173,7 +183,7 @@ class Activation:
             )
         acting.record(
             tx, known, EventKind.DEVICE_ACTIVATED, facts, decision, claims=claims,
-            license_row=terms.license, device_id=device_id,
+            license_row=terms.license, device_id=device_id, group=group,
             more={
                 "seq": answer.claims.seq,
                 "lease": answer.claims.jti,
@@ -236,6 +246,7 @@ class Activation:
         seat: seating.Seating,
         bound: bool,
         known: recorder.Recorded,
+        group: Group,
         now: datetime,
     ) -> DeviceRow:
         row = DeviceRow(
@@ -273,7 +284,7 @@ class Activation:
             reason=None,
             event_id=known.event_id,
         )
-        status_list, status_idx = statuses.place(self._context, tx)
+        status_list, status_idx = statuses.place(self._context, tx, group=group)
         return replace(row, status_list=status_list, status_idx=status_idx)
 
     def _write(
@@ -369,6 +380,11 @@ class Activation:
         settle(license_store.change(tx, row, starts_at=now, ends_at=ends_at, changed_at=now))
         fresh = license_store.get(tx, row.license_id)
         return Terms(fresh or row, terms.plan_name, terms.plan)
+
+
+def _of(key_hash: bytes) -> tuple[str, bytes]:
+    """Under which name a group knows a license that it has locked."""
+    return ("license", key_hash)
 
 
 def lease_values(

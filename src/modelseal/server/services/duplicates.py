@@ -16,18 +16,23 @@ from modelseal.errors import RequestReplayed
 from modelseal.license.claims import RequestClaims
 from modelseal.server.store import requests as store
 from modelseal.server.store.rows import DeviceRow
+from modelseal.server.store.together import Group
 
 _BYTES = 16
 _MAX_SENDINGS = 64
 
 
-def refuse(tx: Connection, claims: RequestClaims, device: DeviceRow | None) -> None:
+def refuse(
+    tx: Connection, claims: RequestClaims, device: DeviceRow | None, group: Group | None = None
+) -> None:
     """Returns unless this sending was answered before; ``RequestReplayed`` then.
 
     From a place that a lease has left behind a sending that was overtaken counts too: its question
     was answered, and it was signed before a sending that was. Ask only where a request is not the
-    one the newest lease answered.
+    one the newest lease answered. ``group`` may remember what is not written yet.
     """
+    if group is not None and group.once(_waiting(claims), bool):
+        group.write()
     known = store.answered(tx, _question(claims), _request(claims))
     left = device is not None and claims.seq < (device.lease_seq or 0)
     overtaken = left and claims.iat < (known.newest_signed_at or 0)
@@ -36,9 +41,18 @@ def refuse(tx: Connection, claims: RequestClaims, device: DeviceRow | None) -> N
         raise RequestReplayed("answered before", device=device_id)
 
 
-def remember(tx: Connection, claims: RequestClaims) -> None:
-    """This sending is answered in this transaction."""
-    remember_all(tx, [claims])
+def remember(tx: Connection, claims: RequestClaims, group: Group | None = None) -> None:
+    """This sending is answered in this transaction, at the latest before it ends."""
+    if group is None:
+        remember_all(tx, [claims])
+    else:
+        group.forget(_waiting(claims))
+        group.once(_waiting(claims), lambda: True)
+        group.later(remember_all, [claims])
+
+
+def _waiting(claims: RequestClaims) -> tuple[str, str, str]:
+    return ("answered", claims.iss, claims.nonce)
 
 
 def remember_all(tx: Connection, asked: Iterable[RequestClaims]) -> None:

@@ -41,6 +41,7 @@ from modelseal.server.services.proving import NOTHING, Proof, Within
 from modelseal.server.store import packing
 from modelseal.server.store import plans as plan_store
 from modelseal.server.store.rows import DeviceRow, LicenseRow
+from modelseal.server.store.together import Group
 from modelseal.trust import Trust, Use
 from modelseal.types import from_numeric, to_numeric
 
@@ -100,6 +101,7 @@ class Issuing:
         bound: bool,
         with_license: bool,
         proof: Proof = NOTHING,
+        group: Group | None = None,
     ) -> Answer:
         """The next lease of ``device``, and a license token where wanted.
 
@@ -111,7 +113,7 @@ class Issuing:
         license_claims = self._license(terms, device, now) if with_license else None
         return self._answer(
             tx, draft, license_claims, kem, now, proof.key,
-            known_bundle=None, plan=terms.plan,
+            known_bundle=None, terms=terms, group=group,
         )  # fmt: skip
 
     def draft(
@@ -186,7 +188,7 @@ class Issuing:
         draft = self._draft_again(then.plan, version, device, nonce)
         return self._answer(
             tx, draft, license_claims, kem, now, hardware,
-            known_bundle=device.bundle, plan=terms.plan,
+            known_bundle=device.bundle, terms=terms,
         )  # fmt: skip
 
     def _draft_again(self, plan: Plan, version: int, device: DeviceRow, nonce: str) -> LeaseClaims:
@@ -231,16 +233,20 @@ class Issuing:
         hardware: P256PublicKey | None,
         *,
         known_bundle: str | None,
-        plan: Plan,
+        terms: Terms,
+        group: Group | None = None,
     ) -> Answer:
-        context = self._context
-        trust = context.trusted.within(tx)
+        context, group = self._context, group or Group(tx)
+        trust = group.once("trust", lambda: context.trusted.within(tx))
         # A lost reply is signed by keys that were valid at the time it names.
         signers = context.signers("lease", from_numeric(draft.iat), trust)
         granted = Granted([], None, [])
         if draft.enforcement != "online":
             facts = facts_of(draft.ent)
-            keys = self._grants.collect(tx, trust, facts, draft.level, now, plan=plan)
+            keys = group.once(
+                ("keys", terms.license.plan_id, terms.license.plan_version, draft.level, facts),
+                lambda: self._grants.collect(tx, trust, facts, draft.level, now, plan=terms.plan),
+            )
             granted = self._grants.seal(
                 tx, keys, kem, binding_of(draft), ends_at=from_numeric(draft.exp),
                 signatures=len(signers), known_bundle=known_bundle, hardware=hardware,

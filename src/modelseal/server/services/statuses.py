@@ -17,6 +17,7 @@ from modelseal.license.status import Status
 from modelseal.server.services.context import Context
 from modelseal.server.store import devices as device_store
 from modelseal.server.store import tokens as token_store
+from modelseal.server.store.together import Group
 from modelseal.types import to_numeric
 
 ENTRIES = 1 << 17
@@ -44,23 +45,32 @@ def go_on(tx: Connection, now: datetime) -> None:
         token_store.raise_counter(tx, f"status:{number}", to_numeric(now))
 
 
-def place(context: Context, tx: Connection, told: StatusRef | None = None) -> tuple[int, int]:
+def place(
+    context: Context, tx: Connection, told: StatusRef | None = None, group: Group | None = None
+) -> tuple[int, int]:
     """List and index for a new device: random and free, in the newest list.
 
     Where ``told``, a lease that the store forgot, names a free place, the device has that again.
-    A list in which every place that is drawn is taken is full, and the next one begins.
+    A list in which every place that is drawn is taken is full, and the next one begins. What is
+    drawn and free and not used is for the next of the ``group``.
     """
-    number = 1 + token_store.counter(tx, _FULL)
+    group = group or Group(tx)
+    number = 1 + group.once(_FULL, lambda: token_store.counter(tx, _FULL))
     known = re.fullmatch(r".*/v1/status-lists/([1-9][0-9]{0,8})", told.uri) if told else None
     if known and told and int(known[1]) <= number and told.idx < ENTRIES:
         before = int(known[1]), told.idx
         if not device_store.taken(tx, before[0], [before[1]]):
             return before
-    noise = context.random(4 * _DRAWS)
-    drawn = [at % ENTRIES for (at,) in struct.iter_unpack(">I", noise)]
-    taken = device_store.taken(tx, number, drawn)
-    free = [idx for idx in drawn if idx not in taken]
-    return (number, free[0]) if free else (1 + token_store.bump(tx, _FULL), drawn[0])
+    free = group.once("places", list[int])
+    if not free:
+        noise = context.random(4 * _DRAWS)
+        drawn = list(dict.fromkeys(at % ENTRIES for (at,) in struct.iter_unpack(">I", noise)))
+        taken = device_store.taken(tx, number, drawn)
+        free += [idx for idx in drawn if idx not in taken]
+        if not free:
+            group.forget(_FULL)
+            return 1 + token_store.bump(tx, _FULL), drawn[0]
+    return number, free.pop()
 
 
 class StatusLists:

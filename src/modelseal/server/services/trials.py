@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from datetime import datetime
+from functools import partial
 
 import msgspec
 from sqlalchemy import Connection
@@ -32,6 +33,7 @@ from modelseal.server.store import licenses as license_store
 from modelseal.server.store import plans as plan_store
 from modelseal.server.store.engine import Again
 from modelseal.server.store.rows import PlanRow
+from modelseal.server.store.together import Group, alone
 
 KEY_SECRET = "trial-license-key"
 
@@ -60,23 +62,29 @@ class Trials:
         key_hash = hash_key(self._context, license_key.parse(key))
         now = self._context.now()
 
-        def act(tx: Connection) -> Activated | Refusal:
+        def act(tx: Connection, group: Group) -> Activated | Refusal:
             known = license_store.lock_by_key_hash(tx, key_hash)
             if known is not None:
                 terms = acting.terms(tx, known)
                 answer = self._activation.enter(
-                    tx, claims, terms, now, Action.TRIAL, network=network
+                    tx, claims, terms, now, Action.TRIAL, network=network, group=group
                 )
             else:
-                answer = self._new(tx, claims, key, now, network)
+                answer = self._new(tx, claims, key, now, network, group)
             if isinstance(answer, Activated):
                 return msgspec.structs.replace(answer, license_key=key)
             return answer
 
-        return self._context.store.write(act)
+        return self._context.store.write(partial(alone, act=act))
 
     def _new(
-        self, tx: Connection, claims: RequestClaims, key: str, now: datetime, network: str
+        self,
+        tx: Connection,
+        claims: RequestClaims,
+        key: str,
+        now: datetime,
+        network: str,
+        group: Group,
     ) -> Activated | Refusal:
         context = self._context
         plan_row = plan_store.find(tx, claims.plan or "")
@@ -112,8 +120,9 @@ class Trials:
             params={"plan": name, "plan_version": row.plan_version},
         )  # fmt: skip
         answer = self._activation.enter(
-            tx, claims, acting.terms(tx, row), now, Action.TRIAL, trial_used=used, network=network
-        )
+            tx, claims, acting.terms(tx, row), now, Action.TRIAL, trial_used=used,
+            network=network, group=group,
+        )  # fmt: skip
         if isinstance(answer, Refusal):
             raise Again
         traits = [(item.kind, item.digest) for item in claims.traits]

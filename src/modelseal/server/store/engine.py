@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from modelseal.errors import StorageFailed
 from modelseal.server.store import dialect, postgres, tables
-from modelseal.server.store.together import Together
+from modelseal.server.store.together import Act, Together
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -92,7 +92,7 @@ class Store:
             self._pause(_delay(failed.total()))
             failed[why] += 1
 
-    def together(self, of: bytes, act: Callable[[Connection], T]) -> T:
+    def together(self, of: bytes, act: Act[T]) -> T:
         """As ``write``, in one transaction with the acts that this process was given meanwhile.
 
         Acts about one row (``of`` names it) that came at once would end each other's snapshots and

@@ -2,12 +2,16 @@
 
 Whoever comes first carries out what waits, the others wait for their outcomes; nobody waits for
 company. An act that fails takes nobody along: all of its group are then carried out alone.
+
+Acts of one transaction share a ``Group``: what all of them look at is looked up once, and what each
+adds to the same table is written as one.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from sqlalchemy import Connection
@@ -17,6 +21,54 @@ from modelseal.errors import StorageFailed, Unavailable
 T = TypeVar("T")
 MOST = 32
 """Acts of one transaction."""
+
+
+class Group:
+    """What the acts of one transaction share. It ends with the transaction, or with its failure."""
+
+    def __init__(self, tx: Connection) -> None:
+        self._tx = tx
+        self._known: dict[Hashable, Any] = {}
+        self._later: dict[Callable[[Connection, list[Any]], None], list[Any]] = {}
+
+    def once(self, what: Hashable, look: Callable[[], T]) -> T:
+        """What ``look`` found, at first and from then on.
+
+        For what nobody else can change meanwhile; an act that changes it says so: ``forget``.
+        """
+        if what not in self._known:
+            self._known[what] = look()
+        found: T = self._known[what]
+        return found
+
+    def forget(self, what: Hashable) -> None:
+        """``what`` is looked up anew."""
+        self._known.pop(what, None)
+
+    def later(self, write: Callable[[Connection, list[T]], None], rows: Iterable[T]) -> None:
+        """``write`` is called for these rows with all others given to it, before the commit."""
+        self._later.setdefault(write, []).extend(rows)
+
+    def write(self) -> None:
+        """What was to be written later is written."""
+        later, self._later = self._later, {}
+        for write, rows in later.items():
+            write(self._tx, rows)
+
+
+Act = Callable[[Connection, Group], T]
+
+
+def alone(tx: Connection, act: Act[T]) -> T:
+    """What ``act`` returns, as the only one of its group."""
+    return _all(tx, [act])[0]
+
+
+def _all(tx: Connection, acts: Sequence[Act[T]]) -> list[T]:
+    group = Group(tx)
+    outcomes = [act(tx, group) for act in acts]
+    group.write()
+    return outcomes
 
 
 class Write(Protocol):
@@ -30,7 +82,7 @@ class Write(Protocol):
 class _Waiting(Generic[T]):
     """An act, and what came of it once ``woken`` is set; or its thread is to lead."""
 
-    def __init__(self, of: bytes, act: Callable[[Connection], T]) -> None:
+    def __init__(self, of: bytes, act: Act[T]) -> None:
         self.of, self.act = of, act
         self.woken = threading.Event()
         self.leads = False
@@ -50,7 +102,7 @@ class Together:
         self._waiting: list[_Waiting[Any]] = []
         self._is_led = False
 
-    def run(self, of: bytes, act: Callable[[Connection], T]) -> T:
+    def run(self, of: bytes, act: Act[T]) -> T:
         """What ``act`` returns, after its changes are durable; all or nothing of each act.
 
         Those of one transaction come in the order of ``of``, so that two processes which lock the
@@ -91,14 +143,14 @@ class Together:
         if len(group) == 1 or not self._at_once(group):
             for one in group:
                 try:
-                    one.take(self._write(one.act))
+                    one.take(self._write(partial(alone, act=one.act)))
                 except Exception as error:  # noqa: BLE001 - it is raised where the act came from
                     one.error = error
 
     def _at_once(self, group: list[_Waiting[Any]]) -> bool:
         """False when one of the acts failed, and with it all of them."""
         try:
-            outcomes = self._write(lambda tx: [one.act(tx) for one in group])
+            outcomes = self._write(partial(_all, acts=[one.act for one in group]))
         except StorageFailed as error:
             for one in group:
                 one.error = error
