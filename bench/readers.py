@@ -113,13 +113,12 @@ def _into_arena() -> Read:
     def read(path: str) -> object:
         with Path(path).open("rb", buffering=0) as file:
             arena = Arena(os.fstat(file.fileno()).st_size)
-            view, done, pages = arena.view, 0, Pages.of(arena)
-            while done < len(view):
-                part = view[done : done + _PART_BYTES]
-                if pages is not None:
-                    pages(part)
-                done += os.preadv(file.fileno(), [part], done)
-        return view
+            with Pages(arena)(arena.view, _PART_BYTES) as run:
+                for start in range(0, arena.size_bytes, _PART_BYTES):
+                    part = arena.view[start : start + _PART_BYTES]
+                    os.preadv(file.fileno(), [run.place(part)], start)
+                    run.placed(part)
+        return arena.view
 
     return read
 
@@ -131,10 +130,12 @@ def _arena_alone() -> Read:
 
     def read(path: str) -> object:
         arena = Arena(Path(path).stat().st_size)
-        view, pages = arena.view, Pages.of(arena)
-        for start in range(0, len(view) if pages else 0, _PART_BYTES):
-            pages(view[start : start + _PART_BYTES])  # type: ignore[misc]
-        return view
+        with Pages(arena)(arena.view, _PART_BYTES) as run:
+            for start in range(0, arena.size_bytes, _PART_BYTES):
+                part = arena.view[start : start + _PART_BYTES]
+                run.place(part)
+                run.placed(part)
+        return arena.view
 
     return read
 

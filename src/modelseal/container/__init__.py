@@ -28,6 +28,7 @@ from modelseal.container._model import SealedModel, file_digest, parse
 from modelseal.container._names import label_problem, name_problem
 from modelseal.container._plan import EntryPlan, SealPlan, SectionPlan, TogetherRef
 from modelseal.container._prologue import Prologue, is_sealed
+from modelseal.container._runs import in_place
 from modelseal.container._seal import SealedResult, seal
 from modelseal.container._sections import KeySource, SectionInfo, TogetherInfo
 from modelseal.container._source import (
@@ -79,6 +80,7 @@ __all__ = [
     "crc_trailer",
     "crc_update",
     "file_digest",
+    "in_place",
     "inspect",
     "is_sealed",
     "label_problem",

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from threading import Event
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -21,6 +21,7 @@ from modelseal.container import _keys as keys
 from modelseal.container import _limits as limits
 from modelseal.container._layout import SectionLayout
 from modelseal.container._leaves import LeafTable, VariantRecord
+from modelseal.container._runs import Aside, Prepare, in_place, ordinary
 from modelseal.container._source import Buffer, Source, fill, wipe
 from modelseal.container._threads import spread
 from modelseal.errors import ContainerDamaged, ContainerTruncated, Misuse, TogetherMissing
@@ -41,17 +42,6 @@ class VariantKey(NamedTuple):
 
     def __repr__(self) -> str:
         return f"VariantKey(label={self.label.hex()})"
-
-
-Prepare: TypeAlias = Callable[[memoryview], None]
-"""Called with each part of the target right before it is written, by the thread that writes it."""
-Aside: TypeAlias = Callable[[int], memoryview]
-"""Gives writable memory of that many bytes for a chunk of which only a part is wanted."""
-
-
-def ordinary(size_bytes: int) -> memoryview:
-    """Memory that nothing protects."""
-    return memoryview(bytearray(size_bytes))
 
 
 class Chunk(NamedTuple):
@@ -120,7 +110,7 @@ class ChunkOpener:
     ciphers: Ciphers
     leaves: LeafTable | None
     proved: bytearray
-    prepare: Prepare | None = None
+    prepare: Prepare = in_place
     aside: Aside = ordinary
 
     def buffer(self) -> memoryview:
@@ -205,23 +195,25 @@ def _open(
 ) -> None:
     """Each thread opens a contiguous run of ``indexes`` through a buffer of its own."""
     end = offset + target.nbytes
-    step, prepare = opener.layout.chunk_bytes, opener.prepare
+    step = opener.layout.chunk_bytes
 
     def run(part: range, stop: Event) -> None:
         buffer = opener.buffer()
-        for index in part:
-            if stop.is_set():
-                return
-            start = index * step
-            size = opener.layout.plain_bytes_of(index)
-            low, high = max(offset, start), min(end, start + size)
-            place = target[low - offset : high - offset]
-            if prepare is not None:
-                prepare(place)
-            if high - low == size:
-                opener.open_into(index, buffer, place)
-            else:
-                _open_partly(opener, index, buffer, (low - start, high - start), place)
+        whole = target[max(0, part.start * step - offset) : part.stop * step - offset]
+        with opener.prepare(whole, step) as memory:
+            for index in part:
+                if stop.is_set():
+                    return
+                start = index * step
+                size = opener.layout.plain_bytes_of(index)
+                low, high = max(offset, start), min(end, start + size)
+                belongs = target[low - offset : high - offset]
+                place = memory.place(belongs)
+                if high - low == size:
+                    opener.open_into(index, buffer, place)
+                else:
+                    _open_partly(opener, index, buffer, (low - start, high - start), place)
+                memory.placed(belongs)
 
     spread(run, indexes, threads)
 

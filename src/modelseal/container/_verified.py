@@ -19,6 +19,7 @@ from modelseal.container._index import Entry, Index
 from modelseal.container._layout import SectionLayout
 from modelseal.container._leaves import LeafRange, LeafRanges, LeafTable, VariantRecord
 from modelseal.container._model import SealedModel
+from modelseal.container._runs import Aside, Prepare, in_place, ordinary
 from modelseal.container._source import Buffer, Progress, fill, is_zero, wipe, writable
 from modelseal.container._threads import spread
 from modelseal.crypto.hpke import KemOpener
@@ -110,14 +111,14 @@ class VerifiedModel(SealedModel):
         depth: str = Depth.FULL,
         threads: int = 1,
         bundle_keys: Sequence[chunks.VariantKey] | None = None,
-        prepare: chunks.Prepare | None = None,
-        aside: chunks.Aside = chunks.ordinary,
+        prepare: Prepare = in_place,
+        aside: Aside = ordinary,
     ) -> None:
         """``target`` holds the section's plaintext from ``offset`` on.
 
-        Only the chunks it lies in are read and decrypted. ``prepare`` is called with each part of
-        ``target`` right before it is written; a chunk that is wanted in part is opened in the
-        memory that ``aside`` gives. ``Misuse`` for a range outside.
+        Only the chunks it lies in are read and decrypted. ``prepare`` says how each thread
+        writes its part of ``target``; a chunk that is wanted in part is opened in the memory that
+        ``aside`` gives. ``Misuse`` for a range outside.
         """
         place = self._place(section)
         view = writable(target)
@@ -141,8 +142,8 @@ class VerifiedModel(SealedModel):
         depth: str = Depth.FULL,
         threads: int = 1,
         bundle_keys: Mapping[int, Sequence[chunks.VariantKey]] = NO_BUNDLE,
-        prepare: chunks.Prepare | None = None,
-        aside: chunks.Aside = chunks.ordinary,
+        prepare: Prepare = in_place,
+        aside: Aside = ordinary,
     ) -> None:
         """``target`` holds the bytes of ``entry`` from ``file_offset`` on.
 
@@ -193,12 +194,11 @@ class VerifiedModel(SealedModel):
         ``progress`` is called by one thread at a time. Raises ``ContainerDamaged``.
         """
         ranges = self.leaf_ranges()
-        longest = self.prologue.chunk_bytes + limits.TAG_BYTES
         done, told = self.front_bytes, Lock()
 
         def run(part: range, stop: Event) -> None:
             nonlocal done
-            buffer = memoryview(bytearray(longest))
+            buffer = memoryview(bytearray(self.prologue.chunk_bytes + limits.TAG_BYTES))
             for stored in part:
                 if stop.is_set():
                     return
@@ -269,14 +269,10 @@ class VerifiedModel(SealedModel):
     def _leaf_table(self) -> LeafTable:
         if self._leaves is None:
             prologue = self.prologue
+            place = prologue.leaf_table_offset, prologue.leaf_table_bytes
             with chunks.whole_source():
                 self._leaves = LeafTable.load(
-                    self.source,
-                    prologue.suite,
-                    prologue.leaf_table_offset,
-                    prologue.leaf_table_bytes,
-                    self.header.leaf_hash,
-                    self._places,
+                    self.source, prologue.suite, *place, self.header.leaf_hash, self._places
                 )
         return self._leaves
 

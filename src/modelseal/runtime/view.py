@@ -21,7 +21,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from modelseal.container import Depth, Entry, VerifiedModel
+from modelseal.container import Depth, Entry, VerifiedModel, in_place
 from modelseal.errors import InvalidBytes, Misuse, NotSealed, ReaderClosed
 from modelseal.memory import Arena
 from modelseal.runtime import egress, places, room, sharing, streaming, together
@@ -297,7 +297,7 @@ class View:
             together=together.secrets(self, sections, self._licensee),
             depth=depth,
             threads=threads_for(target.nbytes),
-            prepare=pages,
+            prepare=pages or in_place,
             aside=lambda size: self._arena(size, sections).view,
         )
 
