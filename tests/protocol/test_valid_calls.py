@@ -110,6 +110,8 @@ def served(at: Place) -> None:
     digest = hashlib.sha256(unb64(at.admin("trust_documents")["key_list"])).hexdigest()
     at.call("catalog_target", name=f"{digest}.keys")
     at.admin("catalog_state")
+    (product,) = at.admin("list_products")["items"]
+    assert at.admin("show_product", product=product["product"]) == product
     at.admin("trust_documents", query={"after_root": "0"})
 
 

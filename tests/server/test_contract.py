@@ -137,6 +137,8 @@ CALLS: dict[str, tuple[str, Callable[[AdminApi, Place], object]]] = {
     "list_models": ("read", lambda api, _: api.list_models()),
     "show_model": ("read", lambda api, at: api.show_model(at.model.model, 1)),
     "withdraw_model": ("models", lambda api, _: api.withdraw_model("mod_no", b"{}")),
+    "list_products": ("read", lambda api, _: api.list_products()),
+    "show_product": ("read", lambda api, _: api.show_product("facefusion")),
     "catalog_state": ("read", lambda api, _: api.catalog_state()),
     "put_trust": ("trust", lambda api, _: api.put_trust(TRUST)),
     "trust_documents": ("read", lambda api, _: api.trust_documents()),

@@ -10,6 +10,7 @@ from modelseal.admin.api import AdminApi, Progress
 from modelseal.admin.catalog import (
     CatalogState,
     ModelRecord,
+    ProductRecord,
     PublishedModel,
     PublishModel,
     PutTrust,
@@ -95,6 +96,7 @@ __all__ = [
     "Page",
     "PlanDraft",
     "PlanRecord",
+    "ProductRecord",
     "Progress",
     "PublishModel",
     "PublishedModel",

@@ -9,6 +9,7 @@ from modelseal.admin.airgap import LeaseCode, Responded
 from modelseal.admin.catalog import (
     CatalogState,
     ModelRecord,
+    ProductRecord,
     PublishedModel,
     PublishModel,
     PutTrust,
@@ -182,6 +183,14 @@ class AdminApi(Protocol):
 
     def withdraw_model(self, record_id: str, targets: bytes) -> ModelRecord:
         """Out of the catalog and of later leases; ``targets`` is the next one without it."""
+        ...
+
+    def list_products(self, cursor: str | None = None) -> Page[ProductRecord]:
+        """The products of the server: its workspace's one."""
+        ...
+
+    def show_product(self, product: str) -> ProductRecord:
+        """One product by its name."""
         ...
 
     def catalog_state(self) -> CatalogState:

@@ -68,6 +68,15 @@ class SignedMetadata(Answered, frozen=True):
     data: bytes
 
 
+class ProductRecord(Answered, frozen=True):
+    """A product of the server: what tokens name as ``product``, and whose trust apps ship."""
+
+    product: str
+    server_id: str
+    root_version: int
+    keys_version: int
+
+
 class CatalogState(Answered, frozen=True):
     """The current roles; the desk needs ``targets`` to sign the next one."""
 

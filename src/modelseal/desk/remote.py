@@ -40,6 +40,7 @@ from modelseal.admin import (
     Page,
     PlanDraft,
     PlanRecord,
+    ProductRecord,
     PublishedModel,
     PublishModel,
     PutTrust,
@@ -209,6 +210,14 @@ class RemoteAdmin:
     def withdraw_model(self, record_id: str, targets: bytes) -> ModelRecord:
         """See ``AdminApi``."""
         return self._act(ModelRecord, f"/models/{_part(record_id)}:withdraw", {"targets": targets})
+
+    def list_products(self, cursor: str | None = None) -> Page[ProductRecord]:
+        """See ``AdminApi``."""
+        return self._ask(Page[ProductRecord], "GET", "/products", query={"cursor": cursor})
+
+    def show_product(self, product: str) -> ProductRecord:
+        """See ``AdminApi``."""
+        return self._ask(ProductRecord, "GET", f"/products/{_part(product)}")
 
     def catalog_state(self) -> CatalogState:
         """See ``AdminApi``."""

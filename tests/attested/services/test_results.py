@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import os
+from datetime import datetime, timedelta
 from functools import partial
 from hashlib import sha256
 
@@ -19,7 +20,9 @@ from modelseal.attest.verify.registry import builtin
 from modelseal.desk import rotating
 from modelseal.desk import workspace as workspaces
 from modelseal.errors import NotFound, TokenKeyUnknown
+from modelseal.ids import new_id
 from modelseal.server.services.attesting import EvidenceOfKind
+from modelseal.server.store import results as store
 from modelseal.server.store import tables as t
 from modelseal.strict_json import b64u
 from modelseal.trust import Use
@@ -92,6 +95,26 @@ def test_a_denial_leaves_one_too_and_evidence_of_no_kind_leaves_none(shop, tee, 
     assert verdict(lambda: tee.send(sent, unknown), shop) == "kind_unknown"
     with pytest.raises(NotFound):
         shop.admin.show_attestation(event_of(shop).event_id)
+
+
+def test_results_are_kept_as_long_as_the_configuration_says(shop, tee, files):
+    """They name chips, so they go by themselves; the events beside which they stood stay."""
+    context = shop.server.context
+    days = context.config.attestation_results_days
+    old = [
+        new_id("evt", shop.clock() - timedelta(days=n), os.urandom) for n in (days + 1, days - 1)
+    ]
+
+    def put(tx):
+        for event_id in old:
+            store.add(tx, "lic_x", event_id, [{"ear": event_id}], {})
+
+    context.store.write(put)
+    sent = tee.ask({files["restore"]: [0, 1]})
+    tee.send(sent, tee.evidence(sent.transcript), tee.beside)
+    left = [context.store.read(store.of_event, event_id) for event_id in old]
+    assert left == [[], [{"ear": old[1]}]]
+    assert shop.admin.show_attestation(event_of(shop).event_id).verdicts
 
 
 def test_results_are_exported_and_erased_with_their_customer(shop, tee, files):

@@ -22,6 +22,7 @@ from modelseal.admin import (
     IssuedToken,
     ModelRecord,
     Page,
+    ProductRecord,
     PublishedModel,
     PublishModel,
     Role,
@@ -136,6 +137,18 @@ async def act_on_model(request: AnyRequest, target: str) -> ModelRecord:
     return await run(admin_of(request).withdraw_model, record_id, targets)
 
 
+@get(f"{BASE}/products")
+async def list_products(request: AnyRequest, cursor: Cursor = "") -> Page[ProductRecord]:
+    """List products: the one of the workspace."""
+    return await run(admin_of(request).list_products, cursor or None)
+
+
+@get(f"{BASE}/products/{{product:str}}")
+async def show_product(request: AnyRequest, product: str) -> ProductRecord:
+    """Show a product by its name."""
+    return await run(admin_of(request).show_product, product)
+
+
 @get(f"{BASE}/catalog")
 async def catalog_state(request: AnyRequest) -> CatalogState:
     """The current signed roles."""
@@ -216,7 +229,8 @@ async def _pieces(request: AnyRequest) -> AsyncIterator[bytes]:
 
 
 HANDLERS: list[HTTPRouteHandler] = [
-        put_blob, publish_model, list_models, show_model, act_on_model, catalog_state,
+        put_blob, publish_model, list_models, show_model, act_on_model, list_products, show_product,
+        catalog_state,
         list_events, show_attestation, export_events, checkpoint, create_token, list_tokens,
         act_on_token,
     ]  # fmt: skip

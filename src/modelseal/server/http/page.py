@@ -50,7 +50,7 @@ GROUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "Publishing",
         "Sealed models and the catalog that lists them.",
-        (ADMIN + "blobs", ADMIN + "models", ADMIN + "catalog"),
+        (ADMIN + "blobs", ADMIN + "models", ADMIN + "catalog", ADMIN + "products"),
     ),
     (
         "Trust and keys",

@@ -155,6 +155,12 @@ class LocalAdmin:
     def withdraw_model(self, record_id: str, targets: bytes) -> api.ModelRecord:
         return self._server.models.withdraw(self._actor, record_id, targets)
 
+    def list_products(self, cursor: str | None = None) -> api.Page[api.ProductRecord]:
+        return self._server.trusting.products(self._actor, cursor)
+
+    def show_product(self, product: str) -> api.ProductRecord:
+        return self._server.trusting.product(self._actor, product)
+
     def catalog_state(self) -> api.CatalogState:
         self._actor.need(Right.READ)
         return self._server.catalog.state()

@@ -51,7 +51,8 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``kek`` is the key URI of the key-encryption key; those in ``kek_old`` still open while it takes
     over from them. ``database`` holds no password: ``database_password_file`` names where it is.
     ``tpm_roots`` is the folder with the root certificates of the TPM makers that are believed,
-    ``attestation_policy`` the file that says which evidence is good enough.
+    ``attestation_policy`` the file that says which evidence is good enough. The signed results of
+    judging it, which name chips, are kept for ``attestation_results_days``.
     ``blobs`` is a bucket (``s3://NAME/PREFIX``) at ``blobs_endpoint``, in place of the folder; its
     own addresses are given to devices for ``blobs_presign_seconds``, 0 for never.
     ``webhook_networks`` are private networks that webhooks may lie in, none by default.
@@ -70,6 +71,7 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     behind_proxy: list[str] = []
     tpm_roots: str = "endorsements/tpm2"
     attestation_policy: str = "attestation-policy.json"
+    attestation_results_days: Annotated[int, msgspec.Meta(ge=1, le=36500)] = 400
     webhook_networks: list[str] = []
     blobs: str | None = None
     blobs_endpoint: str | None = None

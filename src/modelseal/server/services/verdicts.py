@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection
@@ -18,6 +18,7 @@ from modelseal import __version__, strict_json
 from modelseal.admin import Attestation, AttestationVerdict
 from modelseal.attest.verify import ear
 from modelseal.errors import InternalError, NotFound, TokenKeyUnknown
+from modelseal.ids import new_id
 from modelseal.server.services.actors import Actor, Right
 from modelseal.server.services.appraising import MAX_RESULTS, Question, written
 from modelseal.server.services.context import Context
@@ -37,7 +38,7 @@ def keep(
     event_id: str,
     now: datetime,
 ) -> None:
-    """Each verdict over ``question`` is signed and stands beside the event.
+    """Each verdict over ``question`` is signed and stands beside the event, for a limited time.
 
     Without a key for that (a workspace from before there was one) the digests in the event remain.
     """
@@ -60,6 +61,8 @@ def keep(
             }
         )
     store.add(tx, license_id, event_id, kept, policies)
+    oldest = now - timedelta(days=context.config.attestation_results_days)
+    store.forget(tx, new_id("evt", oldest, bytes))
 
 
 def shown(tx: Connection, event_id: str, kept: Sequence[Mapping[str, Any]]) -> Attestation:

@@ -31,6 +31,12 @@ def add(
         tx.execute(row.on_conflict_do_nothing(index_elements=["digest"]))
 
 
+def forget(tx: Connection, before: str) -> None:
+    """No result beside an event with a lower id is left. Ids of events are in order of time."""
+    c = t.attestation_results.c
+    tx.execute(delete(t.attestation_results).where(c.event_id < before))
+
+
 def of_event(tx: Connection, event_id: str) -> list[dict[str, Any]]:
     """The results beside an event; none where there were none, or where they were erased."""
     c = t.attestation_results.c
