@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cbor2
@@ -13,6 +14,7 @@ from modelseal.wiping import wipe_bytes
 MAX_DEPTH = 16
 _BYTES, _TEXT, _LIST, _MAP, _SIMPLE = 2, 3, 4, 5, 7
 _SIMPLE_VALUES = {20: False, 21: True, 22: None}
+_FEW = 16
 
 
 class CborInvalid(InvalidBytes):
@@ -129,8 +131,20 @@ def _ordered(value: object) -> object:
     if isinstance(value, (bytes, str, int)):
         return value
     if isinstance(value, Mapping):
-        return {key: _ordered(value[key]) for key in sorted(value, key=_encoded)}
+        return {key: _ordered(value[key]) for key in _in_order(value)}
     return [_ordered(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _in_order(value: Mapping[object, object]) -> Sequence[object]:
+    names = tuple(value)
+    few = len(names) <= _FEW and set(map(type, names)) == {str}
+    return _sorted_names(names) if few else sorted(names, key=_encoded)
+
+
+@functools.lru_cache(maxsize=256)
+def _sorted_names(names: tuple[object, ...]) -> tuple[object, ...]:
+    """The same few sets of names are encoded over and over."""
+    return tuple(sorted(names, key=_encoded))
 
 
 def _encoded(key: object) -> bytes:

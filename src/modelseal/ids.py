@@ -19,6 +19,7 @@ PREFIXES = frozenset(
 )
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 REFERENCE_LENGTH = 8
+_PAIRS = [high + low for high in CROCKFORD for low in CROCKFORD]
 
 Random = Callable[[int], bytes]
 """That many random bytes, like ``secrets.token_bytes``."""
@@ -47,7 +48,7 @@ def reference(of: str) -> str:
     """The eight Crockford symbols of an id: 40 bits of its SHA-256, the same every time."""
     digest = hashlib.sha256(b"modelseal reference\x00" + of.encode("utf-8")).digest()
     number = int.from_bytes(digest[:5], "big")
-    return "".join(CROCKFORD[number >> shift & 31] for shift in range(35, -1, -5))
+    return "".join([_PAIRS[number >> shift & 1023] for shift in (30, 20, 10, 0)])
 
 
 def normal_reference(text: str) -> str:

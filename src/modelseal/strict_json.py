@@ -10,13 +10,14 @@ from __future__ import annotations
 import binascii
 import json
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from modelseal.errors import InvalidBytes
 
 MAX_DEPTH = 32
+T = TypeVar("T")
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _BRACKETS = re.compile(r"[\[\]{}]")
 
@@ -67,11 +68,26 @@ def decode_canonical(data: bytes, *, max_bytes: int) -> Any:
 def encode_plain(value: object) -> bytes:
     """What ``encode`` gives, several times faster.
 
-    Only for what is known to hold nothing but dicts with text keys, lists, texts, whole numbers,
-    bools and None.
+    Only for what is known to hold nothing but structs, dicts with text keys, lists, texts, whole
+    numbers, bools and None.
     """
     data = _SORTED.encode(value)
-    return encode(value) if b"\\" in data else data
+    return encode(msgspec.to_builtins(value)) if b"\\" in data else data
+
+
+def decode_as(data: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
+    """What ``decode_canonical`` gives, converted by ``decoder``, several times faster.
+
+    None for all that is refused, and for some that is not: escapes, members that say what their
+    absence would. ``decoder`` is of a struct without floats.
+    """
+    if b"\\" in data:
+        return None
+    try:
+        value = decoder.decode(data)
+        return value if _SORTED.encode(value) == data else None
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
 
 
 def _quick(data: bytes) -> Any:
@@ -102,10 +118,10 @@ def unb64u(text: str) -> bytes:
         raise JsonInvalid("base64url is text")
     try:
         raw = text.encode("ascii").translate(_FROM_URL)
-        data = binascii.a2b_base64(raw + b"=" * (-len(raw) % 4))
+        data = binascii.a2b_base64(raw + b"=" * (-len(raw) % 4), strict_mode=True)
     except (ValueError, binascii.Error):
         raise JsonInvalid("not base64url") from None
-    if b64u(data) != text:
+    if (over := len(raw) % 4) and text[-1] not in _ENDS[over]:
         raise JsonInvalid("not the canonical base64url")
     return data
 
@@ -148,4 +164,6 @@ _ENCODER = json.JSONEncoder(
 _QUICK = msgspec.json.Decoder(float_hook=_refuse)
 _SORTED = msgspec.json.Encoder(order="sorted")
 _TO_URL = bytes.maketrans(b"+/", b"-_")
-_FROM_URL = bytes.maketrans(b"-_", b"+/")
+_FROM_URL = bytes.maketrans(b"-_+/=", b"+/!!!")
+_ENDS = ("", "", "AQgw", "AEIMQUYcgkosw048")
+"""What the last letter is where no bit is left over, by letters beyond the last four."""

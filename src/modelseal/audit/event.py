@@ -201,13 +201,18 @@ def _text(value: object, what: str) -> str:
 
 
 def _plain_map(values: Mapping[str, Any], depth: int) -> dict[str, Any]:
-    return {_name(name): _plain(value, depth) for name, value in values.items()}
+    if depth > _MAX_DEPTH:
+        return {_name(name): _plain(value, depth) for name, value in values.items()}
+    # Nearly all that an event holds is told apart here, without a call for each.
+    return {
+        name if name in _KNOWN else _name(name): value
+        if (kind := type(value)) is bool or (kind is str and len(value) <= _TEXT_CHARS)
+        else _plain(value, depth)
+        for name, value in values.items()
+    }
 
 
 def _plain(value: Any, depth: int) -> Any:
-    kind = type(value)
-    if kind is str and len(value) <= _TEXT_CHARS and depth <= _MAX_DEPTH:
-        return value
     if depth > _MAX_DEPTH:
         raise Misuse(f"parameters of an audit event are nested at most {_MAX_DEPTH} deep")
     if value is None or isinstance(value, bool):

@@ -75,6 +75,12 @@ class VerifyKey:
             raise TokenAlgorithm(f"the key is for {found}, not for {alg}")
         return cls(found, clean, jwks.thumbprint(clean), public)
 
+    @classmethod
+    def known(cls, jwk: Jwk, kid: str) -> VerifyKey:
+        """The key of a JWK that was checked when it was stored beside its thumbprint ``kid``."""
+        found, public = _load_public(jwk)
+        return cls(found, jwk, kid, public)
+
     def verify(self, signature: bytes, data: bytes) -> None:
         """Returns when ``signature`` holds over ``data``; raises ``TokenSignature`` otherwise."""
         try:

@@ -66,13 +66,16 @@ def match(
     they were not looked at. Kinds this release does not know are ignored. Raises ``Misuse`` for
     a rule that makes no sense.
     """
-    weights = merged_weights(binding.weights if binding is not None else {})
+    own = binding.weights if binding is not None else {}
+    weights = merged_weights(own) if own else WEIGHTS
     needed = checked_score(binding.min_score if binding is not None else DEFAULT_MIN_SCORE)
     have = _by_kind(presented)
     want = have if enrolled == presented else _by_kind(_comparable(enrolled, presented))
-    matched = {kind for kind, digests in want.items() if digests & have.get(kind, set())}
-    total = sum(weights[kind] for kind in want)
-    weight = sum(weights[kind] for kind in matched)
+    matched: Set[TraitKind] = want.keys()
+    if want is not have:
+        matched = {kind for kind, digests in want.items() if digests & have.get(kind, set())}
+    total = sum([weights[kind] for kind in want])
+    weight = total if want is have else sum([weights[kind] for kind in matched])
     live = len(have)
     enough = weight * needed.denominator >= needed.numerator * total
     same = total > 0 and enough and live >= MIN_LIVE_TRAITS
@@ -139,7 +142,11 @@ def _by_kind(digests: Iterable[TraitDigest]) -> dict[TraitKind, set[int]]:
     for item in digests:
         kind = _KINDS.get(item.kind)
         if kind is not None:
-            found.setdefault(kind, set()).add(item.digest)
+            seen = found.get(kind)
+            if seen is None:
+                found[kind] = {item.digest}
+            else:
+                seen.add(item.digest)
     return found
 
 

@@ -29,13 +29,20 @@ _MEMORY = ("none", "locked", "secret")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One question. ``code`` is the refusal's; ``(denial)`` stands for the denial's own."""
+    """One question. ``code`` is the refusal's; ``(denial)`` stands for the denial's own.
+
+    ``judge`` gives the parameters of a refusal, or None.
+    """
 
     number: int
     code: str
     question: str
     actions: tuple[Action, ...]
-    judge: Callable[[Facts], Refusal | None]
+    judge: Judge
+
+    def refusal(self, params: Params) -> Refusal:
+        """Code and parameters of a refusal by this step."""
+        return str(params.pop("code", self.code)), params
 
 
 STEPS: list[Step] = []
@@ -43,13 +50,7 @@ STEPS: list[Step] = []
 
 def _step(code: str, question: str, *actions: Action) -> Callable[[Judge], Judge]:
     def add(judge: Judge) -> Judge:
-        def with_code(facts: Facts) -> Refusal | None:
-            params = judge(facts)
-            if params is None:
-                return None
-            return (str(params.pop("code")) if "code" in params else code), params
-
-        STEPS.append(Step(len(STEPS) + 1, code, question, actions, with_code))
+        STEPS.append(Step(len(STEPS) + 1, code, question, actions, judge))
         return judge
 
     return add

@@ -7,12 +7,15 @@ Normative: ``docs/spec/tokens.md``.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 import msgspec
+from msgspec import Struct
 
+from modelseal import strict_json
 from modelseal.crypto.jwk import thumbprint
 from modelseal.crypto.signing import Signer, VerifyKey
 from modelseal.errors import (
@@ -35,7 +38,7 @@ from modelseal.license.claims import (
     RequestClaims,
     StatusListClaims,
 )
-from modelseal.license.jws import Jws
+from modelseal.license.jws import Jws, Signature
 from modelseal.license.plans import MAX_LEASE_SECONDS
 from modelseal.types import from_numeric, to_numeric
 
@@ -101,9 +104,9 @@ def sign(claims: Claims, signers: Sequence[Signer]) -> str:
     Raises ``TokenClaims`` for claims that ``read`` would refuse and ``TokenTooLarge`` beyond the
     cap of their kind, so that nothing unreadable is ever signed.
     """
-    payload = msgspec.to_builtins(claims)
-    _check(_convert(payload, type(claims)))
-    token = jws.build(claims.TYP, payload, list(signers))
+    payload = strict_json.encode_plain(claims)
+    _check(_decoded(payload, type(claims)))
+    token = jws.build_encoded(claims.TYP, payload, signers)
     limit = _limit(type(claims))
     if len(token) > limit:
         raise TokenTooLarge(f"would be longer than {limit} bytes", limit=limit)
@@ -187,7 +190,7 @@ def read_request(
     token: str | bytes,
     *,
     server_id: str,
-    jwk: Mapping[str, object] | None = None,
+    jwk: Mapping[str, object] | VerifyKey | None = None,
     max_bytes: int = MAX_REQUEST_BYTES,
     any_operation: bool = False,
 ) -> RequestClaims:
@@ -198,28 +201,38 @@ def read_request(
     is, where nothing is decided. Raises as ``read`` does; ``TokenAudience`` when the
     request is for another server, ``TokenKeyUnknown`` when it is signed by another device.
     """
-    parsed = jws.parse(token, max_bytes=max_bytes)
-    if parsed.typ != RequestClaims.TYP:
-        raise TokenType(f"a {parsed.typ[:32]!r} where a request is wanted", wanted="request+jwt")
-    if len(parsed.signatures) != 1:
-        raise TokenSignature("a request has one signature")
-    own = parsed.payload.get("jwk")
-    if jwk is None and not any_operation and parsed.payload.get("op") not in INTRODUCING:
+    quick = jws.parse_as(token, RequestClaims.TYP, _decoder(RequestClaims), max_bytes=max_bytes)
+    if quick is None:
+        signature, payload = _parsed_request(token, max_bytes)
+        own, op = payload.get("jwk"), payload.get("op")
+    else:
+        signature, known = quick
+        own, op = known.jwk, known.op
+    if jwk is None and not any_operation and op not in INTRODUCING:
         raise TokenKeyUnknown("this operation needs an enrolled device")
     if not isinstance(own, dict):
         raise TokenClaims("a request carries its public key")
-    key = VerifyKey.from_jwk(own if jwk is None else jwk)
+    key = jwk if isinstance(jwk, VerifyKey) else VerifyKey.from_jwk(own if jwk is None else jwk)
     if key.alg not in DEVICE_ALGORITHMS:
         raise TokenAlgorithm("a device signs with Ed25519 or ES256")
-    if parsed.signatures[0].kid != key.kid:
+    if signature.kid != key.kid:
         raise TokenKeyUnknown("signed by another device's key")
-    _verify(parsed, (key,))
-    claims: RequestClaims = _convert(parsed.payload, RequestClaims)
+    _verify_one(signature, key)
+    claims: RequestClaims = _convert(payload, RequestClaims) if quick is None else known
     if claims.iss != key.kid or (claims.jwk != key.jwk and thumbprint(claims.jwk) != key.kid):
         raise TokenIssuer("iss and jwk name another key than the one that signed")
     if claims.aud != server_id:
         raise TokenAudience("asked of another server")
     return claims
+
+
+def _parsed_request(token: str | bytes, max_bytes: int) -> tuple[Signature, dict[str, Any]]:
+    parsed = jws.parse(token, max_bytes=max_bytes)
+    if parsed.typ != RequestClaims.TYP:
+        raise TokenType(f"a {parsed.typ[:32]!r} where a request is wanted", wanted="request+jwt")
+    if len(parsed.signatures) != 1:
+        raise TokenSignature("a request has one signature")
+    return parsed.signatures[0], parsed.payload
 
 
 def peek_typ(token: str | bytes, *, max_bytes: int = MAX_STATUS_LIST_BYTES) -> str:
@@ -247,12 +260,34 @@ def _verify(parsed: Jws, keys: tuple[VerifyKey, ...]) -> None:
     if len(found) != len(parsed.signatures):
         raise TokenSignature("a key signed twice")
     for kid, item in found.items():
-        if kid in wanted and item.alg != wanted[kid].alg:
-            raise TokenAlgorithm("the header names another algorithm than the key's")
+        if kid in wanted:
+            _check_algorithm(item, wanted[kid])
     if found.keys() != wanted.keys():
         raise TokenSignature("not signed by exactly the keys that the trust demands together")
     for kid, key in wanted.items():
         key.verify(found[kid].signature, found[kid].signing_input)
+
+
+def _verify_one(item: Signature, key: VerifyKey) -> None:
+    _check_algorithm(item, key)
+    key.verify(item.signature, item.signing_input)
+
+
+def _check_algorithm(item: Signature, key: VerifyKey) -> None:
+    if item.alg != key.alg:
+        raise TokenAlgorithm("the header names another algorithm than the key's")
+
+
+@functools.cache
+def _decoder(cls: type[Struct]) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(cls)
+
+
+def _decoded(payload: bytes, cls: type[Struct]) -> Any:
+    try:
+        return _decoder(cls).decode(payload)
+    except (msgspec.ValidationError, RecursionError) as error:
+        raise TokenClaims(str(error)[:200]) from None
 
 
 def _convert(payload: Any, cls: type[Any]) -> Any:

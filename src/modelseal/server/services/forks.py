@@ -7,6 +7,7 @@ one as a copied folder does.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,7 +15,7 @@ from sqlalchemy import Connection
 
 from modelseal.audit import EventKind
 from modelseal.device import tolerance
-from modelseal.license.claims import RequestClaims
+from modelseal.license.claims import RequestClaims, TraitDigest
 from modelseal.license.facts import Chain
 from modelseal.license.status import Status
 from modelseal.server.services import (
@@ -57,7 +58,7 @@ def place(
     is_next = lease_seq <= claims.seq <= device.seq and not _other_lease(device, claims, lease_seq)
     if not is_next or claims.seq < device.seq:  # from the newest answer nothing was asked yet
         duplicates.refuse(tx, claims, device)
-    if is_next and not _is_elsewhere(device, claims):
+    if is_next and not _is_elsewhere(judging.enrolled(device, claims), claims):
         return Place(Chain.NEXT)
     return _fork(tx, terms, device, claims, now)
 
@@ -73,10 +74,11 @@ def is_repeat(device: DeviceRow, claims: RequestClaims) -> bool:
     return device.question == packing.question(claims.nonce)
 
 
-def is_ordinary(device: DeviceRow, claims: RequestClaims) -> bool:
+def is_ordinary(device: DeviceRow, claims: RequestClaims, enrolled: Sequence[TraitDigest]) -> bool:
     """True for the next question of a device that knows its newest answer, on its own computer.
 
     From there nothing was asked yet, so it is no repetition and no duplicate (see ``place``).
+    ``enrolled`` are the device's traits as ``judging.enrolled`` gives them.
     """
     lease_seq = device.lease_seq or 0
     return (
@@ -84,7 +86,7 @@ def is_ordinary(device: DeviceRow, claims: RequestClaims) -> bool:
         and not device.held
         and not is_repeat(device, claims)
         and not _other_lease(device, claims, lease_seq)
-        and not _is_elsewhere(device, claims)
+        and not _is_elsewhere(enrolled, claims)
     )
 
 
@@ -95,13 +97,12 @@ def _other_lease(device: DeviceRow, claims: RequestClaims, lease_seq: int) -> bo
     return claims.prev not in (device.lease_id, device.last_jti)
 
 
-def _is_elsewhere(device: DeviceRow, claims: RequestClaims) -> bool:
+def _is_elsewhere(enrolled: Sequence[TraitDigest], claims: RequestClaims) -> bool:
     """True when the enrolled key asks from another computer: its folder is shared between two.
 
     By the default rule, under which the device's own key file opens or not, whatever the plan
     weighs; where either side has too few traits to tell, it is not told.
     """
-    enrolled = judging.enrolled(device, claims)
     if enrolled is claims.traits:
         return False
     found = tolerance.match(enrolled, claims.traits)

@@ -127,11 +127,12 @@ class Issuing:
         prev: str | None,
         bound: bool,
         proof: Proof,
+        span: Within | None = None,
     ) -> LeaseClaims:
-        """The claims of the next lease, without its keys."""
+        """The claims of the next lease, without its keys; ``span`` is ``within`` where known."""
         context, plan = self._context, terms.plan
         issued_at = to_numeric(now)
-        ends = issued_at + within(terms, now).seconds
+        ends = issued_at + (span or within(terms, now)).seconds
         if proof.end is not None and plan.enforcement != "online":
             ends = min(ends, issued_at + _seconds(proof.end))
         return self._claims(

@@ -103,29 +103,34 @@ def device_facts(
     plan: Plan,
     row: DeviceRow | None,
     proof: Proof = NOTHING,
+    *,
+    known: Sequence[TraitDigest] | None = None,
 ) -> DeviceFacts:
-    """The device as it asks, beside what the store knows of it.
+    """The device as it asks, beside what the store knows of it; ``known`` is what ``enrolled``
+    gives, where that was asked already.
 
     ``hardware`` enforcement and any level count only as ``proof`` shows them. Drift is
     what happened *without* contact, and this is contact: with the enrolled key proved, a changed
     computer is accepted and the change recorded (``moved``).
     """
-    known = claims.traits if row is None else enrolled(row, claims)
+    if known is None:
+        known = claims.traits if row is None else enrolled(row, claims)
     found = match(known, claims.traits, plan.binding)
     state = "new" if row is None else ("forked" if row.held else row.state)
     offered = claims.enforcement or ["online", "software"]
+    moved = [str(kind) for kind in found.moved]
+    named = is_operator(claims.traits)
+    if named and operator_moved(known, claims.traits):
+        moved.append(OPERATOR)
     return DeviceFacts(
         state=state,  # type: ignore[arg-type]
         reason=(row.reason or "") if row is not None else "",
         jkt=claims.iss if row is None else row.jkt,
         proved_jkt=claims.iss,
         unbound=found.unbound,
-        operator_identity=is_operator(claims.traits),
-        moved=(
-            *map(str, found.moved),
-            *([OPERATOR] if operator_moved(known, claims.traits) else []),
-        ),
-        missing=tuple(f"{item.kind}: {item.why}" for item in claims.missing),
+        operator_identity=named,
+        moved=tuple(moved),
+        missing=tuple([f"{item.kind}: {item.why}" for item in claims.missing]),
         match=MatchFacts(
             score=round(found.score, 4),
             enrolled_weight=found.enrolled_weight,
@@ -135,7 +140,9 @@ def device_facts(
         level=proof.level,
         level_why=proof.why,
         memory=claims.memory,
-        enforcement=tuple(kind for kind in offered if kind != "hardware" or proof.key is not None),
+        enforcement=tuple(
+            [kind for kind in offered if kind != "hardware" or proof.key is not None]
+        ),
         eula_digest=claims.eula,
         vm=claims.vm,
         container=claims.container,

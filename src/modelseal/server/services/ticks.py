@@ -14,7 +14,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from modelseal.audit import EventKind
-from modelseal.crypto.signing import Signer
+from modelseal.crypto.signing import Signer, VerifyKey
 from modelseal.errors import ModelsealError, RateLimited, Unavailable
 from modelseal.license import tokens
 from modelseal.license.claims import RequestClaims
@@ -140,7 +140,7 @@ class Ticks:
         ready: dict[str, _Ready] = {}
         if not rows:
             return number, ready
-        trust = context.trusted.within(tx)
+        trust = context.trusted.within(tx, number)
         tick = _Tick(tx, now, trust, context.signers("lease", now, trust), rows)
         for item in asked:
             try:
@@ -184,8 +184,12 @@ class Ticks:
         device, license_row = row
         if device.state != ACTIVE or device.held or device.bundle or not device.jwk:
             return None
-        claims = tokens.read_request(asked.token, server_id=context.server_id, jwk=device.jwk)
-        if not _is_plain(claims, device) or not forks.is_ordinary(device, claims):
+        key = VerifyKey.known(device.jwk, device.jkt)
+        claims = tokens.read_request(asked.token, server_id=context.server_id, jwk=key)
+        if not _is_plain(claims, device):
+            return None
+        enrolled = judging.enrolled(device, claims)
+        if not forks.is_ordinary(device, claims, enrolled):
             return None
         terms = self._terms(tick.tx, number, license_row)
         if terms is None or self._issuing.wants_license(tick.trust, claims, device, terms, now):
@@ -193,7 +197,8 @@ class Ticks:
         self._limiter.take(limits.RENEWAL, device.device_id, now)
         self._limiter.take(limits.LICENSE, device.license_id, now)
         kem = intake.kem_key(claims)
-        proof = self._prover.judge(claims, device, within(terms, now), now)
+        span = within(terms, now)
+        proof = self._prover.judge(claims, device, span, now)
         if proof.enrolled is not None and proof.enrolled != device.tpm:
             return None
         facts = Facts(
@@ -202,7 +207,7 @@ class Ticks:
             product=context.product,
             asked_product=claims.product,
             license=judging.license_facts(license_row, terms.plan, context.product),
-            device=judging.device_facts(claims, terms.plan, device, proof=proof),
+            device=judging.device_facts(claims, terms.plan, device, proof=proof, known=enrolled),
             chain=Chain.NEXT,
             seat=SeatFacts(outcome="held", seats=license_row.seats),
         )
@@ -212,7 +217,7 @@ class Ticks:
             return None
         draft = self._issuing.draft(
             terms, device, now, seq=device.seq + 1, nonce=claims.nonce, prev=claims.prev,
-            bound=not facts.device.unbound, proof=proof,
+            bound=not facts.device.unbound, proof=proof, span=span,
         )  # fmt: skip
         granted = Granted([], None, [])
         if draft.enforcement != "online":

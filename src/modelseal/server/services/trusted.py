@@ -63,9 +63,10 @@ class TrustRoom:
         if self._is_old:
             self.current()
 
-    def within(self, tx: Connection) -> Trust:
-        """The trust as the transaction ``tx`` sees it."""
-        number = token_store.counter(tx, COUNTER)
+    def within(self, tx: Connection, number: int | None = None) -> Trust:
+        """The trust as the transaction ``tx`` sees it; ``number`` is its counter, where read."""
+        if number is None:
+            number = token_store.counter(tx, COUNTER)
         with self._guard:
             known = self._kept
             self._is_old |= known is None or known[0] != number

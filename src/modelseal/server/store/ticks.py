@@ -16,7 +16,8 @@ from modelseal.server.store.rows import DeviceRow, LicenseRow
 _LICENSE = [t.licenses.c[field.name] for field in fields(LicenseRow)]
 _OF_THESE = t.devices.c.device_id.in_(bindparam("ids", expanding=True))
 _SAME = t.licenses.c.license_id == t.devices.c.license_id
-_ROWS = select(*READ, *_LICENSE).join(t.licenses, _SAME).where(_OF_THESE)
+_ROWS = select(*READ).where(_OF_THESE)
+_LICENSES = select(*_LICENSE).where(t.licenses.c.license_id.in_(bindparam("ids", expanding=True)))
 _PLACES = (
     select(
         t.devices.c.device_id,
@@ -71,13 +72,15 @@ def place_of(device: DeviceRow, license_row: LicenseRow) -> Place:
 
 
 def rows(tx: Connection, ids: Sequence[str]) -> dict[str, tuple[DeviceRow, LicenseRow]]:
-    """These devices with their licenses, by device id."""
-    found = {}
-    split = len(READ)
-    for row in tx.execute(_ROWS, {"ids": ids}):
-        device = DeviceRow(*row[:split])
-        found[device.device_id] = (device, LicenseRow(*row[split:]))
-    return found
+    """These devices with their licenses, by device id. Each license is read once."""
+    devices = [DeviceRow(*row) for row in tx.execute(_ROWS, {"ids": ids})]
+    of_these = {"ids": list({device.license_id for device in devices})}
+    licenses = {row[0]: LicenseRow(*row) for row in tx.execute(_LICENSES, of_these)}
+    return {
+        device.device_id: (device, licenses[device.license_id])
+        for device in devices
+        if device.license_id in licenses
+    }
 
 
 def places(tx: Connection, ids: Sequence[str]) -> dict[str, Place]:
