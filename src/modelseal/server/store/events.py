@@ -10,10 +10,12 @@ from sqlalchemy import ColumnElement, Connection, Select, delete, select, true, 
 
 from modelseal.audit import Event, Personal, encode
 from modelseal.server.store import tables as t
+from modelseal.server.store.bulk import Bulk
 from modelseal.server.store.rows import EventRow, many, one
 from modelseal.strict_json import b64u
 
-_ADD, _WAIT = t.events.insert(), t.events_pending.insert()
+_ADD = Bulk(lambda _tx: t.events.insert(), t.events.c.keys())
+_WAIT = Bulk(lambda _tx: t.events_pending.insert(), ["event_id"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +29,8 @@ class Entry:
 
 def add(tx: Connection, entries: Sequence[Entry]) -> None:
     """The events stand in the store and wait for their places in the log."""
-    tx.execute(_ADD, [_row(entry) for entry in entries])
-    tx.execute(_WAIT, [{"event_id": entry.event.id} for entry in entries])
+    _ADD.execute(tx, [_row(entry) for entry in entries])
+    _WAIT.execute(tx, [{"event_id": entry.event.id} for entry in entries])
 
 
 def _row(entry: Entry) -> dict[str, Any]:

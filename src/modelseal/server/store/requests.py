@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Insert, bindparam, case, func, select
+from sqlalchemy import Connection, bindparam, case, func, select
 
 from modelseal.server.store import tables as t
-from modelseal.server.store.dialect import built_once, insert
+from modelseal.server.store.bulk import Bulk
+from modelseal.server.store.dialect import insert
 
 _c = t.answered_requests.c
 _ANSWERED = select(
@@ -29,18 +30,11 @@ class Answered:
 
 def add(tx: Connection, sendings: Sequence[tuple[bytes, bytes, int]]) -> None:
     """These sendings were answered: question, request, when it says it was signed."""
-    tx.execute(
-        _add(tx),
-        [
-            {"question": question, "request": request, "signed_at": signed_at}
-            for question, request, signed_at in sendings
-        ],
-    )
+    _ADD.execute(tx, [dict(zip(_NAMES, sending, strict=True)) for sending in sendings])
 
 
-@built_once
-def _add(tx: Connection) -> Insert:
-    return insert(tx, t.answered_requests).on_conflict_do_nothing()
+_NAMES = ("question", "request", "signed_at")
+_ADD = Bulk(lambda tx: insert(tx, t.answered_requests).on_conflict_do_nothing(), _NAMES)
 
 
 def answered(tx: Connection, question: bytes, request: bytes) -> Answered:

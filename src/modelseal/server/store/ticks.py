@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from modelseal.server.store import tables as t
+from modelseal.server.store.bulk import Bulk
 from modelseal.server.store.devices import ACTIVE, READ
 from modelseal.server.store.rows import DeviceRow, LicenseRow
 
@@ -55,6 +56,11 @@ _NEXT = (
 )
 
 
+_WHOSE = ("of_license", "of_device", "after", "same_status")
+_NEW = tuple((name, f"new_{name}") for name in WRITTEN)
+_ADVANCE = Bulk(lambda _tx: _NEXT, [*_WHOSE, *(new for _name, new in _NEW)])
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """All that an act about a device or its license moves on."""
@@ -90,20 +96,20 @@ def places(tx: Connection, ids: Sequence[str]) -> dict[str, Place]:
 
 def advance(tx: Connection, moves: Sequence[tuple[DeviceRow, Mapping[str, Any]]]) -> bool:
     """Every device has its next lease (``WRITTEN``); False when one of them had moved on."""
-    done = tx.execute(
-        _NEXT,
+    done = _ADVANCE.execute(
+        tx,
         [
             {
                 "of_license": device.license_id,
                 "of_device": device.device_id,
                 "after": device.seq,
                 "same_status": device.status_value,
-                **{f"new_{name}": values[name] for name in WRITTEN},
+                **{new: values[name] for name, new in _NEW},
             }
             for device, values in moves
         ],
     )
-    return done.rowcount == len(moves)
+    return done == len(moves)
 
 
 def drop_bundles(tx: Connection, ids: Sequence[str], ended_before: datetime) -> None:

@@ -1,0 +1,67 @@
+"""One statement for many rows: compiled once for each database, so that a row costs its values.
+
+The values pass the same processors of their columns as everywhere; what is left out is that
+SQLAlchemy looks for all of them anew in every row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Insert, Update
+from sqlalchemy.engine import Dialect
+from sqlalchemy.sql.compiler import SQLCompiler
+
+Row = Mapping[str, Any]
+Processor = Callable[[Any], Any] | None
+
+
+class Bulk:
+    """A statement of which every row gives the same ``names``."""
+
+    def __init__(
+        self, build: Callable[[Connection], Insert | Update], names: Sequence[str]
+    ) -> None:
+        self._build = build
+        self._names = list(names)
+        self._known: dict[str, _Compiled] = {}
+
+    def execute(self, tx: Connection, rows: Sequence[Row]) -> int:
+        """How many rows of the table it touched in all."""
+        kind = tx.dialect.name
+        compiled = self._known.get(kind)
+        if compiled is None:
+            compiled = _Compiled(self._build(tx), self._names, tx.dialect)
+            self._known[kind] = compiled
+        return tx.exec_driver_sql(compiled.text, compiled.bound(rows)).rowcount
+
+
+class _Compiled:
+    def __init__(self, statement: Insert | Update, names: list[str], dialect: Dialect) -> None:
+        found = statement.compile(dialect=dialect, column_keys=names)
+        if not isinstance(found, SQLCompiler):
+            raise TypeError("a statement that is no SQL")
+        self.text = found.string
+        self._by_place = found.positiontup is not None
+        self._fixed: dict[str, Any] = {}
+        self._binds: list[tuple[str, Processor]] = []
+        of_name = {name: bind for bind, name in found.bind_names.items()}
+        for name in found.positiontup or of_name:
+            bind = of_name[name]
+            processor = bind.type.dialect_impl(dialect).bind_processor(dialect)
+            if not bind.required:  # a value of the statement itself
+                self._fixed[name] = processor(bind.value) if processor else bind.value
+                processor = None
+            self._binds.append((name, processor))
+
+    def bound(self, rows: Sequence[Row]) -> list[Any]:
+        """What the driver is given: by place or by name, as it wants."""
+        found: list[Any] = []
+        for row in rows:
+            told = {**self._fixed, **row} if self._fixed else row
+            if self._by_place:
+                found.append(tuple([p(told[n]) if p else told[n] for n, p in self._binds]))
+            else:
+                found.append({n: p(told[n]) if p else told[n] for n, p in self._binds})
+        return found
