@@ -12,7 +12,7 @@ from tests.license.world import (
     request_claims,
 )
 
-from modelseal.crypto.signing import SigningKey
+from modelseal.crypto.signing import SigningKey, VerifyKey
 from modelseal.errors import (
     TokenAlgorithm,
     TokenAudience,
@@ -161,3 +161,26 @@ def test_a_request_may_carry_the_longest_lease_beside_everything_else(device, ke
 def test_two_requests_of_one_device_differ_only_where_they_should():
     key = SigningKey.generate()
     assert tokens.sign(request_claims(key), [key]) == tokens.sign(request_claims(key), [key])
+
+
+def test_a_request_that_says_what_its_absence_would_is_read_the_same(device):
+    plain = raw(device, op="activate")
+    told = raw(device, op="activate", seq=0, kem=[], memory="none")
+    assert told != plain
+    read = [tokens.read_request(token, server_id=SERVER) for token in (plain, told)]
+    assert read[0] == read[1]
+
+
+def test_a_request_with_escapes_in_its_texts_is_read(device):
+    token = tokens.sign(request_claims(device, op="activate", label='"a\\b"\n'), [device])
+    assert tokens.read_request(token, server_id=SERVER).label == '"a\\b"\n'
+
+
+def test_an_enrolled_key_may_be_given_with_the_thumbprint_it_is_stored_beside(device, keys):
+    token = tokens.sign(request_claims(device, op="renew"), [device])
+    known = VerifyKey.known(device.jwk, device.kid)
+    assert known == device.verify_key()
+    assert tokens.read_request(token, server_id=SERVER, jwk=known).op == "renew"
+    other = VerifyKey.known(keys["ES256"].jwk, keys["ES256"].kid)
+    with pytest.raises(TokenKeyUnknown):
+        tokens.read_request(token, server_id=SERVER, jwk=other)

@@ -66,7 +66,7 @@ class KemPublicKey:
             )
         except ValueError:
             raise TokenMalformed("the JWK holds no valid KEM key") from None
-        self.kid = jwks.thumbprint(self.jwk)
+        self.kid = jwks.thumbprint_of(self.jwk)
 
     def seal(self, plaintext: bytes, info: bytes) -> bytes:
         """``plaintext`` sealed to this key under ``info`` (1136 bytes longer)."""

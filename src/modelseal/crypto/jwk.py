@@ -38,7 +38,12 @@ def check(jwk: Mapping[str, object]) -> Jwk:
 
 def thumbprint(jwk: Mapping[str, object]) -> str:
     """base64url SHA-256 over the required members in canonical order (RFC 7638, section 3)."""
-    return b64u(hashlib.sha256(encode_plain(check(jwk))).digest())
+    return thumbprint_of(check(jwk))
+
+
+def thumbprint_of(clean: Jwk) -> str:
+    """The thumbprint of what ``check`` gave."""
+    return b64u(hashlib.sha256(encode_plain(clean)).digest())
 
 
 def member(jwk: Jwk, name: str) -> bytes:

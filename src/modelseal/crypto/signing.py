@@ -73,7 +73,7 @@ class VerifyKey:
         found, public = _load_public(clean)
         if alg is not None and alg != found:
             raise TokenAlgorithm(f"the key is for {found}, not for {alg}")
-        return cls(found, clean, jwks.thumbprint(clean), public)
+        return cls(found, clean, jwks.thumbprint_of(clean), public)
 
     @classmethod
     def known(cls, jwk: Jwk, kid: str) -> VerifyKey:

@@ -19,7 +19,6 @@ from modelseal.types import EntitlementExpression
 ALLOWED = "allowed"
 MAX_DRIFT = 2
 Params = dict[str, object]
-Refusal = tuple[str, Params]
 Judge = Callable[[Facts], Params | None]
 
 ACTIVATE, TRIAL, LOOKUP = Action.ACTIVATE, Action.TRIAL, Action.LOOKUP
@@ -29,20 +28,13 @@ _MEMORY = ("none", "locked", "secret")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One question. ``code`` is the refusal's; ``(denial)`` stands for the denial's own.
-
-    ``judge`` gives the parameters of a refusal, or None.
-    """
+    """One question. ``code`` is the refusal's; ``(denial)`` stands for the denial's own."""
 
     number: int
     code: str
     question: str
     actions: tuple[Action, ...]
     judge: Judge
-
-    def refusal(self, params: Params) -> Refusal:
-        """Code and parameters of a refusal by this step."""
-        return str(params.pop("code", self.code)), params
 
 
 STEPS: list[Step] = []

@@ -73,9 +73,9 @@ def decide(facts: Facts) -> Decision:
     """
     _require(facts)
     for step in _STEPS_OF[facts.action]:
-        found = step.judge(facts)
-        if found is not None:
-            code, params = step.refusal(found)
+        params = step.judge(facts)
+        if params is not None:
+            code = str(params.pop("code", step.code))
             shown = {name: value for name, value in params.items() if value not in _EMPTY}
             return Decision(allowed=False, code=code, step=step.number, params=shown)
     return Decision(allowed=True, code=ALLOWED, step=0)

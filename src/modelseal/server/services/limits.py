@@ -7,6 +7,7 @@ may forget them (that is, they fail open).
 from __future__ import annotations
 
 import ipaddress
+import socket
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -96,6 +97,11 @@ class Pace:
 
 def prefix(address: str | None) -> str:
     """The network of an address as limits count it: IPv4 /32, IPv6 /56."""
+    try:
+        socket.inet_pton(socket.AF_INET, address or "")
+        return address or ""
+    except (OSError, ValueError):
+        pass  # no IPv4 in its one form
     try:
         ip = ipaddress.ip_address(address or "")
     except ValueError:

@@ -15,6 +15,7 @@ from modelseal.server.store.rows import EventRow, many, one
 from modelseal.strict_json import b64u
 
 _ADD = Bulk(lambda _tx: t.events.insert(), t.events.c.keys())
+_PLACE = Bulk(lambda _tx: t.log_entries.insert(), ["idx", "event_id"])
 _WAIT = Bulk(lambda _tx: t.events_pending.insert(), ["event_id"])
 
 
@@ -146,7 +147,7 @@ def place(tx: Connection, first: int, event_ids: list[str]) -> None:
     if not event_ids:
         return
     rows = [{"idx": first + at, "event_id": e} for at, e in enumerate(event_ids)]
-    tx.execute(t.log_entries.insert(), rows)
+    _PLACE.execute(tx, rows)
     pending_id = t.events_pending.c.event_id
     for start in range(0, len(event_ids), 500):
         part = event_ids[start : start + 500]
