@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -16,16 +17,18 @@ from tests import onnx_graphs, onnx_models
 from tests.runtime.shop import Shop, ShopLicensee
 
 import modelseal
+from modelseal.container._chunks import ChunkOpener
 from modelseal.errors import ContainerDamaged, MemoryNotReached
 from modelseal.frameworks.onnx import streamed
 from modelseal.memory import Arena
 from modelseal.runtime import onnx as loading
 from modelseal.runtime import streaming
-from modelseal.runtime.streaming import RING_BYTES, Stream
+from modelseal.runtime.streaming import Layout, Stream
 
 CPU = ["CPUExecutionProvider"]
 ROOT = Path(__file__).resolve().parents[2]
-SIZE = 5 * streaming.PIECE_BYTES + 12345
+RING_BYTES = Layout(0).ring_bytes
+SIZE = 10 * streaming.PIECE_BYTES + 12345
 pytestmark = pytest.mark.skipif(not streaming.is_possible(), reason="needs Linux: paths of pipes")
 
 
@@ -96,26 +99,57 @@ def test_damage_behind_what_was_read_already_is_a_refusal(
     assert no_thread_is_left()
 
 
-def made(data: bytes) -> tuple[Stream, Arena]:
+def made(data: bytes, phase: int = 0) -> tuple[Stream, Arena]:
     def fill(at: int, target: memoryview) -> None:
         target[:] = data[at : at + target.nbytes]
 
-    ring = Arena(RING_BYTES)
-    return Stream(len(data), fill, ring), ring
+    layout = Layout(len(data), phase=phase)
+    ring = Arena(layout.ring_bytes)
+    return Stream(layout, fill, ring), ring
 
 
 @pytest.mark.parametrize("copied", [False, True], ids=["lent", "copied"])
+@pytest.mark.parametrize("phase", [0, 64, streaming.PIECE_BYTES - 1])
 @pytest.mark.parametrize("size", [0, 1, RING_BYTES, SIZE, 3 * RING_BYTES])
 def test_the_reader_finds_every_byte_in_order(
-    size: int, copied: bool, monkeypatch: pytest.MonkeyPatch
+    size: int, phase: int, copied: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if copied:
         monkeypatch.setattr(streaming, "_libc", lambda: None)
     data = np.random.default_rng(size).bytes(size)
+    stream, ring = made(data, phase)
+    assert data.startswith(stream.beginning) and stream.beginning.nbytes >= min(size, 1 << 19)
+    with stream as path:
+        assert Path(path).read_bytes() == data
+    assert ring.closed and no_thread_is_left()
+
+
+def test_a_pipe_that_stays_small_serves_every_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the user may have no large pipe."""
+    monkeypatch.setattr(streaming, "_SET_PIPE_SIZE", -1)
+    data = np.random.default_rng(1).bytes(SIZE)
     stream, ring = made(data)
     with stream as path:
         assert Path(path).read_bytes() == data
     assert ring.closed and no_thread_is_left()
+
+
+def test_a_file_that_begins_inside_a_chunk_has_no_chunk_decrypted_twice(
+    shop: Shop, licensee: ShopLicensee, streams: list[Stream], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file lies behind another one in its section."""
+    path, _ = shop.seal("folder", {"a.txt": b"x" * 100, "m.onnx": large()}, chunk_bytes=65536)
+    opened: list[int] = []
+    open_into = ChunkOpener.open_into
+
+    def counted(opener: ChunkOpener, index: int, *more: Any) -> None:
+        opened.append(index)
+        open_into(opener, index, *more)
+
+    monkeypatch.setattr(ChunkOpener, "open_into", counted)
+    assert modelseal.onnx.InferenceSession(str(path), providers=CPU)
+    assert len(streams) == 1
+    assert len(opened) <= len(set(opened)) + 2  # the index, and the first chunk of another section
 
 
 def test_a_reader_that_stops_early_leaves_nothing_behind() -> None:

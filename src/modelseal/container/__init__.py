@@ -28,7 +28,8 @@ from modelseal.container._model import SealedModel, file_digest, parse
 from modelseal.container._names import label_problem, name_problem
 from modelseal.container._plan import EntryPlan, SealPlan, SectionPlan, TogetherRef
 from modelseal.container._prologue import Prologue, is_sealed
-from modelseal.container._runs import in_place
+from modelseal.container._reader import EntryReader
+from modelseal.container._runs import Part, Run, in_place
 from modelseal.container._seal import SealedResult, seal
 from modelseal.container._sections import KeySource, SectionInfo, TogetherInfo
 from modelseal.container._source import (
@@ -54,12 +55,15 @@ __all__ = [
     "Depth",
     "Entry",
     "EntryPlan",
+    "EntryReader",
     "Extent",
     "Header",
     "Index",
     "KeySource",
     "LeafRange",
     "LeafRanges",
+    "Part",
+    "Run",
     "Prologue",
     "RecoveryEntry",
     "SealPlan",

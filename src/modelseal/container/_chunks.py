@@ -21,7 +21,7 @@ from modelseal.container import _keys as keys
 from modelseal.container import _limits as limits
 from modelseal.container._layout import SectionLayout
 from modelseal.container._leaves import LeafTable, VariantRecord
-from modelseal.container._runs import Aside, Prepare, in_place, ordinary
+from modelseal.container._runs import Aside, Part, Places, Prepare, in_place, ordinary
 from modelseal.container._source import Buffer, Source, fill, wipe
 from modelseal.container._threads import spread
 from modelseal.errors import ContainerDamaged, ContainerTruncated, Misuse, TogetherMissing
@@ -100,7 +100,7 @@ class VariantCiphers:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ChunkOpener:
-    """Opens chunks of one section; made for one call and dropped with its ciphers.
+    """Opens chunks of one section; dropped with its ciphers when the reading is done.
 
     A chunk whose leaf held is marked in ``proved``, one byte per stored chunk of the file.
     """
@@ -112,11 +112,22 @@ class ChunkOpener:
     proved: bytearray
     prepare: Prepare = in_place
     aside: Aside = ordinary
+    _spare: list[memoryview] = field(default_factory=list)
 
-    def buffer(self) -> memoryview:
+    @property
+    def longest_bytes(self) -> int:
+        """The plaintext length of the longest chunk."""
+        return min(self.layout.chunk_bytes, self.layout.info.plain_bytes)
+
+    def take_buffer(self) -> memoryview:
         """A private buffer for one stored chunk, small enough to stay in the cache."""
-        longest = min(self.layout.chunk_bytes, self.layout.info.plain_bytes)
-        return memoryview(bytearray(longest + limits.TAG_BYTES))
+        if self._spare:
+            return self._spare.pop()
+        return memoryview(bytearray(self.longest_bytes + limits.TAG_BYTES))
+
+    def give_back(self, buffer: memoryview) -> None:
+        """The next call takes this one: its pages are not made anew."""
+        self._spare.append(buffer)
 
     def open_into(self, index: int, buffer: memoryview, target: memoryview) -> None:
         """The plaintext of chunk ``index`` is in ``target``, which has exactly its length."""
@@ -139,15 +150,21 @@ class ChunkOpener:
 
 def open_whole(opener: ChunkOpener, target: memoryview, threads: int) -> None:
     """The plaintext of the whole section is in ``target``; see ``zeroed_on_failure``."""
-    _open(opener, 0, target, range(opener.layout.info.chunk_count), threads)
+    indexes = range(opener.layout.info.chunk_count)
+    _open(opener, [Part(0, target)], indexes, threads)
 
 
-def open_range(opener: ChunkOpener, offset: int, target: memoryview, threads: int) -> None:
-    """``target`` holds the section's plaintext from ``offset`` on; only its chunks are read."""
-    if target.nbytes:
-        step = opener.layout.chunk_bytes
-        indexes = range(offset // step, (offset + target.nbytes - 1) // step + 1)
-        _open(opener, offset, target, indexes, threads)
+def open_parts(opener: ChunkOpener, parts: Sequence[Part], threads: int) -> None:
+    """Every target holds its part of the section; only their chunks are read, each of them once.
+
+    ``parts`` are in the order of their offsets, apart and not empty.
+    """
+    step = opener.layout.chunk_bytes
+    indexes: list[int] = []
+    for offset, target in parts:
+        first = max(offset // step, indexes[-1] + 1 if indexes else 0)
+        indexes.extend(range(first, (offset + target.nbytes - 1) // step + 1))
+    _open(opener, parts, indexes, threads)
 
 
 def secrets_of(layout: SectionLayout, together: Mapping[str, Buffer]) -> tuple[Buffer, ...]:
@@ -180,55 +197,71 @@ def whole_source() -> Iterator[None]:
         raise ContainerDamaged("the sealed model ends early") from None
 
 
-def zeroed_on_failure(target: memoryview, work: Callable[[], None]) -> None:
-    """``work`` is done, or ``target`` is zero."""
+def zeroed_on_failure(targets: Sequence[memoryview], work: Callable[[], None]) -> None:
+    """``work`` is done, or every target is zero."""
     try:
         with whole_source():
             work()
     except BaseException:
-        wipe(target)
+        for target in targets:
+            wipe(target)
         raise
 
 
-def _open(
-    opener: ChunkOpener, offset: int, target: memoryview, indexes: range, threads: int
-) -> None:
+def _open(opener: ChunkOpener, parts: Sequence[Part], indexes: Sequence[int], threads: int) -> None:
     """Each thread opens a contiguous run of ``indexes`` through a buffer of its own."""
-    end = offset + target.nbytes
     step = opener.layout.chunk_bytes
 
-    def run(part: range, stop: Event) -> None:
-        buffer = opener.buffer()
-        whole = target[max(0, part.start * step - offset) : part.stop * step - offset]
-        with opener.prepare(whole, step) as memory:
-            for index in part:
-                if stop.is_set():
-                    return
-                start = index * step
-                size = opener.layout.plain_bytes_of(index)
-                low, high = max(offset, start), min(end, start + size)
-                belongs = target[low - offset : high - offset]
-                place = memory.place(belongs)
-                if high - low == size:
-                    opener.open_into(index, buffer, place)
-                else:
-                    _open_partly(opener, index, buffer, (low - start, high - start), place)
-                memory.placed(belongs)
+    def run(mine: range, stop: Event) -> None:
+        if not mine:
+            return
+        span = indexes[mine.start] * step, (indexes[mine.stop - 1] + 1) * step
+        buffer, aside = opener.take_buffer(), _Aside(opener)
+        try:
+            with Places(parts, span, opener.prepare, step) as places:
+                for index in indexes[mine.start : mine.stop]:
+                    if stop.is_set():
+                        return
+                    _open_one(opener, index, buffer, aside, places)
+        finally:
+            aside.wipe()
+            opener.give_back(buffer)
 
-    spread(run, indexes, threads)
+    spread(run, range(len(indexes)), threads)
 
 
-def _open_partly(
-    opener: ChunkOpener,
-    index: int,
-    buffer: memoryview,
-    bounds: tuple[int, int],
-    target: memoryview,
+def _open_one(
+    opener: ChunkOpener, index: int, buffer: memoryview, aside: _Aside, places: Places
 ) -> None:
-    """Chunk ``index`` is opened aside and the bytes within ``bounds`` of it copied."""
-    scratch = opener.aside(opener.layout.plain_bytes_of(index))
-    try:
-        opener.open_into(index, buffer, scratch)
-        target[:] = scratch[bounds[0] : bounds[1]]
-    finally:
-        wipe(scratch)
+    """What ``places`` want of chunk ``index`` is there."""
+    start, size = index * opener.layout.chunk_bytes, opener.layout.plain_bytes_of(index)
+    pieces = places.within(start, size)
+    if pieces[0].nbytes == size:
+        with places.writing(pieces[0]) as place:
+            opener.open_into(index, buffer, place)
+        return
+    chunk = aside.opened(index, buffer)
+    for piece in pieces:
+        with places.writing(piece) as place:
+            place[:] = chunk[piece.low - start : piece.high - start]
+
+
+class _Aside:
+    """Memory for chunks of which only parts are wanted, made when the first one comes."""
+
+    def __init__(self, opener: ChunkOpener) -> None:
+        self._opener = opener
+        self._memory: memoryview | None = None
+
+    def opened(self, index: int, buffer: memoryview) -> memoryview:
+        """The plaintext of chunk ``index``, until the next one."""
+        if self._memory is None:
+            self._memory = self._opener.aside(self._opener.longest_bytes)
+        chunk = self._memory[: self._opener.layout.plain_bytes_of(index)]
+        self._opener.open_into(index, buffer, chunk)
+        return chunk
+
+    def wipe(self) -> None:
+        """No plaintext is left in it."""
+        if self._memory is not None:
+            wipe(self._memory)

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 Run = Callable[[range, Event], None]
 T = TypeVar("T")
+_NEVER = Event()
 
 
 def spread(run: Run, indexes: range, threads: int) -> None:
@@ -21,11 +22,11 @@ def spread(run: Run, indexes: range, threads: int) -> None:
     first error ``stop`` is set, which every run looks at between chunks; the error is raised once
     all runs have ended.
     """
-    stop = Event()
     workers = max(1, min(threads, len(indexes)))
     if workers == 1:
-        run(indexes, stop)
+        run(indexes, _NEVER)
         return
+    stop = Event()
     bounds = [len(indexes) * worker // workers for worker in range(workers + 1)]
     parts = [indexes[low:high] for low, high in pairwise(bounds)]
     with ThreadPoolExecutor(workers - 1, thread_name_prefix="modelseal-open") as pool:

@@ -19,7 +19,8 @@ from modelseal.container._index import Entry, Index
 from modelseal.container._layout import SectionLayout
 from modelseal.container._leaves import LeafRange, LeafRanges, LeafTable, VariantRecord
 from modelseal.container._model import SealedModel
-from modelseal.container._runs import Aside, Prepare, in_place, ordinary
+from modelseal.container._reader import EntryReader
+from modelseal.container._runs import Aside, Part, Prepare, in_place, ordinary
 from modelseal.container._source import Buffer, Progress, fill, is_zero, wipe, writable
 from modelseal.container._threads import spread
 from modelseal.crypto.hpke import KemOpener
@@ -98,7 +99,7 @@ class VerifiedModel(SealedModel):
             if not all(is_zero(view[start:end]) for start, end in self._gaps.get(section, ())):
                 raise ContainerDamaged("the padding between entries is not zero", section=section)
 
-        chunks.zeroed_on_failure(view, work)
+        chunks.zeroed_on_failure([view], work)
 
     def read_range(
         self,
@@ -127,9 +128,11 @@ class VerifiedModel(SealedModel):
 
         def work() -> None:
             opener = self._opener(place, data_key, together, depth, bundle_keys)
-            chunks.open_range(replace(opener, prepare=prepare, aside=aside), offset, view, threads)
+            opener = replace(opener, prepare=prepare, aside=aside)
+            if view.nbytes:
+                chunks.open_parts(opener, [Part(offset, view)], threads)
 
-        chunks.zeroed_on_failure(view, work)
+        chunks.zeroed_on_failure([view], work)
 
     def read_entry(
         self,
@@ -150,30 +153,34 @@ class VerifiedModel(SealedModel):
         ``data_keys`` and ``bundle_keys`` are by section; ``Misuse`` when one that is needed is not
         there or the range lies outside the entry.
         """
-        view = writable(target)
-        end = file_offset + view.nbytes
-        if file_offset < 0 or end > entry.size_bytes:
-            raise Misuse("the range lies outside the entry", entry=entry.name)
-        try:
-            for extent in entry.extents:
-                low = max(file_offset, extent.file_offset)
-                high = min(end, extent.file_offset + extent.size_bytes)
-                if low < high:
-                    self.read_range(
-                        extent.section,
-                        data_keys.get(extent.section),
-                        extent.offset + low - extent.file_offset,
-                        view[low - file_offset : high - file_offset],
-                        together=together,
-                        depth=depth,
-                        threads=threads,
-                        bundle_keys=bundle_keys.get(extent.section),
-                        prepare=prepare,
-                        aside=aside,
-                    )
-        except BaseException:
-            wipe(view)
-            raise
+        reader = self.entry_reader(
+            entry, data_keys, together=together, depth=depth, bundle_keys=bundle_keys,
+            prepare=prepare, aside=aside,
+        )  # fmt: skip
+        reader.read([Part(file_offset, target)], threads=threads)
+
+    def entry_reader(
+        self,
+        entry: Entry,
+        data_keys: Mapping[int, Buffer],
+        *,
+        together: Mapping[str, Buffer] = NOBODY,
+        depth: str = Depth.FULL,
+        bundle_keys: Mapping[int, Sequence[chunks.VariantKey]] = NO_BUNDLE,
+        prepare: Prepare = in_place,
+        aside: Aside = ordinary,
+    ) -> EntryReader:
+        """Reads parts of ``entry`` again and again; see ``read_entry``.
+
+        Keys and secrets are looked at when their section is read first.
+        """
+
+        def opener(section: int) -> ChunkOpener:
+            key, picked = data_keys.get(section), bundle_keys.get(section)
+            made = self._opener(self._place(section), key, together, depth, picked)
+            return replace(made, prepare=prepare, aside=aside)
+
+        return EntryReader(entry, opener)
 
     def leaf_ranges(self) -> LeafRanges:
         """Offset, size and hash of every stored chunk in file order; needs the front only."""

@@ -12,8 +12,9 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable
-from types import TracebackType
+from contextlib import AbstractContextManager
 
+from modelseal.container import Run, in_place
 from modelseal.memory import HUGE_PAGE_BYTES, Arena, wipe
 from modelseal.types import MemoryProtection
 from modelseal.userfault import PAGE_BYTES, MissingPages
@@ -71,8 +72,10 @@ class Pages:
         is_large = arena.size_bytes >= HUGE_PAGE_BYTES
         return cls(arena) if is_large and arena.reached is not MemoryProtection.SECRET else None
 
-    def __call__(self, memory: memoryview, longest: int) -> _Run:
+    def __call__(self, memory: memoryview, longest: int) -> AbstractContextManager[Run]:
         """For parts of ``memory`` one after the other, none with more than ``longest`` bytes."""
+        if memory.nbytes < _WORTH_BYTES:
+            return in_place(memory, longest)
         return _Run(self._arena, self._tries, memory, longest)
 
 
@@ -116,12 +119,7 @@ class _Run:
     def __enter__(self) -> _Run:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_exc: object) -> None:
         self._end_stretch()
         if self._buffer is not None:
             with self._buffer.view as held:

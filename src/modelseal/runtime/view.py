@@ -21,15 +21,15 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from modelseal.container import Depth, Entry, VerifiedModel, in_place
+from modelseal.container import Depth, Entry, EntryReader, Part, VerifiedModel, in_place
 from modelseal.errors import InvalidBytes, Misuse, NotSealed, ReaderClosed
 from modelseal.memory import Arena
 from modelseal.runtime import egress, places, room, sharing, streaming, together
 from modelseal.runtime.ending import Watch
 from modelseal.runtime.files import Held, OpenedFile, open_bytes, open_file, sections_of
+from modelseal.runtime.filling import Filler
 from modelseal.runtime.keyring import Keyring, Lent
 from modelseal.runtime.pages import Pages
-from modelseal.runtime.parallel import threads_for
 from modelseal.runtime.ports import Licensee, Look, strongest
 from modelseal.runtime.sniff import find, is_sealed_bytes
 from modelseal.types import MemoryProtection
@@ -167,7 +167,7 @@ class View:
         if self._protection(sections) is MemoryProtection.SECRET:
             target[:] = self._decrypt(entry, start, end)
         else:
-            self._fill(entry, start, target)
+            self._filler(entry, sections).at(start, target)
 
     @contextlib.contextmanager
     def shared(self, name: str) -> Iterator[memoryview]:
@@ -179,9 +179,12 @@ class View:
         """The file ``name``, to be read once; None while it is held, and under ``secret``."""
         if sharing.is_held(self._content(name)):
             return None
-        protection = self._protection(self._file.index.entry(name).sections)
-        fill = functools.partial(self.read_into, name)
-        return streaming.make(self.size(name), fill, protection, self._licensee)
+        entry = self._file.index.entry(name)
+        self._now().authorize(self._file.model, entry.sections)
+        protection = self._protection(entry.sections)
+        fill = self._filler(entry, entry.sections).at
+        layout = streaming.Layout.of(entry, self.model.prologue.chunk_bytes)
+        return streaming.make(layout, fill, protection, self._licensee)
 
     def added(self, name: str, role: str) -> bool:
         """Whether sealing added an entry of that name and role."""
@@ -196,18 +199,22 @@ class View:
         the caller's own. ``InvalidBytes`` for a piece outside its file or the memory.
         """
         model, index, sections = self._file.model, self._file.index, set()
+        wanted: dict[str, list[tuple[int, int, int]]] = {}
         for name, offset, size, place in pieces:
             known = name in index.names and offset + size <= index.entry(name).size_bytes
             if not known or place + size > size_bytes:
                 raise InvalidBytes("a piece lies outside its file or the memory", entry=name)
             sections.update(sections_of(index.entry(name), offset, offset + size))
+            wanted.setdefault(name, []).append((offset, size, place))
         self._now().authorize(model, sorted(sections))
 
         def decrypt() -> memoryview:
             with self._arena(size_bytes, sorted(sections)) as arena:
-                for name, offset, size, place in pieces:
-                    self._fill(index.entry(name), offset, arena.view[place : place + size])
-                return arena.view
+                view, pages = arena.view, Pages.of(arena)
+                for name, found in wanted.items():
+                    fill = self._filler(index.entry(name), sorted(sections), pages)
+                    fill([Part(offset, view[place : place + n]) for offset, n, place in found])
+                return view
 
         if key is None:
             found = decrypt()
@@ -267,39 +274,27 @@ class View:
         phase = start % _ALIGNMENT_BYTES
         with self._arena(phase + end - start, sections_of(entry, start, end)) as arena:
             found = arena.view[phase:]
-            self._fill(entry, start, found, Pages.of(arena))
+            self._filler(entry, sections_of(entry, start, end), Pages.of(arena)).at(start, found)
             return found
 
     def _arena(self, size_bytes: int, sections: Sequence[int]) -> Arena:
         return room.make(size_bytes, self._protection(sections), self._licensee)
 
-    def _fill(
-        self, entry: Entry, start: int, target: memoryview, pages: Pages | None = None
-    ) -> None:
-        """``target`` holds the entry's bytes from ``start`` on; it is zero when that fails."""
-        file, depth = self._file, self.depth
-        self._fill_at(depth, entry, start, target, pages)
-        if depth is Depth.TAG and not file.still_holds():
-            self._fill_at(Depth.FULL, entry, start, target, None)
-        else:
-            file.record(self._licensee)
+    def _filler(self, entry: Entry, sections: Sequence[int], pages: Pages | None = None) -> Filler:
+        """Fills memory with parts of the entry that lie in ``sections``."""
+        file = self._file
 
-    def _fill_at(
-        self, depth: Depth, entry: Entry, start: int, target: memoryview, pages: Pages | None
-    ) -> None:
-        model = self._file.model
-        sections = sections_of(entry, start, start + target.nbytes)
-        model.read_entry(
-            entry,
-            self._keyring.take(model, sections),
-            target,
-            file_offset=start,
-            together=together.secrets(self, sections, self._licensee),
-            depth=depth,
-            threads=threads_for(target.nbytes),
-            prepare=pages or in_place,
-            aside=lambda size: self._arena(size, sections).view,
-        )
+        def reader(depth: Depth) -> EntryReader:
+            return file.model.entry_reader(
+                entry,
+                self._keyring.take(file.model, sections),
+                together=together.secrets(self, sections, self._licensee),
+                depth=depth,
+                prepare=pages or in_place,
+                aside=lambda size: self._arena(size, sections).view,
+            )
+
+        return Filler(file, self._licensee, lambda: self.depth, reader)
 
     def _protection(self, sections: Sequence[int]) -> MemoryProtection:
         """The strongest protection that one of the sections or the license demands."""
