@@ -20,6 +20,7 @@ from modelseal import container
 from modelseal.errors import ContainerDamaged, NotEntitled
 from modelseal.frameworks.onnx import answers, head, machine, optimising
 from modelseal.runtime import onnx as loading
+from modelseal.runtime.view import View
 
 CPU = ["CPUExecutionProvider"]
 pytestmark = pytest.mark.skipif(
@@ -218,6 +219,25 @@ def test_the_answer_is_asked_once_per_file_and_device(
     monkeypatch.setattr(loading, "_answered", set())
     opened(path)
     assert len(asked) == 2
+
+
+def test_the_device_is_asked_once_per_process_whether_the_answer_came(
+    shop: Shop, licensee: ShopLicensee, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = sealed(shop, "lookup")
+    monkeypatch.setattr("modelseal.runtime.files._SETTLED_NS", -1)
+    opened(path)
+    monkeypatch.setattr(loading, "_answered", set())  # as a later process
+    looked: list[bytes] = []
+    is_marked = View.is_marked
+
+    def counted(view: View, mark: bytes) -> bool:
+        looked.append(mark)
+        return is_marked(view, mark)
+
+    monkeypatch.setattr(View, "is_marked", counted)
+    sessions = [opened(path) for _ in range(3)]
+    assert len(looked) == 1 and len(sessions) == 3
 
 
 def test_the_license_and_the_bytes_are_judged_as_for_the_portable_model(

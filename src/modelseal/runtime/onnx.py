@@ -132,7 +132,10 @@ class Opened:
 
     def answered(self, mark: bytes) -> bool:
         """See ``frameworks.onnx.optimised.Source``; what was seen in this process counts, too."""
-        return self._mark(mark) in _answered or self._sealed.is_marked(mark)
+        key = self._mark(mark)
+        if key not in _answered and self._sealed.is_marked(mark):  # the device unlocks its key
+            _answered.add(key)
+        return key in _answered
 
     def note_answer(self, mark: bytes) -> None:
         """See ``frameworks.onnx.optimised.Source``."""
