@@ -128,9 +128,8 @@ class VerifiedModel(SealedModel):
 
         def work() -> None:
             opener = self._opener(place, data_key, together, depth, bundle_keys)
-            opener = replace(opener, prepare=prepare, aside=aside)
-            if view.nbytes:
-                chunks.open_parts(opener, [Part(offset, view)], threads)
+            parts = [Part(offset, view)] if view.nbytes else []
+            chunks.open_parts(replace(opener, prepare=prepare, aside=aside), parts, threads)
 
         chunks.zeroed_on_failure([view], work)
 

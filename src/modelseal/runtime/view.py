@@ -181,9 +181,8 @@ class View:
             return None
         entry = self._file.index.entry(name)
         self._now().authorize(self._file.model, entry.sections)
-        protection = self._protection(entry.sections)
-        fill = self._filler(entry, entry.sections).at
         layout = streaming.Layout.of(entry, self.model.prologue.chunk_bytes)
+        fill, protection = self._filler(entry, entry.sections).at, self._protection(entry.sections)
         return streaming.make(layout, fill, protection, self._licensee)
 
     def added(self, name: str, role: str) -> bool:
@@ -212,8 +211,8 @@ class View:
             with self._arena(size_bytes, sorted(sections)) as arena:
                 view, pages = arena.view, Pages.of(arena)
                 for name, found in wanted.items():
-                    fill = self._filler(index.entry(name), sorted(sections), pages)
-                    fill([Part(offset, view[place : place + n]) for offset, n, place in found])
+                    parts = [Part(offset, view[place : place + n]) for offset, n, place in found]
+                    self._filler(index.entry(name), sorted(sections), pages)(parts)
                 return view
 
         if key is None:
