@@ -121,7 +121,7 @@ def command(text: str, name: str) -> str:
 
 def test_the_commands_of_the_page_work_as_they_stand(text: str, shop: Shop, tmp_path: Path) -> None:
     if not shutil.which("curl") or not shutil.which("bash"):
-        pytest.skip("needs bash and curl")
+        pytest.skip("needs bash and curl: apt-get install bash curl")
     token = shop.admin.create_token(Role.OWNER, 86400, "page").token
     (tmp_path / "ca.pem").write_text(shop.trust.tls_ca)
     environment = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import subprocess
 import sys
@@ -159,6 +160,19 @@ def test_a_reader_that_stops_early_leaves_nothing_behind() -> None:
         assert file.read(10) == bytes(10)
     assert ring.closed and no_thread_is_left()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_reader_that_leaves_a_full_pipe_is_told_of_no_error() -> None:
+    """The writer waits for room; that the reader has gone is no failure of the writer's."""
+    stream, ring = made(bytes(3 * RING_BYTES))
+    with stream as path:
+        pipe = int(Path(path).name)
+        full, unread = fcntl.fcntl(pipe, streaming._GET_PIPE_SIZE), 0
+        while unread < full:  # until the writer waits
+            unread = int.from_bytes(fcntl.ioctl(pipe, streaming._UNREAD, bytes(4)), sys.byteorder)
+        stream._stop.set()  # as leaving does; nothing is read before the writer has noticed
+        stream._writer.join(60)
+    assert ring.closed and no_thread_is_left()
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

@@ -163,9 +163,11 @@ class Stream:
     def _lend(self, piece: memoryview) -> None:
         """All of ``piece`` is in the pipe, or the reader has gone."""
         done = 0
-        while done < piece.nbytes and not self._stop.is_set():
-            end = min(piece.nbytes, done + self._room())
-            done += _lend(self._into, piece[done:end])
+        while done < piece.nbytes:
+            room = self._room()
+            if self._stop.is_set():
+                return
+            done += _lend(self._into, piece[done : done + room])
 
     def _room(self) -> int:
         """How many bytes go into the pipe, as soon as it is half empty.
