@@ -57,6 +57,18 @@ def products() -> bytes:
     return _model(nodes, [_value("x", ["n", 512])], [_value("y", ["n", 600])], weights)
 
 
+def many_convolutions(size_bytes: int) -> bytes:
+    """Convolutions with ``size_bytes`` of weights in all, 2.25 MiB each."""
+    count = size_bytes // (256 * 256 * 36)
+    nodes = [
+        helper.make_node("Conv", [f"h{i}", f"w{i}"], [f"h{i + 1}"], pads=[1] * 4)
+        for i in range(count)
+    ]
+    weights = [_weight(f"w{i}", 256, 256, 3, 3) for i in range(count)]
+    shape = [1, 256, 8, 8]
+    return _model(nodes, [_value("h0", shape)], [_value(f"h{count}", shape)], weights)
+
+
 def wide_products(size_bytes: int) -> bytes:
     """Matrix products with about so many bytes of weights, 1 MiB each."""
     count = max(1, size_bytes >> 20)

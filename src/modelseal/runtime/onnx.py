@@ -13,7 +13,7 @@ from typing import Any
 from modelseal.errors import ModelsealError, NotSealed
 from modelseal.frameworks import onnx as adapter
 from modelseal.frameworks.onnx import head
-from modelseal.runtime import default, ending, parallel, report
+from modelseal.runtime import default, ending, heap, parallel, report
 from modelseal.runtime.loading import choose, inside, is_plain, label, open_sealed
 from modelseal.runtime.sniff import is_cache_file, is_sealed_file
 from modelseal.runtime.streaming import Stream
@@ -51,6 +51,9 @@ class SealedOnnx:
             except ModelsealError as error:
                 self.refused(error)
                 raise
+            size = opened.size_bytes
+        if size >= heap.WORTH_BYTES:
+            heap.trim()
 
     def made(self, session: Any) -> None:
         """``session`` stops with the license where the plan says so."""
