@@ -27,6 +27,8 @@ BODIES: dict[str, Any] = {
     "Nothing": {}, "Because": {"reason": "x"}, "LicenseChange": {"seats": 2},
     "Targets": {"targets": ""}, "Whom": {"customer": "nobody@example.com"},
     "RelayReport": {"relay": "rly_019ca945-0a00-713e-aa37-c7c879c30fc9", "sync": "syn_0"},
+    "AskRelayed": {"relay": "rly_019ca945-0a00-713e-aa37-c7c879c30fc9",
+                   "held": [{"device": "dev_x", "base": "lea_x"}]},
     "AskLeaseCode": {"device": "dev_x"}, "MakeKeys": {"uses": ["lease"]}, "RotateKek": {},
     "NewToken": {"role": "owner"}, "IssueLicense": {"plan": "none", "customer": "c"},
     "RequestFile": {"request": "AAAA"}, "PutTrust": {

@@ -121,6 +121,7 @@ BODIES = {
         "relay": "rly_019ca945-0a00-713e-aa37-c7c879c30fc9",
         "sync": "syn_0",
     },
+    "POST relays:leases": {"relay": "rly_019ca945-0a00-713e-aa37-c7c879c30fc9"},
     "POST kek:rotate": {"to": "nothing:that is a key"},
 }
 

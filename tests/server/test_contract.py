@@ -19,6 +19,7 @@ from tests.server.world import Clock, Computer, Shop, denied
 from modelseal import admin
 from modelseal.admin import (
     AdminApi,
+    AskRelayed,
     IssueLicense,
     LicenseChange,
     LicenseState,
@@ -151,6 +152,10 @@ CALLS: dict[str, tuple[str, Callable[[AdminApi, Place], object]]] = {
     "create_token": ("tokens", lambda api, _: api.create_token(Role.AUDITOR, 60)),
     "list_tokens": ("tokens", lambda api, _: api.list_tokens()),
     "revoke_token": ("tokens", lambda api, _: api.revoke_token("tok_no")),
+    "relayed_leases": (
+        "relays",
+        lambda api, _: api.relayed_leases(AskRelayed(relay=REPORT.relay)),
+    ),
     "sync_relay": ("relays", lambda api, _: api.sync_relay(REPORT)),
     "create_webhook": ("webhooks", lambda api, _: api.create_webhook(NewWebhook(url="ftp://a"))),
     "list_webhooks": ("webhooks", lambda api, _: api.list_webhooks()),

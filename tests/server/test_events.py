@@ -43,6 +43,8 @@ LATER = {
     EventKind.SERVER_RESTORED: "server restore",
     EventKind.WEBHOOK_CHANGED: "webhooks",
     EventKind.RELAY_SYNCED: "relays",
+    EventKind.RELAY_OVERDREW: "relays",
+    EventKind.LEASES_MADE_AHEAD: "relays",
 }
 Act = Callable[[], object]
 

@@ -54,7 +54,17 @@ from modelseal.admin.records import (
     SignInOffer,
     TokenRecord,
 )
-from modelseal.admin.relays import RelayReport, RelayState, RelaySynced
+from modelseal.admin.relays import (
+    AskRelayed,
+    EndedLeases,
+    GivenLeases,
+    HeldLeases,
+    LeasePlace,
+    Relayed,
+    RelayReport,
+    RelayState,
+    RelaySynced,
+)
 from modelseal.admin.webhooks import (
     IssuedWebhook,
     MessageRecord,
@@ -103,6 +113,12 @@ __all__ = [
     "PutTrust",
     "RekeyedLicense",
     "RelayReport",
+    "AskRelayed",
+    "EndedLeases",
+    "GivenLeases",
+    "HeldLeases",
+    "LeasePlace",
+    "Relayed",
     "RelayState",
     "RelaySynced",
     "ReplayMessages",

@@ -39,7 +39,7 @@ from modelseal.admin.records import (
     Role,
     TokenRecord,
 )
-from modelseal.admin.relays import RelayReport, RelaySynced
+from modelseal.admin.relays import AskRelayed, Relayed, RelayReport, RelaySynced
 from modelseal.admin.webhooks import (
     IssuedWebhook,
     MessageRecord,
@@ -296,4 +296,8 @@ class AdminApi(Protocol):
 
     def sync_relay(self, report: RelayReport) -> RelaySynced:
         """What a relay did stands in the log, and how that follows its last report is said."""
+        ...
+
+    def relayed_leases(self, asked: AskRelayed) -> Relayed:
+        """The codes of leases ahead that a relay may give out; what it gave out is noted."""
         ...

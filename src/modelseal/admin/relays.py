@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
 from msgspec import Meta
 
 from modelseal.admin._base import Answered, Asked, Id
+from modelseal.license.plans import MAX_AHEAD
 
 MAX_NAMED = 64
+MAX_HELD = 256
 RelayId = Annotated[str, Meta(max_length=64, pattern=r"^rly_[0-9a-f-]{36}$")]
 _Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
@@ -19,7 +22,8 @@ class RelayReport(Asked, frozen=True):
 
     The counts are since then, but ``waiting``, which is now. ``sync`` is the relay's own name of
     this sync: it stays until the server's answer is stored there. ``doubles`` are devices whose
-    one answer went to more than one computer, at most 64 of ``double_count``.
+    one answer went to more than one computer, at most 64 of ``double_count``; ``released`` are
+    leases ahead that were given out.
     """
 
     relay: RelayId
@@ -32,6 +36,7 @@ class RelayReport(Asked, frozen=True):
     devices: _Count = 0
     double_count: _Count = 0
     doubles: Annotated[list[Id], Meta(max_length=MAX_NAMED)] = []
+    released: _Count = 0
 
 
 class RelayState(StrEnum):
@@ -50,7 +55,65 @@ class RelayState(StrEnum):
 
 
 class RelaySynced(Answered, frozen=True):
-    """The report stands in the log; ``event_id`` is what the next report follows."""
+    """The report stands in the log; ``event_id`` is what the next report follows.
+
+    ``found`` counts the answers about whose leases ahead this relay and devices did not agree.
+    """
 
     event_id: str
     state: RelayState
+    found: int = 0
+
+
+class HeldLeases(Asked, frozen=True):
+    """The leases ahead that came with the answer ``base`` (its lease) to a device.
+
+    ``known``: the relay has their codes. ``released`` is the highest place that it gave out, at
+    ``released_at`` by its clock; 0 before the first.
+    """
+
+    device: Id
+    base: Id
+    known: bool = False
+    released: Annotated[int, Meta(ge=0, le=MAX_AHEAD)] = 0
+    released_at: datetime | None = None
+
+
+class AskRelayed(Asked, frozen=True):
+    """A relay tells what it holds and gave out, and asks for the codes that it lacks."""
+
+    relay: RelayId
+    held: Annotated[list[HeldLeases], Meta(max_length=MAX_HELD)] = []
+
+
+class LeasePlace(Answered, frozen=True):
+    """A lease ahead: from ``starts_at`` on a relay may give ``code`` to the device."""
+
+    place: int
+    starts_at: datetime
+    ends_at: datetime
+    code: str
+
+
+class GivenLeases(Answered, frozen=True):
+    """The leases ahead of one answer, with what opens each."""
+
+    device: str
+    base: str
+    places: list[LeasePlace]
+
+
+class EndedLeases(Answered, frozen=True):
+    """None of them is in force: nothing may be given out any more. ``released`` as was reported."""
+
+    device: str
+    base: str
+    released: int
+
+
+class Relayed(Answered, frozen=True):
+    """What became of what a relay holds. ``ahead`` is the most that a plan allows a device."""
+
+    ahead: int
+    given: list[GivenLeases] = []
+    ended: list[EndedLeases] = []

@@ -20,6 +20,7 @@ class EventKind(StrEnum):
     LEASE_ADOPTED = "lease_adopted"
     LEASE_RESPONDED = "lease_responded"
     LEASE_CODE_GIVEN = "lease_code_given"
+    LEASES_MADE_AHEAD = "leases_made_ahead"
     KEYS_RELEASED = "keys_released"
     LICENSE_LOOKED_UP = "license_looked_up"
     TRIAL_STARTED = "trial_started"
@@ -63,3 +64,4 @@ class EventKind(StrEnum):
     ANOMALY = "anomaly"
     WEBHOOK_CHANGED = "webhook_changed"
     RELAY_SYNCED = "relay_synced"
+    RELAY_OVERDREW = "relay_overdrew"

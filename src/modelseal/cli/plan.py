@@ -38,6 +38,12 @@ PowerCuts = Annotated[
         help="With hardware enforcement: resets of the TPM until a renewal is due (24).",
     ),
 ]
+Ahead = Annotated[
+    int | None,
+    typer.Option(
+        "--ahead", help="Further leases that a relay may hold ready for each device, 0 to 12 (0)."
+    ),
+]
 Period = Annotated[
     str | None, typer.Option("--period", help="How long a license of this plan runs (30d).")
 ]
@@ -59,6 +65,7 @@ def create(
     lease: Lease = None,
     enforcement: Enforcement = None,
     power_cuts: PowerCuts = None,
+    ahead: Ahead = None,
     period: Period = None,
     terms: TermsFile = None,
     home: options.Home = None,
@@ -69,7 +76,7 @@ def create(
     """Make a plan."""
     from modelseal.admin import PlanDraft
 
-    wanted = _terms(_base(terms), entitlement, seats, lease, enforcement, power_cuts, period)
+    wanted = _terms(_base(terms), entitlement, seats, lease, enforcement, power_cuts, ahead, period)
     with context.admin(home, server, ca) as api:
         record = api.create_plan(PlanDraft(name=name, terms=wanted))
     talk.answer(record, lambda: _tell("made", record), as_json=json)
@@ -83,6 +90,7 @@ def update(
     lease: Lease = None,
     enforcement: Enforcement = None,
     power_cuts: PowerCuts = None,
+    ahead: Ahead = None,
     period: Period = None,
     terms: TermsFile = None,
     home: options.Home = None,
@@ -97,7 +105,7 @@ def update(
 
     with context.admin(home, server, ca) as api:
         base = _base(terms) if terms is not None else msgspec.to_builtins(api.show_plan(name).terms)
-        wanted = _terms(base, entitlement, seats, lease, enforcement, power_cuts, period)
+        wanted = _terms(base, entitlement, seats, lease, enforcement, power_cuts, ahead, period)
         record = api.update_plan(name, PlanDraft(name=name, terms=wanted))
     talk.answer(record, lambda: _tell("updated", record), as_json=json)
 
@@ -157,6 +165,7 @@ def _terms(
     lease: str | None,
     enforcement: str | None,
     power_cuts: int | None,
+    ahead: int | None,
     period: str | None,
 ) -> Plan:
     """``base`` with what the options say; every member is checked by the plan's own schema."""
@@ -168,11 +177,11 @@ def _terms(
     if seats is not None:
         terms["seats"] = seats
     if lease is not None:
-        kept = terms.get("lease", {}).get("power_cuts")
-        terms["lease"] = {"max_seconds": spans.seconds(lease)}
-        power_cuts = kept if power_cuts is None else power_cuts
-    if power_cuts is not None:
-        terms["lease"] = {**terms.get("lease", {}), "power_cuts": power_cuts}
+        kept = {n: v for n, v in terms.get("lease", {}).items() if n in ("power_cuts", "ahead")}
+        terms["lease"] = {**kept, "max_seconds": spans.seconds(lease)}
+    for member, wanted in (("power_cuts", power_cuts), ("ahead", ahead)):
+        if wanted is not None:
+            terms["lease"] = {**terms.get("lease", {}), member: wanted}
     if enforcement is not None:
         terms["enforcement"] = enforcement
     if period is not None:

@@ -16,7 +16,7 @@ from modelseal.errors import Misuse
 
 if TYPE_CHECKING:
     from modelseal.server.relay.carrying import Line
-    from modelseal.server.relay.syncing import Report, Synced
+    from modelseal.server.relay.syncing import Office, Synced
 
 app = typer.Typer(
     no_args_is_help=True, help="Carry questions and answers of a closed network; serve its cache."
@@ -121,9 +121,9 @@ def sync(
                 file = forms.read(files.read(read, forms.MAX_BYTES), forms.AnswerFile)
                 done = syncing.take_in(box, file, _beside(read), _now())
         else:
-            with _line(server or "", trust, ca) as (line, report):
+            with _line(server or "", trust, ca) as (line, office):
                 done = syncing.over_line(
-                    box, line, report, models=models, now=_now(), random=os.urandom
+                    box, line, office, models=models, now=_now(), random=os.urandom
                 )
     _tell(done, json)
 
@@ -161,8 +161,8 @@ def carry(
             place.mkdir(exist_ok=True)
         except OSError as error:
             raise files.translate(error, place) from None
-    with _line(server, trust, ca) as (line, report):
-        answered = syncing.answer(asked, line, report, place)
+    with _line(server, trust, ca) as (line, office):
+        answered = syncing.answer(asked, line, office, place)
     with files.whole(output) as out:
         out.write(forms.write(answered))
     found = {
@@ -187,10 +187,11 @@ def status(folder: Folder, json: options.Json = False) -> None:
     with Box(folder) as box:
         found: dict[str, object] = {"relay": box.about.relay, **box.counts()}
         found |= {name: box.noted(name) for name in ("synced_at", "state")}
+        found["overdrawn"] = int(box.noted("overdrawn") or 0)
         found["models"] = len(box.digests())
 
     def human() -> None:
-        talk.said("relay_status", **found)
+        talk.said("relay_status", **{**found, "overdrawn": found["overdrawn"] or None})
 
     talk.answer(found, human, as_json=json)
 
@@ -226,8 +227,8 @@ def _warn(state: str | None) -> None:
 
 
 @contextmanager
-def _line(server: str, trust: Path | None, ca: Path | None) -> Iterator[tuple[Line, Report]]:
-    """The license server as devices reach it, and the call that takes a relay's report."""
+def _line(server: str, trust: Path | None, ca: Path | None) -> Iterator[tuple[Line, Office]]:
+    """The license server as devices reach it, and the calls of relays."""
     from modelseal import trust as trusts
     from modelseal.client.transport import HttpTransport, TransportSettings
     from modelseal.desk.channel import check_url
@@ -241,7 +242,7 @@ def _line(server: str, trust: Path | None, ca: Path | None) -> Iterator[tuple[Li
     line = HttpTransport(TransportSettings(check_url(server), authority, ca))
     try:
         with RemoteAdmin(server, token, trust=pinned, ca=ca) as remote:
-            yield line, remote.sync_relay
+            yield line, remote
     finally:
         line.close()
 

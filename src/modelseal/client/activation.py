@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from modelseal.client import answering, asking, bundles, hardware, identity, renewal
+from modelseal.client import answering, asking, bundles, hardware, identity, relayed, renewal
 from modelseal.client import standing as standings
 from modelseal.client.asking import Denied, Question
 from modelseal.client.config import check_digest
@@ -232,7 +232,7 @@ def _ask(
 ) -> tuple[LeaseClaims, dict[str, Any]]:
     _tell(progress, 1)
     try:
-        question, found, asked = hardware.put(core, question, "POST", path, op=op, **more)
+        question, found, asked = relayed.put(core, question, "POST", path, op=op, **more)
     except Denied as denied:
         error = answering.accept_denial(core, question.identity, question.keys, denied, first=True)
         core.store.put_back()
@@ -242,6 +242,7 @@ def _ask(
     _tell(progress, 2)
     lease = answering.accept(
         core, question, asked, found, license_needed=True,
+        keep=relayed.keeper(core, question, found),
         activated_by=by, label=wish.label, eula=wish.eula, last_refusal=None, returned=False,
     )  # fmt: skip
     core.use_trust(core.trust)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -173,10 +174,11 @@ def _renewal(core: Core, next_count: int, *, show_lease: bool) -> RequestFile:
     known = held.lease is not None and held.lease.hardware is not None
     key = hardware.maker(core, held) if known else None
     question = asking.prepare(core, me, held, "renew", key=key)
-    shown = {"lease_token": held.lease_token} if show_lease else {}
+    more: dict[str, Any] = {"lease_token": held.lease_token} if show_lease else {}
     evidence = hardware.prove(core, question, None)
-    proof = {} if evidence is None else {"tpm": evidence}
-    asked = asking.claims_of(core, question, op="renew", **shown, **proof)
+    if evidence is not None:
+        more["tpm"] = evidence
+    asked = asking.claims_of(core, question, op="renew", **more)
     return _file(core, question, asked, next_count, None, again=before == question.pending)
 
 

@@ -11,7 +11,13 @@ from modelseal.client.airgap_responses import Found
 from modelseal.client.core import Core, Held
 from modelseal.client.identity import Identity
 from modelseal.client.leasekey import LeaseSecret
-from modelseal.errors import AnswerInvalid, CodeUnknown, LeaseExpired, ResponseReplayed
+from modelseal.errors import (
+    AnswerInvalid,
+    CodeUnknown,
+    LeaseExpired,
+    RelayWaiting,
+    ResponseReplayed,
+)
 from modelseal.license import lease_code, tokens
 from modelseal.license.claims import LeaseClaims
 from modelseal.license.lease_code import CodeBinding
@@ -19,8 +25,12 @@ from modelseal.strict_json import unb64u
 from modelseal.types import from_numeric, to_numeric
 
 
-def accept(core: Core, code: str) -> Found:
-    """See ``AirGap.import_code``. Under the lock."""
+def accept(core: Core, code: str, *, relayed: bool = False) -> Found:
+    """See ``AirGap.import_code``. Under the lock.
+
+    ``relayed``: a relay gave the code. Then one that has not begun is ``RelayWaiting``, and
+    requests tell from now on that it was taken in.
+    """
     text = lease_code.normal(code)
     me = core.unlock(asking=True)
     held = core.held(tolerant=True)
@@ -31,7 +41,9 @@ def accept(core: Core, code: str) -> Found:
     slot, token = _opened(core, ready, held.device_id, text)
     lease = tokens.read(token, LeaseClaims, core.trust)
     secret = LeaseSecret(lease.request_nonce, slot.kem)
-    _check(core, me, held, ready, slot, lease)
+    _check(core, me, held, ready, slot, lease, relayed=relayed)
+    if relayed and lease.nbf > to_numeric(core.ports.now()):
+        raise RelayWaiting("the relay's clock is ahead of this one", starts_at=lease.nbf)
     core.store.accept_code(me, asking.stored_keys(core, me), secret, token)
     bundle = ready.bundle
     if lease.bundle is not None and bundle is not None:
@@ -39,7 +51,8 @@ def accept(core: Core, code: str) -> Found:
     record = held.record
     before = held.seq if record is None or record.code_from is None else record.code_from
     now = to_numeric(core.ports.now())
-    core.note(seq=lease.seq, prev=lease.jti, code_from=before, last_seen=now)
+    told = {"next_lease": lease.jti} if relayed else {}
+    core.note(seq=lease.seq, prev=lease.jti, code_from=before, last_seen=now, **told)
     left = [other for other in ready.slots if other.lease.seq > lease.seq]
     kept = Ready(ready.nonce, left, bundle) if left else None
     airgap_keys.write(core, me, replace(known, ready=kept))
@@ -62,7 +75,14 @@ def _opened(core: Core, ready: Ready, device: str, code: str) -> tuple[Slot, str
 
 
 def _check(
-    core: Core, me: Identity, held: Held, ready: Ready, slot: Slot, lease: LeaseClaims
+    core: Core,
+    me: Identity,
+    held: Held,
+    ready: Ready,
+    slot: Slot,
+    lease: LeaseClaims,
+    *,
+    relayed: bool,
 ) -> None:
     """Returns when the lease is the one that was announced, for this device, and newer."""
     said = (lease.sub, lease.cnf.jkt, lease.seq, lease.lic, lease.request_nonce)
@@ -75,7 +95,7 @@ def _check(
         raise ResponseReplayed("it is older than what is held")
     if lease.exp <= to_numeric(core.ports.now()):
         raise LeaseExpired("the code came too late", expires_at=from_numeric(lease.exp))
-    if lease.bundle is not None:
+    if lease.bundle is not None and not (relayed and ready.bundle is None):
         digest = hashlib.sha256(ready.bundle or b"").digest()
         if digest != unb64u(lease.bundle.digest):
             raise AnswerInvalid("not the key bundle that the lease names")

@@ -11,7 +11,7 @@ from modelseal.client.core import Core
 from modelseal.client.identity import Identity
 from modelseal.client.leasekey import LeaseKeys
 from modelseal.client.record import refusal_of
-from modelseal.errors import AnswerInvalid, DiskFull, ModelsealError, StorageFailed
+from modelseal.errors import AnswerInvalid, DiskFull, ModelsealError, RelayWaiting, StorageFailed
 from modelseal.license import lease as leases
 from modelseal.license.claims import DenialClaims, LeaseClaims, LicenseClaims, RequestClaims
 from modelseal.types import LeaseState, to_numeric
@@ -36,6 +36,8 @@ def accept(
     ``AnswerInvalid`` or a token error when it does not; then nothing has changed and the question
     stays pending. Under the lock.
     """
+    if "next_code" in found:  # a relay's: the question itself still waits
+        raise RelayWaiting("the next synchronisation brings the answer")
     token = asking.text_of(found, "lease")
     claims = trusting.read_token(core, token, LeaseClaims)
     asking.check(claims, asked, question.identity)

@@ -7,7 +7,7 @@ denial, ends it. ``put`` sends it and returns what came back, verified to answer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -53,6 +53,7 @@ _ROOM_FOR_LEASE = 16384
 _FIRST = frozenset({"activate", "trial", "lookup"})
 _OUTSIDE = frozenset({"nonce", "attest"})
 """What is asked beside the chain: a denial of it ends the question and nothing else."""
+_IN_CHAIN = frozenset({"renew", "return"})
 _TELLS_USAGE = frozenset({"renew", "release", "return", "attest"})
 _CONTENT_TYPE = "application/jwt"
 MakeKey = Callable[[], HardwareKey]
@@ -189,6 +190,7 @@ def claims(
         vm=around.vm,
         container=around.container,
         usage=counting.usage(core, held.record) if op in _TELLS_USAGE else [],
+        next_lease=held.record.next_lease if op in _IN_CHAIN and held.record else None,
         **more,
     )
 
@@ -204,12 +206,20 @@ def operator_digest(core: Core) -> list[TraitDigest]:
     return [] if named is None else [device.operator_digest(named, core.trust.trait_salt)]
 
 
-def claims_of(core: Core, question: Question, *, op: str, **more: Any) -> RequestClaims:
-    """The claims of a prepared question, which stands where the device was when it was made."""
+def claims_of(
+    core: Core, question: Question, *, op: str, next_kems: Sequence[bytes] = (), **more: Any
+) -> RequestClaims:
+    """The claims of a prepared question, which stands where the device was when it was made.
+
+    ``next_kems`` are the private keys of leases ahead that are asked for with it.
+    """
     pending = question.pending
     asked = claims(
         core, question.identity, question.held, op=op, nonce=pending.nonce, kem=pending.kem, **more
     )
+    if next_kems:
+        kem = [*asked.kem, *(kem_key(each) for each in next_kems)]
+        asked = msgspec.structs.replace(asked, kem=kem, next_count=len(next_kems))
     if pending.seq == asked.seq:
         return asked
     return msgspec.structs.replace(asked, seq=pending.seq, prev=pending.prev)

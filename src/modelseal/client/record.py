@@ -89,7 +89,8 @@ class ProvedNote(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The contents of ``state.json``.
 
-    ``code_from`` is the ``seq`` of the newest answer, when leases under codes have followed it.
+    ``code_from`` is the ``seq`` of the newest answer, when leases under codes have followed it,
+    ``next_lease`` the last of them that a relay gave out.
     ``verdict`` is why the server took the TPM's proof for none, ``proved`` and
     ``unproved`` what evidence last reached and did not reach.
     """
@@ -103,6 +104,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     seq: int = 0
     prev: str | None = None
     code_from: int | None = None
+    next_lease: str | None = None
     activated_by: str | None = None
     label: str | None = None
     returned: bool = False

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from modelseal.client import answering, asking, bundles, hardware, moving
+from modelseal.client import answering, asking, bundles, hardware, moving, relayed
 from modelseal.client.asking import Denied, Question
 from modelseal.client.core import Core, Held
 from modelseal.client.transport import ANSWER_SECONDS
@@ -59,12 +59,15 @@ def _ask(core: Core, held: Held, seconds: float) -> LeaseClaims:
     question = asking.prepare(core, me, held, "renew", key=hardware.maker(core, held))
     path = f"/v1/leases/{held.device_id}"
     try:
-        question, found, asked = hardware.put(
+        question, found, asked = relayed.put(
             core, question, "PUT", path, op="renew", seconds=seconds
         )
     except Denied as denied:
         raise answering.accept_denial(core, me, question.keys, denied, first=False) from None
-    return answering.accept(core, question, asked, found, license_needed=False)
+    if relayed.is_release(found):
+        return relayed.take_in(core, found)
+    keep = relayed.keeper(core, question, found)
+    return answering.accept(core, question, asked, found, license_needed=False, keep=keep)
 
 
 def _noted_too_much(core: Core, held: Held) -> bool:

@@ -16,6 +16,7 @@ from modelseal import container
 from modelseal import trust as trusts
 from modelseal.admin import (
     AskLeaseCode,
+    AskRelayed,
     Attestation,
     CatalogState,
     CheckpointRecord,
@@ -45,6 +46,7 @@ from modelseal.admin import (
     PublishModel,
     PutTrust,
     RekeyedLicense,
+    Relayed,
     RelayReport,
     RelaySynced,
     ReplayedMessages,
@@ -320,6 +322,10 @@ class RemoteAdmin:
     def sync_relay(self, report: RelayReport) -> RelaySynced:
         """See ``AdminApi``."""
         return self._act(RelaySynced, "/relays:sync", report)
+
+    def relayed_leases(self, asked: AskRelayed) -> Relayed:
+        """See ``AdminApi``."""
+        return self._act(Relayed, "/relays:leases", asked)
 
     def close(self) -> None:
         """Connections are given back."""

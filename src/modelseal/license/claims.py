@@ -355,6 +355,7 @@ class RequestClaims(_Closed, frozen=True):
     vm: bool | None = None
     container: bool | None = None
     next_count: Annotated[int, Meta(ge=0, le=64)] = 0
+    next_lease: Id | None = None
     trust_root: Count | None = None
     trust_keys: Count | None = None
     handover: Annotated[str, Meta(max_length=4096)] | None = None

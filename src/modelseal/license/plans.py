@@ -22,6 +22,8 @@ MAX_LEASE_SECONDS = 400 * DAY_SECONDS
 NEVER_SECONDS = 400 * DAY_SECONDS
 DEFAULT_LEASE_SECONDS = 7 * DAY_SECONDS
 DEFAULT_POWER_CUTS = 24
+MAX_AHEAD = 12
+"""Of the leases that a relay may hold ready for one device."""
 MAX_PLAN_BYTES = 64 * 1024
 LEASE_LEVEL = 2
 """The highest level that a device proves for a lease; evidence proves more, for one run."""
@@ -65,12 +67,14 @@ class PlanEntitlement(_Closed, frozen=True):
 class LeaseTerms(_Closed, frozen=True):
     """How long a lease lives and after how long it is renewed (None: a third of its life).
 
-    ``power_cuts`` is how often the TPM of a hardware lease may be reset before it is renewed.
+    ``power_cuts`` is how often the TPM of a hardware lease may be reset before it is renewed,
+    ``ahead`` how many further leases a relay in a closed network may hold ready for a device.
     """
 
     max_seconds: Annotated[int, Meta(ge=1, le=MAX_LEASE_SECONDS)] = DEFAULT_LEASE_SECONDS
     renew_after_seconds: Annotated[int, Meta(ge=0, le=MAX_LEASE_SECONDS)] | None = None
     power_cuts: Annotated[int, Meta(ge=0, le=10_000)] = DEFAULT_POWER_CUTS
+    ahead: Annotated[int, Meta(ge=0, le=MAX_AHEAD)] = 0
 
     @property
     def renew_seconds(self) -> int:
@@ -224,6 +228,10 @@ def _consistent(plan: Plan) -> Plan:
     _distinct("channels", list(plan.channels))
     if plan.lease.renew_seconds >= plan.lease.max_seconds:
         raise ConfigInvalid("plan: a lease is renewed before it ends")
+    if plan.lease.ahead and (plan.enforcement != "software" or not plan.lease.renew_seconds):
+        raise ConfigInvalid(
+            "plan: leases ahead are software leases that are renewed after a second or later"
+        )
     if plan.late_payment_seconds and plan.period_seconds is None:
         raise ConfigInvalid("plan: late payment needs a period")
     if plan.period_seconds is None and any(meter.per == "period" for meter in plan.meters):

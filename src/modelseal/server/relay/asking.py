@@ -61,6 +61,7 @@ def waiting(box: Box) -> RelayWaiting:
     return RelayWaiting(
         "the next synchronisation brings it",
         synced_at=box.noted("synced_at"),
+        ahead=int(box.noted("ahead") or 0),
         retry_after_seconds=RETRY_SECONDS,
     )
 

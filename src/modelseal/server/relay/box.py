@@ -19,10 +19,11 @@ from typing import Any
 import msgspec
 
 from modelseal import ids
-from modelseal.admin import RelayReport, RelaySynced
+from modelseal.admin import HeldLeases, Relayed, RelayReport, RelaySynced
 from modelseal.device import tolerance
 from modelseal.errors import DiskFull, InputMissing, OutputExists, StorageFailed
 from modelseal.license.claims import RequestClaims, TraitDigest
+from modelseal.server.relay import ahead
 from modelseal.server.relay.documents import is_newer
 from modelseal.types import to_numeric
 
@@ -36,7 +37,8 @@ MAX_ASKED_FOR = 64
 """Of these, because somebody asked for them: everybody can."""
 _BUSY_SECONDS = 15.0
 _NAMED = 64
-_COUNTS = ("carried", "handed", "repeated")
+_COUNTS = ("carried", "handed", "repeated", "released")
+_RENEWALS = "/v1/leases/"
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE questions (
@@ -125,7 +127,7 @@ def make(folder: Path, *, server: str, product: str, now: datetime, random: ids.
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (folder / "models").mkdir(mode=0o700, exist_ok=True)
         with contextlib.closing(_connect(path)) as db:
-            db.executescript("BEGIN IMMEDIATE;" + _SCHEMA)
+            db.executescript("BEGIN IMMEDIATE;" + _SCHEMA + ahead.SCHEMA)
             rows = [("relay", about.relay), ("server", server), ("product", product)]
             db.executemany("INSERT INTO meta VALUES (?, ?)", rows)
             db.execute("COMMIT")
@@ -147,6 +149,7 @@ class Box:
         self._lock = threading.Lock()
         try:
             self._db = _connect(folder / FILE)
+            self._db.executescript(ahead.SCHEMA)  # a folder that an older release made
         except sqlite3.Error as error:
             raise _translate(error, folder) from None
         self.about = About(*(self.noted(name) or "" for name in ("relay", "server", "product")))
@@ -166,37 +169,50 @@ class Box:
     def ask(self, question: Question, claims: RequestClaims, now: datetime) -> Reply | None:
         """The answer that is there for this very question; None when it waits now.
 
+        A renewal that waits is given the code of its lease ahead, once that has begun.
         A question that follows an answer which was handed out ends that answer: whoever still asks
         for it is another holder of the key, and the server is to hear of that.
         """
         with self._writing() as db:
             row = db.execute(
-                "SELECT status, media, body, final, device, path, handed, traits FROM answers"
+                "SELECT status, media, body, final, device, path, handed FROM answers"
                 " WHERE jkt = ? AND nonce = ?",
                 (question.jkt, question.nonce),
             ).fetchone()
             if row is not None and row[5] == question.path:
-                self._hand(db, question, claims, final=bool(row[3]), handed=row[6], before=row[7])
+                self._hand(db, question, claims, final=bool(row[3]), handed=row[6])
                 return Reply(row[0], row[1], row[2], bool(row[3]), row[4])
-            self._wait(db, question, now)
-        return None
+            released = self._release(db, question, claims, now)
+            try:
+                self._wait(db, question, now)
+            except DiskFull:
+                if released is None:
+                    raise
+        return released
+
+    def _release(
+        self, db: sqlite3.Connection, question: Question, claims: RequestClaims, now: datetime
+    ) -> Reply | None:
+        due = ahead.due(db, question.jkt, now) if question.path.startswith(_RENEWALS) else None
+        if due is None:
+            return None
+        base, place, code = due
+        if ahead.release(db, base, place, now):
+            _count(db, "released")
+        _see(db, "held", "base = ?", (base,), claims)
+        return Reply(200, "application/json", msgspec.json.encode({"next_code": code}), final=False)
 
     def _hand(
         self, db: sqlite3.Connection, question: Question, claims: RequestClaims, *, final: bool,
-        handed: int, before: str | None,
+        handed: int,
     ) -> None:  # fmt: skip
         key = (question.jkt, question.nonce)
         _count(db, "repeated" if handed else "handed")
         if not final:
             db.execute("DELETE FROM answers WHERE jkt = ? AND nonce = ?", key)
             return
-        traits = msgspec.json.encode(claims.traits).decode()
-        elsewhere = before is not None and _is_elsewhere(before, claims.traits)
-        db.execute(
-            "UPDATE answers SET handed = handed + 1, traits = coalesce(traits, ?),"
-            " double = max(double, ?) WHERE jkt = ? AND nonce = ?",
-            (traits, int(elsewhere), *key),
-        )
+        db.execute("UPDATE answers SET handed = handed + 1 WHERE jkt = ? AND nonce = ?", key)
+        _see(db, "answers", "jkt = ? AND nonce = ?", key, claims)
 
     def _wait(self, db: sqlite3.Connection, question: Question, now: datetime) -> None:
         db.execute(
@@ -261,6 +277,21 @@ class Box:
             _count(db, "carried")
             if reply is not None:
                 _keep(db, asked, reply)
+                base = ahead.base_of(reply.body) if reply.final else None
+                if base is not None and reply.device is not None:
+                    ahead.note(db, asked.jkt, reply.device, base)
+
+    def held(self) -> list[HeldLeases]:
+        """The leases ahead that lie here or were given out, oldest first."""
+        with self._reading() as db:
+            return ahead.held(db)
+
+    def keep_leases(self, told: Relayed) -> None:
+        """The codes that came wait for their time; what has ended is given out no more."""
+        with self._writing() as db:
+            ahead.keep(db, told.given)
+            ahead.end(db, told.ended)
+            _note(db, "ahead", str(told.ahead))
 
     def put(self, document: Document) -> bool:
         """False for one that is older than what lies there, which stays."""
@@ -296,7 +327,9 @@ class Box:
             kept = _noted(db, "report")
             if kept is not None:
                 return msgspec.json.decode(kept, type=RelayReport)
-            doubles = [r[0] for r in db.execute("SELECT device FROM answers WHERE double > 0")]
+            twice = "SELECT device FROM answers WHERE double > 0 UNION ALL"
+            twice += " SELECT device FROM held WHERE double > 0"
+            doubles = [row[0] for row in db.execute(twice)]
             named = sorted({device for device in doubles if device is not None})
             one = "SELECT count(*) FROM questions"
             many = "SELECT count(DISTINCT jkt) FROM answers WHERE handed > 0"
@@ -314,7 +347,13 @@ class Box:
             for name in _COUNTS:
                 _note(db, name, "0")
             db.execute("DELETE FROM answers WHERE double > 0 AND handed > 0")
+            db.execute("UPDATE held SET double = 0, traits = NULL WHERE double > 0")
         return made
+
+    def awaits(self, sync: str) -> bool:
+        """True until the report ``sync`` is acknowledged."""
+        kept = self.noted("report")
+        return kept is not None and msgspec.json.decode(kept, type=RelayReport).sync == sync
 
     def acknowledged(self, sync: str, synced: RelaySynced, now: datetime) -> bool:
         """The report ``sync`` stands in the server's log; False when another one waits."""
@@ -326,6 +365,7 @@ class Box:
             db.execute("DELETE FROM wanted")  # what did not come is not there
             _note(db, "after", synced.event_id)
             _note(db, "state", synced.state.value)
+            _note(db, "overdrawn", str(synced.found))
             _note(db, "synced_at", now.isoformat(timespec="seconds"))
         return True
 
@@ -342,6 +382,7 @@ class Box:
                 ("waiting", "SELECT count(*) FROM questions"),
                 ("answers", "SELECT count(*) FROM answers WHERE handed = 0"),
                 ("doubles", "SELECT count(*) FROM answers WHERE double > 0"),
+                ("ahead", "SELECT count(*) FROM places"),
             ):
                 found[name] = db.execute(query).fetchone()[0]
         return found
@@ -410,6 +451,20 @@ def _keep(db: sqlite3.Connection, asked: Sent, reply: Reply) -> None:
 
 def _count(db: sqlite3.Connection, name: str) -> None:
     _note(db, name, str(int(_noted(db, name) or 0) + 1))
+
+
+def _see(
+    db: sqlite3.Connection, table: str, which: str, key: tuple[str, ...], claims: RequestClaims
+) -> None:
+    """On what computer the rows' receiver is; a second one makes them doubles."""
+    told = msgspec.json.encode(claims.traits).decode()
+    row = db.execute(f"SELECT traits FROM {table} WHERE {which}", key).fetchone()  # noqa: S608
+    elsewhere = row[0] is not None and _is_elsewhere(row[0], claims.traits)
+    db.execute(
+        f"UPDATE {table} SET traits = coalesce(traits, ?), double = max(double, ?)"  # noqa: S608
+        f" WHERE {which}",
+        (told, int(elsewhere), *key),
+    )
 
 
 def _is_elsewhere(before: str, traits: list[TraitDigest]) -> bool:

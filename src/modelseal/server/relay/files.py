@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from modelseal import cbor
-from modelseal.admin import RelayReport, RelayState
+from modelseal.admin import EndedLeases, GivenLeases, HeldLeases, RelayReport, RelayState
 from modelseal.errors import InvalidBytes, RelayFileInvalid
 
 MAGIC = b"\x89MSL\r\n\x1a\n"
@@ -23,7 +23,9 @@ _DIGEST_BYTES = 32
 T = TypeVar("T", bound="_File")
 
 
-class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class _File(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True
+):
     """Closed; the relay it belongs to stands in it."""
 
     relay: str
@@ -64,17 +66,24 @@ class Paper(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
 
 class QuestionFile(_File, frozen=True, tag="question", tag_field="file"):
-    """From the relay: what devices ask, its report, what it holds and what it wants."""
+    """From the relay: what devices ask, its report, what it holds and what it wants.
+
+    ``leases`` are the leases ahead that it holds or gave out.
+    """
 
     report: RelayReport
     questions: list[Asked]
     held: list[str]
     wanted: list[str]
     models: list[str]
+    leases: list[HeldLeases] = []
 
 
 class AnswerFile(_File, frozen=True, tag="answer", tag_field="file"):
-    """To the relay: what was answered, where its report stands, documents, models beside it."""
+    """To the relay: what was answered, where its report stands, documents, models beside it.
+
+    ``given`` and ``ended`` are what became of leases ahead, ``ahead`` the most of a device.
+    """
 
     sync: str
     event_id: str
@@ -82,6 +91,10 @@ class AnswerFile(_File, frozen=True, tag="answer", tag_field="file"):
     answers: list[Told]
     documents: list[Paper]
     models: list[str]
+    found: int = 0
+    ahead: int = 0
+    given: list[GivenLeases] = []
+    ended: list[EndedLeases] = []
 
 
 def write(file: QuestionFile | AnswerFile) -> bytes:

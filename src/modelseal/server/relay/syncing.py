@@ -7,20 +7,41 @@ any moment is made good by the next sync; the server gives the same answer to th
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
-from modelseal.admin import RelayReport, RelayState, RelaySynced
-from modelseal.errors import RelayFileInvalid
+from modelseal.admin import (
+    AskRelayed,
+    EndedLeases,
+    GivenLeases,
+    HeldLeases,
+    Relayed,
+    RelayReport,
+    RelayState,
+    RelaySynced,
+)
+from modelseal.admin.relays import MAX_HELD
+from modelseal.errors import NotFound, RelayFileInvalid
 from modelseal.ids import Random
-from modelseal.server.relay import carrying, documents
+from modelseal.server.relay import ahead, carrying, documents
 from modelseal.server.relay.box import MAX_WANTED, Box, Document, Question, Reply, Sent
 from modelseal.server.relay.carrying import Line
 from modelseal.server.relay.files import AnswerFile, Asked, Paper, QuestionFile, Told
 
-Report = Callable[[RelayReport], RelaySynced]
+
+class Office(Protocol):
+    """Where a relay reports; a relay's token opens nothing else."""
+
+    def sync_relay(self, report: RelayReport) -> RelaySynced:
+        """See ``AdminApi``."""
+        ...
+
+    def relayed_leases(self, asked: AskRelayed) -> Relayed:
+        """See ``AdminApi``."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +57,7 @@ class Synced:
 
 
 def over_line(
-    box: Box, line: Line, report: Report, *, models: bool, now: datetime, random: Random
+    box: Box, line: Line, office: Office, *, models: bool, now: datetime, random: Random
 ) -> Synced:
     """The relay and the server agree: what waited is answered, what is held is current.
 
@@ -50,6 +71,7 @@ def over_line(
         answers += reply is not None
 
     failed = carrying.carry_all(line, box.questions(), settle)
+    box.keep_leases(_told_of(office, box.about.relay, box.held()))
 
     def keep(document: Document) -> None:
         nonlocal papers
@@ -60,7 +82,7 @@ def over_line(
     if models:
         brought = carrying.bring_models(line, _listed(box), box.models, box.digests())
     made = box.report(now, random)
-    synced = report(made)
+    synced = office.sync_relay(made)
     box.acknowledged(made.sync, synced, now)
     return Synced(answers, papers, len(brought), failed, synced.event_id, synced.state)
 
@@ -77,10 +99,11 @@ def question(box: Box, now: datetime, random: Random) -> QuestionFile:
         held=box.paths(),
         wanted=box.wanted(),
         models=box.digests(),
+        leases=box.held(),
     )
 
 
-def answer(file: QuestionFile, line: Line, report: Report, models: Path | None) -> AnswerFile:
+def answer(file: QuestionFile, line: Line, office: Office, models: Path | None) -> AnswerFile:
     """The courier's act at the server: ``file`` is answered; new models lie in ``models``.
 
     Raises ``Unavailable`` errors; the same file may be answered again, with the same answers.
@@ -88,13 +111,19 @@ def answer(file: QuestionFile, line: Line, report: Report, models: Path | None) 
     told: list[Told] = []
     papers: dict[str, Document] = {}
     wanted = set(file.wanted)
+    held = {each.base: each for each in file.leases}
 
     def tell(asked: Question, reply: Reply | None) -> None:
         told.append(_told(asked.sent, reply))
-        wanted.update(() if reply is None else carrying.named_in(reply))
+        if reply is not None:
+            wanted.update(carrying.named_in(reply))
+            base = ahead.base_of(reply.body) if reply.final else None
+            if base is not None and reply.device is not None:
+                held.setdefault(base, HeldLeases(device=reply.device, base=base))
 
     questions = (Question(q.jkt, q.nonce, q.method, q.path, q.token) for q in file.questions)
     carrying.carry_all(line, questions, tell)
+    leases = _told_of(office, file.relay, list(held.values()))
 
     def keep(document: Document) -> None:
         papers[document.path] = document
@@ -104,7 +133,7 @@ def answer(file: QuestionFile, line: Line, report: Report, models: Path | None) 
     if models is not None:
         listed = _models(papers[path].body for path in papers if path.endswith(".targets.json"))
         brought = carrying.bring_models(line, listed, models, frozenset(file.models))
-    synced = report(file.report)
+    synced = office.sync_relay(file.report)
     return AnswerFile(
         relay=file.relay,
         server=file.server,
@@ -115,6 +144,10 @@ def answer(file: QuestionFile, line: Line, report: Report, models: Path | None) 
         answers=told,
         documents=[Paper(each.path, each.media, each.body) for each in papers.values()],
         models=brought,
+        found=synced.found,
+        ahead=leases.ahead,
+        given=leases.given,
+        ended=leases.ended,
     )
 
 
@@ -137,12 +170,27 @@ def take_in(box: Box, file: AnswerFile, models: Path, now: datetime) -> Synced:
         if told.status:
             reply = Reply(told.status, told.media, told.body, told.final, told.device)
         _settle(box, sent, reply)
+    if box.awaits(file.sync):  # an older file would bring back what has ended since
+        box.keep_leases(Relayed(ahead=file.ahead, given=file.given, ended=file.ended))
     papers = [Document(each.path, each.media, each.body) for each in file.documents]
     count = sum(box.put(each) for each in papers if documents.is_document(each.path))
-    synced = RelaySynced(event_id=file.event_id, state=file.state)
+    synced = RelaySynced(event_id=file.event_id, state=file.state, found=file.found)
     known = box.acknowledged(file.sync, synced, now)
     done = (sum(bool(told.status) for told in file.answers), count, len(file.models))
     return Synced(*done, 0, file.event_id, file.state) if known else Synced(*done)
+
+
+def _told_of(office: Office, relay: str, held: Sequence[HeldLeases]) -> Relayed:
+    """What the server says about what a relay holds; nothing from an older one."""
+    most, given, ended = 0, list[GivenLeases](), list[EndedLeases]()
+    pages = [held[at : at + MAX_HELD] for at in range(0, len(held), MAX_HELD)] or [[]]
+    for page in pages:
+        try:
+            told = office.relayed_leases(AskRelayed(relay=relay, held=list(page)))
+        except NotFound:
+            break
+        most, given, ended = told.ahead, given + told.given, ended + told.ended
+    return Relayed(ahead=most, given=given, ended=ended)
 
 
 def _settle(box: Box, sent: Sent, reply: Reply | None) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from modelseal.admin import MeterUse
 from modelseal.audit import EventKind
+from modelseal.license.air_gap import NextLease
 from modelseal.license.claims import RequestClaims
 from modelseal.license.decide import Decision, decide
 from modelseal.license.facts import Action, Chain, Facts, SeatFacts
@@ -45,13 +46,14 @@ from modelseal.types import from_numeric
 
 
 class Activated(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The answer to an activation or a trial; ``verdict`` as in ``Renewed``."""
+    """The answer to an activation or a trial; ``next`` and ``verdict`` as in ``Renewed``."""
 
     device_id: str
     license: str
     lease: str
     event_id: str
     license_key: str | None = None
+    next: list[NextLease] = []
     meters: list[MeterUse] = []
     verdict: str | None = None
 

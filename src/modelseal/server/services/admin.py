@@ -213,6 +213,9 @@ class LocalAdmin:
     def sync_relay(self, report: api.RelayReport) -> api.RelaySynced:
         return self._server.relays.sync(self._actor, api.checked(report))
 
+    def relayed_leases(self, asked: api.AskRelayed) -> api.Relayed:
+        return self._server.relayed.leases(self._actor, api.checked(asked))
+
     def list_webhooks(self, cursor: str | None = None) -> api.Page[api.WebhookRecord]:
         return self._server.webhooks.list(self._actor, cursor)
 

@@ -15,12 +15,12 @@ from modelseal.admin import Responded
 from modelseal.audit import EventKind
 from modelseal.errors import Misuse, TokenClaims, TokenType
 from modelseal.license import air_gap, jws, tokens
-from modelseal.license.air_gap import NextLease, Response, TrustDocuments
+from modelseal.license.air_gap import Response, TrustDocuments
 from modelseal.license.claims import LeaseClaims, RequestClaims
 from modelseal.server.services import acting, intake, recorder
 from modelseal.server.services.activation import Activated, Activation
 from modelseal.server.services.actors import Actor, Right
-from modelseal.server.services.airgap_ahead import Ahead
+from modelseal.server.services.airgap_ahead import Ahead, shown
 from modelseal.server.services.context import Context
 from modelseal.server.services.denials import Refusal
 from modelseal.server.services.granting import Grants
@@ -136,7 +136,7 @@ class AirGap:
             license=outcome.license,
             bundle=bundle,
             status=self._statuses.token(number).decode("ascii"),
-            next=[_shown(place, row) for place, row in enumerate(rows, start=1)],
+            next=[shown(place, row) for place, row in enumerate(rows, start=1)],
         )
         return Responded(
             response=air_gap.encode(response),
@@ -201,13 +201,3 @@ class AirGap:
             },
             params={"op": claims.op, "answer": answer, "ahead": ahead},
         )  # fmt: skip
-
-
-def _shown(place: int, row: PreparedRow) -> NextLease:
-    return NextLease(
-        place=place,
-        seq=row.seq,
-        starts_at=to_numeric(row.starts_at),
-        ends_at=to_numeric(row.ends_at),
-        sealed=row.sealed,
-    )

@@ -18,6 +18,7 @@ from modelseal.audit import EventKind
 from modelseal.crypto.hpke import KemPublicKey
 from modelseal.errors import ModelsealError, NoNextLease
 from modelseal.license import lease_code, tokens
+from modelseal.license.air_gap import NextLease
 from modelseal.license.claims import ClockReading, LeaseClaims, MissingTrait, RequestClaims
 from modelseal.license.decide import Decision, decide
 from modelseal.license.facts import Action, Chain, Facts, SeatFacts
@@ -51,21 +52,34 @@ class Ahead:
         self._grants = grants
 
     def prepare(
-        self, tx: Connection, claims: RequestClaims, lease: LeaseClaims, now: datetime
+        self,
+        tx: Connection,
+        claims: RequestClaims,
+        lease: LeaseClaims,
+        now: datetime,
+        *,
+        relayed: bool = False,
     ) -> list[PreparedRow]:
         """The leases that follow ``lease``, the answer to ``claims``; the same ones every time.
 
         None for *online* leases, beyond the end of the license, and once the chain has moved on.
+        ``relayed``: as many as the plan allows a relay, each from when the one before is due. Their
+        numbers in the chain are taken from now on, and their seat is held until the last one's end.
         """
+        if relayed:
+            license_store.lock(tx, lease.lic)
         device = acting.device(tx, lease.sub)
         terms = acting.terms(tx, acting.license_of(tx, device))
         known = store.of_device(tx, lease.lic, lease.sub)
         mine = [row for row in known if row.base == lease.jti]
         if mine or (device.lease_id, device.last_jti) != (lease.jti, lease.jti):
             return mine
-        rows = self._rows(tx, claims, lease, device, terms, now)
+        rows = self._rows(tx, claims, lease, device, terms, now, relayed=relayed)
         if rows or known:
             store.replace(tx, lease.lic, lease.sub, rows)
+        if relayed and rows:
+            self._move(tx, device, terms, now, seq=rows[-1].seq, last=lease.jti,
+                       ends_at=rows[-1].ends_at)  # fmt: skip
         return rows
 
     def _rows(
@@ -76,8 +90,11 @@ class Ahead:
         device: DeviceRow,
         terms: Terms,
         now: datetime,
+        *,
+        relayed: bool,
     ) -> list[PreparedRow]:
-        public = intake.kem_keys(claims)[1 : 1 + claims.next_count]
+        most = terms.plan.lease.ahead if relayed else claims.next_count
+        public = intake.kem_keys(claims)[1 : 1 + min(claims.next_count, most)]
         if lease.enforcement != "software" or not public:
             return []
         # The license token on the device ends where it ended when it was signed.
@@ -93,7 +110,8 @@ class Ahead:
         rows: list[PreparedRow] = []
         before = lease
         for place, kem in enumerate(public, start=1):
-            ends = min(before.exp + terms.plan.lease.max_seconds, limit)
+            begins = before.renew_after_at if relayed else before.exp
+            ends = min(begins + terms.plan.lease.max_seconds, limit)
             issued_at = to_numeric(now)
             over = ends <= max(before.exp, issued_at)  # a late repetition of an old answer
             if over or ends - issued_at > MAX_LEASE_SECONDS:
@@ -102,9 +120,9 @@ class Ahead:
                 before,
                 jti=self._context.new_id("lea", now),
                 iat=issued_at,
-                nbf=before.exp,
+                nbf=begins,
                 exp=ends,
-                renew_after_at=min(ends, before.exp + terms.plan.lease.renew_seconds),
+                renew_after_at=min(ends, begins + terms.plan.lease.renew_seconds),
                 seq=before.seq + 1,
                 prev=before.jti,
                 request_nonce=lease_code.next_nonce(claims.nonce, place),
@@ -198,14 +216,14 @@ class Ahead:
     ) -> LeaseCode | ModelsealError:
         rows = store.of_device(tx, device.license_id, device.device_id)
         row = _chosen(rows, device, now, further=further)
-        facts, decision = self._decided(tx, device, terms, row or _newest(rows), now)
+        facts, decision = self.decided(tx, device, terms, row or _newest(rows), now)
         known = recorder.fresh(self._context, now)
         if not decision.allowed:
             self._record(tx, known, EventKind.LEASE_DENIED, actor, device, terms, facts, decision)
             return decision.error(known.reference)
         if row is None:
             raise NoNextLease("none waits for its code", device=device.device_id)
-        _check_terms(row, terms, now)
+        check_terms(row, terms, now)
         again = row.given_at is not None
         if not again:
             self._give(tx, device, terms, row, known.event_id, now)
@@ -214,11 +232,8 @@ class Ahead:
             tx, known, EventKind.LEASE_CODE_GIVEN, actor, device, terms, facts, decision,
             {**more, "again": again},
         )  # fmt: skip
-        code = self._context.provider.unwrap(
-            row.wrapped, self._bound(row.license_id, row.device_id, row.seq)
-        )
         return LeaseCode(
-            code=code.decode("ascii"),
+            code=self.code_of(row),
             device_id=device.device_id,
             license_id=device.license_id,
             seq=row.seq,
@@ -230,7 +245,14 @@ class Ahead:
             event_id=known.event_id,
         )
 
-    def _decided(
+    def code_of(self, row: PreparedRow) -> str:
+        """The code that opens the lease."""
+        code = self._context.provider.unwrap(
+            row.wrapped, self._bound(row.license_id, row.device_id, row.seq)
+        )
+        return code.decode("ascii")
+
+    def decided(
         self,
         tx: Connection,
         device: DeviceRow,
@@ -289,15 +311,24 @@ class Ahead:
 
         ``lease_seq`` stays: until the device is heard again it may stand at either.
         """
-        ends = max(row.ends_at, device.lease_exp or row.ends_at)
+        seq = max(row.seq, device.seq)  # a relay's leases have taken their numbers already
+        self._move(tx, device, terms, now, seq=seq, last=row.lease_id, ends_at=row.ends_at,
+                   event_id=event_id)  # fmt: skip
+        if not store.give(tx, row, now):
+            raise Again
+
+    def _move(
+        self, tx: Connection, device: DeviceRow, terms: Terms, now: datetime, *, seq: int,
+        last: str, ends_at: datetime, **more: str,
+    ) -> None:  # fmt: skip
+        """The chain stands at ``seq``, and no later lease of the device ends before ``ends_at``."""
+        ends = max(ends_at, device.lease_exp or ends_at)
         kept = device.answer
         if device.lease_exp is not None:  # the lease itself ends when it did
             kept = {"exp": to_numeric(device.lease_exp), **(kept or {})}
-        moved = device_store.change(
-            tx, device, seq=row.seq, last_jti=row.lease_id, lease_exp=ends, answer=kept,
-            event_id=event_id,
-        )  # fmt: skip
-        if not moved or not store.give(tx, row, now):
+        if not device_store.change(
+            tx, device, seq=seq, last_jti=last, lease_exp=ends, answer=kept, **more
+        ):
             raise Again
         seat = seat_store.of_device(tx, device.license_id, device.device_id)
         if terms.plan.floating and seat is not None:
@@ -339,6 +370,17 @@ class Ahead:
         )
 
 
+def shown(place: int, row: PreparedRow) -> NextLease:
+    """A lease ahead as its device gets it."""
+    return NextLease(
+        place=place,
+        seq=row.seq,
+        starts_at=to_numeric(row.starts_at),
+        ends_at=to_numeric(row.ends_at),
+        sealed=row.sealed,
+    )
+
+
 def _chosen(
     rows: list[PreparedRow], device: DeviceRow, now: datetime, *, further: bool
 ) -> PreparedRow | None:
@@ -357,7 +399,7 @@ def _newest(rows: list[PreparedRow]) -> PreparedRow | None:
     return rows[-1] if rows else None
 
 
-def _check_terms(row: PreparedRow, terms: Terms, now: datetime) -> None:
+def check_terms(row: PreparedRow, terms: Terms, now: datetime) -> None:
     """Returns when the license still says what it said when the lease was made."""
     license_row = terms.license
     if (row.plan_id, row.plan_version) != (license_row.plan_id, license_row.plan_version):

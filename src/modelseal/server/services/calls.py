@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TypeVar
 
+import msgspec
+
 from modelseal.errors import ModelsealError, NotFound, RateLimited, SealedKeyInvalid
 from modelseal.license.claims import RequestClaims
 from modelseal.server.services import intake, limits
@@ -20,6 +22,7 @@ from modelseal.server.services.limits import Limiter, Pace
 from modelseal.server.services.lookup import Looked, Lookup
 from modelseal.server.services.models import Models
 from modelseal.server.services.proving import Challenged, Proving
+from modelseal.server.services.relayed import RelayedLeases
 from modelseal.server.services.releasing import Released, Releasing
 from modelseal.server.services.renewal import Renewal, Renewed
 from modelseal.server.services.returning import Returned, Returning
@@ -29,6 +32,7 @@ from modelseal.server.store import models as model_store
 from modelseal.server.store.rows import DeviceRow
 
 T = TypeVar("T")
+A = TypeVar("A", Activated, Renewed)
 
 
 class DeviceCalls:
@@ -39,8 +43,11 @@ class DeviceCalls:
     ``InvalidBytes`` error for a request that does not verify, ``RateLimited``, ``Unavailable``.
     """
 
-    def __init__(self, context: Context, models: Models, licensing: Licensing) -> None:
+    def __init__(
+        self, context: Context, models: Models, licensing: Licensing, relayed: RelayedLeases
+    ) -> None:
         self._context = context
+        self._relayed = relayed
         grants = Grants(context, models)
         issuing = Issuing(context, grants)
         self._prover = Proving(context)
@@ -58,9 +65,10 @@ class DeviceCalls:
     def activate(self, token: bytes, *, network: str = "local") -> Activated:
         """A device, its license and its first lease."""
         claims = self._introducing(token, "activate", network)
-        return self._typed(
+        answer = self._typed(
             network, lambda: self._activation.activate(claims, network, self._opened)
         )
+        return self._with_ahead(claims, answer)
 
     def trial(self, token: bytes, *, network: str = "local") -> Activated:
         """As ``activate``, under a license of its own."""
@@ -101,7 +109,8 @@ class DeviceCalls:
     def renew_alone(self, asked: Asked) -> Renewed:
         """The next lease of whoever went through ``renew_many`` without an answer."""
         claims, row = self._known(asked.token, "renew", asked.device_id, limits.RENEWAL)
-        return _answered(self._renewal.renew(claims, asked.device_id, row, asked.network))
+        answer = _answered(self._renewal.renew(claims, asked.device_id, row, asked.network))
+        return self._with_ahead(claims, answer)
 
     def give_back(self, device_id: str, token: bytes, *, network: str = "local") -> Returned:
         """The seat is free, now or when the last lease ends."""
@@ -162,6 +171,13 @@ class DeviceCalls:
             self.limiter.take(limits.LICENSE, row.license_id, now)
         self._context.trusted.freshen()
         return claims, row
+
+    def _with_ahead(self, claims: RequestClaims, answer: A) -> A:
+        """The answer with its leases ahead. Made after it, they are made by its repetition where a
+        crash came between.
+        """
+        ahead = self._relayed.made(claims, answer.lease)
+        return msgspec.structs.replace(answer, next=ahead) if ahead else answer
 
     def _opened(self, key_hash: bytes) -> None:
         """A license key was typed, known or not: so many activations and lookups it may ask for."""

@@ -6,14 +6,17 @@ device calls. Its report is its operator's word, kept in the log for the publish
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from sqlalchemy import Connection
 
 from modelseal.admin import RelayReport, RelayState, RelaySynced
 from modelseal.audit import EventKind, decode
-from modelseal.server.services import recorder
+from modelseal.server.services import overdrawing, recorder
 from modelseal.server.services.actors import Actor, Right
 from modelseal.server.services.context import Context
 from modelseal.server.store import events as store
+from modelseal.server.store import relayed as relayed_store
 
 
 class Relays:
@@ -31,9 +34,12 @@ class Relays:
         now = self._context.now()
 
         def act(tx: Connection) -> RelaySynced:
-            found, last = self._place(tx, report)
+            found, last, after = self._place(tx, report)
             if found is RelayState.AGAIN:
-                return RelaySynced(event_id=last, state=found)
+                return RelaySynced(event_id=last, state=found, found=_found(tx, report))
+            if after is not None:
+                overdrawing.settle(self._context, tx, actor.name, report.relay, after)
+            overdrawn = _found(tx, report)
             known = recorder.fresh(self._context, now)
             recorder.record(
                 tx, known, EventKind.RELAY_SYNCED, at=now, actor=actor.name,
@@ -49,19 +55,29 @@ class Relays:
                     "devices": report.devices,
                     "double_count": report.double_count,
                     "doubles": list(report.doubles),
+                    "released": report.released or None,
+                    "overdrawn": overdrawn or None,
                 },
             )  # fmt: skip
-            return RelaySynced(event_id=known.event_id, state=found)
+            return RelaySynced(event_id=known.event_id, state=found, found=overdrawn)
 
         return self._context.store.write(act)
 
-    def _place(self, tx: Connection, report: RelayReport) -> tuple[RelayState, str]:
-        """How the report follows the newest one of its relay, and the id of that one's event."""
+    def _place(
+        self, tx: Connection, report: RelayReport
+    ) -> tuple[RelayState, str, datetime | None]:
+        """How the report follows the newest one of its relay, that one's event, and when that was
+        recorded if it does follow.
+        """
         row = store.newest_of(tx, report.relay, EventKind.RELAY_SYNCED.value)
         if row is not None and decode(row.body).params.get("sync") == report.sync:
-            return RelayState.AGAIN, row.event_id
+            return RelayState.AGAIN, row.event_id, None
         if row is not None and row.event_id == report.after:
-            return RelayState.FOLLOWS, row.event_id
+            return RelayState.FOLLOWS, row.event_id, row.at
         if report.after is not None and store.get(tx, report.after) is None:
-            return RelayState.BEHIND, ""
-        return (RelayState.FIRST if row is None else RelayState.APART), ""
+            return RelayState.BEHIND, "", None
+        return (RelayState.FIRST if row is None else RelayState.APART), "", None
+
+
+def _found(tx: Connection, report: RelayReport) -> int:
+    return relayed_store.count_found(tx, report.relay)

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from modelseal.admin import MeterUse
 from modelseal.audit import EventKind
+from modelseal.license.air_gap import NextLease
 from modelseal.license.claims import RequestClaims
 from modelseal.license.decide import Decision, decide
 from modelseal.license.facts import Action, Chain, Facts, SeatFacts
@@ -21,6 +22,7 @@ from modelseal.server.services import (
     judging,
     metering,
     moving,
+    overdrawing,
     proving,
     recorder,
     seating,
@@ -43,6 +45,7 @@ from modelseal.server.store.rows import DeviceRow
 class Renewed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The answer to a renewal; ``license`` when the device's is missing, changed or ageing.
 
+    ``next`` are leases ahead for a device that asks through a relay, under its codes.
     ``meters`` tell how much is left, where the plan counts; nothing is granted by them.
     ``verdict`` is why the evidence in the request reached no level.
     """
@@ -50,6 +53,7 @@ class Renewed(Struct, frozen=True, kw_only=True, omit_defaults=True):
     lease: str
     event_id: str
     license: str | None = None
+    next: list[NextLease] = []
     meters: list[MeterUse] = []
     verdict: str | None = None
 
@@ -90,6 +94,7 @@ class Renewal:
         now: datetime,
         network: str,
     ) -> Renewed | Refusal:
+        overdrawing.shown(self._context, tx, claims, device)
         asker = moving.asking(self._context, tx, claims, device)
         device = asker.device
         here = forks.place(tx, terms, device, claims, now)

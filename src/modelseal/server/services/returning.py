@@ -18,6 +18,7 @@ from modelseal.server.services import (
     forks,
     judging,
     metering,
+    overdrawing,
     recorder,
     seating,
     statuses,
@@ -69,6 +70,7 @@ class Returning:
         # A seat that was given back is given back once, whatever lease the device missed before.
         over = device.state == "returned"
         chain = Chain.NEXT if over else forks.place(tx, terms, device, claims, now).chain
+        overdrawing.shown(self._context, tx, claims, device)
         metering.told(tx, terms, device.device_id, claims, now)
         facts = Facts(
             action=Action.RETURN,

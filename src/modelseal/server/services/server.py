@@ -46,6 +46,7 @@ from modelseal.server.services.log import Log
 from modelseal.server.services.models import Models
 from modelseal.server.services.plans import Plans
 from modelseal.server.services.rekeying import Rekeying
+from modelseal.server.services.relayed import RelayedLeases
 from modelseal.server.services.relays import Relays
 from modelseal.server.services.signin import SignIn
 from modelseal.server.services.statuses import StatusLists
@@ -92,6 +93,7 @@ class Server:
     verdicts: Verdicts
     webhooks: Webhooks
     relays: Relays
+    relayed: RelayedLeases
     courier: Courier
     about: About
 
@@ -226,11 +228,13 @@ def _assemble(context: Context) -> Server:
     keeping = Keeping(context)
     lists = StatusLists(context)
     webhooks = Webhooks(context)
-    devices = DeviceCalls(context, models, licenses)
+    airgap = AirGap(context, models, keeping, lists)
+    relayed = RelayedLeases(context, airgap.ahead)
+    devices = DeviceCalls(context, models, licenses, relayed)
     return Server(
         context=context,
         devices=devices,
-        airgap=AirGap(context, models, keeping, lists),
+        airgap=airgap,
         plans=Plans(context),
         licenses=licenses,
         inventory=Inventory(context),
@@ -248,6 +252,7 @@ def _assemble(context: Context) -> Server:
         verdicts=Verdicts(context),
         webhooks=webhooks,
         relays=Relays(context),
+        relayed=relayed,
         courier=Courier(context, webhooks),
         about=About(context, log),
     )

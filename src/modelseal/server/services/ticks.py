@@ -286,6 +286,8 @@ def _is_plain(claims: RequestClaims, device: DeviceRow) -> bool:
         and claims.sub == device.device_id
         and claims.lic == device.license_id
         and claims.handover is None
+        and not claims.next_count
+        and claims.next_lease is None
         and claims.label in (None, device.label)
         and judging.stored(claims.traits) == device.presented
     )

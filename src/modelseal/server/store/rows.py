@@ -231,6 +231,33 @@ class PreparedRow:
 
 
 @dataclass(frozen=True, slots=True)
+class RelayedRow:
+    """Which relay holds the codes of the leases made ahead with the answer ``base``.
+
+    ``places`` are [seq, lease id, starts, ends] of each, times as NumericDate. ``told_at`` is when
+    the relay was first told that they are in force no more, ``closed_at`` when it reported for the
+    first time after that. ``released`` is the highest place that it reported as given out,
+    ``shown`` the highest that the device showed, last at ``shown_at``. ``shared``: a second relay
+    asked for the codes. ``found`` is what does not fit.
+    """
+
+    license_id: str
+    device_id: str
+    base: str
+    relay: str
+    places: list[list[Any]]
+    ends_at: datetime
+    given_at: datetime
+    told_at: datetime | None = None
+    closed_at: datetime | None = None
+    released: int = 0
+    shown: int = 0
+    shown_at: datetime | None = None
+    shared: bool = False
+    found: list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MetadataRow:
     """One version of a TUF role."""
 

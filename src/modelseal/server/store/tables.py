@@ -305,6 +305,25 @@ prepared_leases = Table(
     Column("given_at", Instant),
 )
 
+relayed_leases = Table(
+    "relayed_leases",
+    metadata,
+    _id("license_id", primary_key=True),
+    _id("device_id", primary_key=True),
+    _id("base", primary_key=True),
+    _id("relay", nullable=False, index=True),
+    Column("places", Json, nullable=False),
+    Column("ends_at", Instant, nullable=False),
+    Column("given_at", Instant, nullable=False),
+    Column("told_at", Instant),
+    Column("closed_at", Instant),
+    Column("released", Integer, nullable=False),
+    Column("shown", Integer, nullable=False),
+    Column("shown_at", Instant),
+    Column("shared", Boolean, nullable=False),
+    Column("found", Json),
+)
+
 answered_requests = Table(
     "answered_requests",
     metadata,

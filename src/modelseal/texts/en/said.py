@@ -63,7 +63,8 @@ SAID: dict[str, str] = {
         "{relay}: {waiting} questions wait for the license server, {answers} answers for their"
         " devices; {models} sealed models.[ Last synchronised at {synced_at} ({state}).] Since the"
         " last report {handed} answers went out, {repeated} went out again; {doubles} to more than"
-        " one computer."
+        " one computer. {ahead} leases ahead lie here, {released} were given out since.[ This relay"
+        " and its devices did not agree about {overdrawn} of them.]"
     ),
     "authority_made": (
         "The key {kid} approves measured states: {public} goes to the computers, {private} to a"

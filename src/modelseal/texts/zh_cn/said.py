@@ -46,7 +46,8 @@ SAID: dict[str, str] = {
         "{relay}：{waiting} 个请求等待许可证服务器，{answers} 个答复等待设备；{models} 个密封模型。"
         "[上次同步于 {synced_at}（{state}）。]"
         "自上次报告以来发出 {handed} 个答复，重复发出 {repeated} 个；"
-        "{doubles} 个发给了不止一台计算机。"
+        "{doubles} 个发给了不止一台计算机。此处存有 {ahead} 个预备租约，其间发出 {released} 个。"
+        "[该中继与其设备就预备租约有 {overdrawn} 次不一致。]"
     ),
     "authority_made": ("密钥 {kid} 用于批准测量状态：{public} 放到各计算机，{private} 妥善保管。"),
     "sign_in_at": "请在本机浏览器中登录：{url}",

@@ -1,0 +1,67 @@
+"""Which relay holds the codes of leases made ahead, and what was said of each since."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, delete, func, select, update
+
+from modelseal.server.store import tables as t
+from modelseal.server.store.rows import RelayedRow, many, one
+
+_c = t.relayed_leases.c
+
+
+def get(tx: Connection, license_id: str, device_id: str, base: str) -> RelayedRow | None:
+    """The row of the leases ahead that were made with the answer ``base``."""
+    query = select(t.relayed_leases).where(*_is(license_id, device_id, base))
+    return one(RelayedRow, tx.execute(query).first())
+
+
+def of_device(tx: Connection, license_id: str, device_id: str) -> list[RelayedRow]:
+    """Every row of a device."""
+    mine = (_c.license_id == license_id, _c.device_id == device_id)
+    return many(RelayedRow, tx.execute(select(t.relayed_leases).where(*mine).order_by(_c.base)))
+
+
+def add(tx: Connection, row: RelayedRow) -> None:
+    """The row stands. The caller holds the license's lock."""
+    tx.execute(t.relayed_leases.insert(), [asdict(row)])
+
+
+def change(tx: Connection, row: RelayedRow, **values: Any) -> None:
+    """The row has ``values``. The caller holds the license's lock."""
+    tx.execute(
+        update(t.relayed_leases)
+        .where(*_is(row.license_id, row.device_id, row.base))
+        .values(**values)
+    )
+
+
+def unsettled(tx: Connection, relay: str, before: datetime, limit: int) -> list[RelayedRow]:
+    """Rows of a relay that its report has to settle: told before, or shown and not reported."""
+    told = (_c.told_at <= before) & _c.closed_at.is_(None)
+    silent = (_c.shown > _c.released) & (_c.shown_at <= before) & _c.found.is_(None)
+    query = select(t.relayed_leases).where(_c.relay == relay, told | silent)
+    return many(RelayedRow, tx.execute(query.order_by(_c.license_id, _c.base).limit(limit)))
+
+
+def count_found(tx: Connection, relay: str) -> int:
+    """About how many answers of a relay something was found."""
+    query = select(func.count()).select_from(t.relayed_leases)
+    return int(tx.execute(query.where(_c.relay == relay, _c.found.is_not(None))).scalar_one())
+
+
+def forget(tx: Connection, relay: str, ended_before: datetime) -> None:
+    """Rows of leases that ended before that and about which nothing was found are gone."""
+    tx.execute(
+        delete(t.relayed_leases).where(
+            _c.relay == relay, _c.ends_at < ended_before, _c.found.is_(None)
+        )
+    )
+
+
+def _is(license_id: str, device_id: str, base: str) -> tuple[ColumnElement[bool], ...]:
+    return (_c.license_id == license_id, _c.device_id == device_id, _c.base == base)
