@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.airgap.conftest import made, shop  # noqa: F401 - fixtures
 from tests.relay.closed import Inside, Site
-from tests.server.world import DAY, Shop
+from tests.server.world import Shop
 
 from modelseal.license.plans import LeaseTerms
 
