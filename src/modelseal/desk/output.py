@@ -5,10 +5,10 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import secrets
 import stat
 from pathlib import Path
 
+from modelseal.desk import leftovers
 from modelseal.errors import ContainerTruncated, InputMissing, Misuse, OutputExists
 from modelseal.keys import files
 
@@ -38,25 +38,28 @@ def _remove_unfinished() -> None:
 class PendingFile:
     """A container ``Sink`` under a temporary name beside ``path``.
 
-    ``commit`` gives it its name, ``discard`` removes it. ``replacing`` a regular file takes over
-    its permissions and happens by one rename. Raises ``OutputExists`` when ``path`` exists and is
+    ``commit`` gives it its name, ``discard`` removes it, and the next one for ``path`` what a
+    killed process left. ``replacing`` a regular file takes over its permissions and happens by
+    one rename. Raises ``OutputExists`` when ``path`` exists and is
     not to be replaced, ``InputMissing`` when its folder does not, ``DiskFull``,
     ``StateNotWritable``.
     """
 
     def __init__(self, path: Path, *, replacing: bool = False) -> None:
+        leftovers.sweep(path)
         if not replacing and os.path.lexists(path):
             raise OutputExists("the output exists already", path=str(path))
         if not path.parent.is_dir():
             raise InputMissing("there is no such folder", path=str(path.parent))
         self.path = path
-        self._temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.tmp")
+        self._temporary = leftovers.temporary(path)
         self._size = 0
         self._committed = False
         self._replacing = replacing
         _unfinished.add(self._temporary)
         try:
             self._descriptor = os.open(self._temporary, _FLAGS, 0o600 if replacing else MODE)
+            leftovers.claim(self._descriptor)
             if replacing:  # whatever the umask says
                 self._temporary.chmod(stat.S_IMODE(path.stat().st_mode))
         except OSError as error:
