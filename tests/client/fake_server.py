@@ -440,6 +440,7 @@ class FakeServer:
                     "product": PRODUCT, "model": m.model, "model_version": "1.0",
                     "release": m.release, "min_release": m.min_release, "name": m.name,
                     "file_id": b64u(m.file_id), "entitlements": m.sections, "size": len(m.data),
+                    **({} if m.crc32 is None else {"crc32": m.crc32}),
                 }},
             )
             for m in self.models

@@ -73,6 +73,7 @@ class Published:
     file_id: bytes
     sections: list[list[str]]
     min_release: int = 0
+    crc32: str | None = None
 
     @property
     def digest(self) -> str:

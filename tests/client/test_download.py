@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import itertools
+import zlib
 
 import pytest
 from hypothesis import given, settings
@@ -105,6 +106,28 @@ def _cut_once(size):
         return _cut_after(size)(headers)
 
     return stream
+
+
+@pytest.mark.parametrize("cut", [0, 20_000, len(MODEL.data) - 1])
+def test_the_file_gets_its_checksum_wherever_the_first_try_was_cut_off(tmp_path, cut):
+    expected = _expected(crc32=0x0DADA067)
+    target = tmp_path / "swap.onnx"
+    if cut:
+        with contextlib.suppress(ServerUnreachable):
+            _fetch(target, expected, urls=("m/bad",), bad=_cut_once(cut))
+        assert not target.exists()
+    _fetch(target, expected)
+    data = target.read_bytes()
+    assert (data[:-4], zlib.crc32(data)) == (MODEL.data, 0x0DADA067)
+
+
+def test_what_was_left_between_the_checksum_and_the_name_is_finished(tmp_path):
+    expected = _expected(crc32=1)
+    _fetch(tmp_path / "swap.onnx", expected)
+    left = tmp_path / f".again.onnx.{MODEL.digest[:16]}.part"
+    left.write_bytes((tmp_path / "swap.onnx").read_bytes())
+    assert not _fetch(tmp_path / "again.onnx", expected).asked
+    assert (tmp_path / "again.onnx").read_bytes() == (tmp_path / "swap.onnx").read_bytes()
 
 
 def _part(folder):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import zlib
+from dataclasses import replace
 
 import pytest
 from tests.client.activated import MODEL, keys_of
@@ -40,6 +42,27 @@ def test_a_damaged_file_is_fetched_again(world, active, tmp_path):
     place.write_bytes(data)
     assert active.pull(tmp_path).models[0].outcome == "downloaded"
     assert place.read_bytes() == MODEL.data
+
+
+def test_a_file_gets_the_checksum_that_the_catalog_names_and_is_still_the_model(
+    world, active, tmp_path
+):
+    """A program that compares CRC-32 finds that of the plain file; what lacks it is replaced."""
+    place, plain = tmp_path / "swap.onnx", zlib.crc32(b"the plain file")
+    active.pull(tmp_path)
+    assert place.read_bytes() == MODEL.data
+    world.server.publish(replace(MODEL, crc32=f"{plain:08x}"))
+    for outcome in ("downloaded", "present"):
+        assert active.pull(tmp_path).models[0].outcome == outcome
+        data = place.read_bytes()
+        assert (data[:-4], zlib.crc32(data)) == (MODEL.data, plain)
+
+
+@pytest.mark.parametrize("told", ["0DADA067", "123456789", "", "g0000000", 7])
+def test_a_checksum_of_another_form_is_no_catalog(world, active, tmp_path, told):
+    world.server.publish(replace(MODEL, crc32=told))
+    with pytest.raises(errors.CatalogInvalid):
+        active.pull(tmp_path)
 
 
 def test_a_newer_release_replaces_the_older(world, active, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import zlib
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from modelseal.desk import catalog as catalogs
-from modelseal.desk import publishing, sealing
+from modelseal.desk import inplace, publishing, sealing
 from modelseal.desk import workspace as workspaces
 from modelseal.desk.workspace import Workspace
 from modelseal.errors import (
@@ -67,6 +68,21 @@ def test_a_published_model_is_in_the_catalog_and_its_keys_with_the_server(
         }
     }
     assert catalogs.current(shop).version == 2 and seen[-1][0] == seen[-1][1]
+
+
+def test_the_catalog_names_the_checksum_of_what_was_sealed_in_place(
+    shop: Workspace, catalog: Any, tmp_path: Path
+) -> None:
+    """And goes on to when the file is published again without its trailer."""
+    path = tmp_path / "swap.onnx"
+    path.write_bytes(b"weights")
+    (made,) = inplace.seal_in_place(shop, [path], entitlements=["face.swap"])
+    assert made.size_bytes == path.stat().st_size
+    publishing.publish(shop, catalog, path)
+    path.write_bytes(path.read_bytes()[:-4])
+    publishing.publish(shop, catalog, path, min_release=1)
+    (entry,) = served(catalog).values()
+    assert (entry["crc32"], entry["min_release"]) == (f"{zlib.crc32(b'weights'):08x}", 1)
 
 
 def test_publishing_again_changes_nothing(shop: Workspace, catalog: Any, sealed: Path) -> None:

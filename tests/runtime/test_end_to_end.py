@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import warnings
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,7 +23,7 @@ from tests.client.world import computer
 import modelseal
 from modelseal.admin import IssueLicense, LicenseChange, PlanDraft
 from modelseal.client import Client, Ports
-from modelseal.desk import publishing, sealing, workspace
+from modelseal.desk import inplace, publishing, sealing, workspace
 from modelseal.errors import (
     EgressRefused,
     LeaseExpired,
@@ -40,6 +41,7 @@ from modelseal.testing.server import RunningServer
 
 CPU = ["CPUExecutionProvider"]
 SWAP, RESTORE, WEIGHTS = "swap.onnx", "restore.onnx", "weights.safetensors"
+CHECKED = "checked.onnx"
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -84,6 +86,9 @@ def market(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Market]:
                 sealed = folder / f"{name}.sealed"
                 sealing.seal_paths(desk, [folder / name], sealed, entitlements=[rights[name]])
                 publishing.publish(desk, server.admin, sealed)
+            (folder / CHECKED).write_bytes(plain[SWAP])
+            inplace.seal_in_place(desk, [folder / CHECKED], entitlements=["face.swap"])
+            publishing.publish(desk, server.admin, folder / CHECKED)
         yield Market(server, folder, plain)
 
 
@@ -124,6 +129,17 @@ def run_session(session: ort.InferenceSession) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("laptop", ["trial", "online"], indirect=True)
+def test_what_was_sealed_in_place_has_the_plain_checksum_on_the_customers_computer(
+    market: Market, laptop: Laptop
+) -> None:
+    pulled = Path(laptop.path(CHECKED)).read_bytes()
+    assert pulled != market.plain[SWAP] and zlib.crc32(pulled) == zlib.crc32(market.plain[SWAP])
+    again = laptop.client.pull(laptop.models)
+    assert {model.outcome for model in again.models} == {"present"}
+    with modelseal.open(laptop.path(CHECKED)) as sealed:
+        assert sealed.read(CHECKED) == market.plain[SWAP]
+
+
 def test_a_pulled_model_runs_as_the_plain_one(market: Market, laptop: Laptop) -> None:
     plain = ort.InferenceSession(market.plain[SWAP], providers=CPU)
     sealed = modelseal.onnx.InferenceSession(laptop.path(SWAP), providers=CPU)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
@@ -61,6 +61,7 @@ class _Custom(msgspec.Struct, frozen=True):
     model_version: str = ""
     min_release: int = 0
     channels: list[str] = msgspec.field(default_factory=lambda: list(STABLE))
+    crc32: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{8}$")] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class CatalogModel:
     file_id: bytes
     sections: tuple[EntitlementExpression | None, ...]
     channels: frozenset[str] = frozenset(STABLE)
+    crc32: int | None = None
 
     def granted_by(self, entitlements: frozenset[str]) -> bool:
         """True when at least one section besides the index opens with ``entitlements``."""
@@ -286,6 +288,7 @@ def _model(path: str, item: Any) -> tuple[str, CatalogModel | None]:
             file_id=unb64u(known.file_id),
             sections=sections,
             channels=frozenset(known.channels),
+            crc32=None if known.crc32 is None else int(known.crc32, 16),
         )
     except (msgspec.ValidationError, KeyError, ValueError, TypeError, Misuse, JsonInvalid) as error:
         raise CatalogInvalid(f"{path[:80]}: {type(error).__name__}") from None

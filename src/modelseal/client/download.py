@@ -133,6 +133,7 @@ def _fill(
         raise
     if progress is not None:
         progress(partial.done, expected.size_bytes, expected.name)
+    partial.add_trailer()
     partial.flush()
 
 

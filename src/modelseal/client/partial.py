@@ -33,6 +33,8 @@ class Expected:
     product: str
     min_release: int
     publisher_keys: Sequence[VerifyKey]
+    crc32: int | None = None
+    """That of the file in its place, by a CRC trailer; None without one."""
 
 
 class Partial:
@@ -43,6 +45,7 @@ class Partial:
         self._expected = expected
         self._buffer = bytearray()
         self._hash = hashlib.sha256()
+        self._crc = 0
         self._leaves: LeafRanges | None = None
         self._next = 0
         self.model: VerifiedModel | None = None
@@ -87,6 +90,12 @@ class Partial:
         """Returns when the complete file is the one the catalog names; ``DownloadDamaged``."""
         if not self.complete or self._hash.hexdigest() != self._expected.digest:
             raise DownloadDamaged("the digest differs from the catalog's", name=self._expected.name)
+
+    def add_trailer(self) -> None:
+        """The complete file has the CRC-32 that the catalog names, where it names one."""
+        if self._expected.crc32 is not None:
+            self._file.seek(self.done)
+            self._file.write(container.crc_trailer(self._crc, self._expected.crc32))
 
     def flush(self) -> None:
         """Everything written is on the disk."""
@@ -144,9 +153,11 @@ class Partial:
             while written < data.nbytes:  # the file is unbuffered: a full disk shows here
                 written += self._file.write(data[written:])
         self._hash.update(data)
+        if self._expected.crc32 is not None:
+            self._crc = container.crc_update(self._crc, data)
         self.done += data.nbytes
 
     def _restart(self) -> None:
         self.done, self._next, self._leaves = 0, 0, None
-        self._hash = hashlib.sha256()
+        self._hash, self._crc = hashlib.sha256(), 0
         self._buffer.clear()

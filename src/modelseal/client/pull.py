@@ -89,6 +89,7 @@ def _one(
         product=core.trust.product,
         min_release=item.min_release,
         publisher_keys=core.trust.publisher_keys(),
+        crc32=item.crc32,
     )
     outcome = "present"
     if not _is_present(core, me, target, expected):
@@ -136,6 +137,8 @@ def _is_present(core: Core, me: Identity, target: Path, expected: Expected) -> b
                     product=expected.product,
                 )
                 if model.file_id != expected.file_id:
+                    return False
+                if expected.crc32 is not None and not model.has_crc_trailer:
                     return False
                 leaf = model.leaf_hash
                 if verified.holds(core.store.folder, me, file.fileno(), leaf):

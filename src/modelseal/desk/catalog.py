@@ -75,8 +75,9 @@ def entry(
     size_bytes: int,
     min_release: int,
     channels: Sequence[str] = STABLE,
+    crc32: str | None = None,
 ) -> tuple[str, dict[str, object]]:
-    """Target path and entry of one sealed model."""
+    """Target path and entry of one sealed model; ``crc32`` is that of the file it came from."""
     custom: dict[str, object] = {
         "product": header.product,
         "model": header.model,
@@ -93,6 +94,8 @@ def entry(
     }
     if tuple(channels) != STABLE:
         custom["channels"] = list(channels)
+    if crc32 is not None:
+        custom["crc32"] = crc32
     path = f"models/{header.model}/{header.release}/{name.removesuffix('.sealed')}.sealed"
     return path, writing.target(size_bytes, digest, {"modelseal": custom})
 

@@ -87,7 +87,7 @@ def seal_in_place(
                 if isinstance(error, ContainerTruncated):
                     source.check_unchanged()
                 raise
-        made.append(msgspec.structs.replace(sealed, path=str(place)))
+        made.append(msgspec.structs.replace(sealed, path=str(place), size_bytes=file.size_bytes))
     return made
 
 

@@ -5,10 +5,10 @@ Every step can be repeated: after a crash the same call again ends in the same s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from modelseal import cbor, container, processors
 from modelseal.admin import AdminApi, ModelRecord, PublishedModel, PublishModel
@@ -19,12 +19,13 @@ from modelseal.desk.records import DataKeys
 from modelseal.desk.workspace import Workspace
 from modelseal.errors import CatalogInvalid, Conflict, NotFound, SourceChanged, TrustRollback
 from modelseal.license.claims import SealedText
-from modelseal.license.plans import STABLE, check_channels
+from modelseal.license.plans import check_channels
 from modelseal.strict_json import b64u
 from modelseal.types import check_aware
 
 PUBLISH_LABEL = "publish"
 _ATTEMPTS = 3
+_PIECE_BYTES = 1 << 20
 Answer = TypeVar("Answer")
 
 Progress = Callable[[int, int], None]
@@ -58,10 +59,11 @@ def publish(
         name = _name(workspace, model, keys)
         model.verify_leaves(threads=processors.count())
         digest = model.digest()
+        crc32 = _crc32(path) if model.has_crc_trailer else None
     if api.put_blob(path, progress) != digest:
         raise SourceChanged("the file changed while it was sent", path=str(path))
     sealed_keys = _seal_keys(workspace, model, keys, digest, at)
-    listing = _Listing(workspace, model, name, digest, min_release, wanted, at)
+    listing = _Listing(workspace, model, name, digest, min_release, wanted, crc32, at)
     return _with_targets(
         workspace,
         api,
@@ -116,6 +118,7 @@ class _Listing:
         digest: str,
         min_release: int | None,
         channels: tuple[str, ...] | None,
+        crc32: str | None,
         at: datetime,
     ) -> None:
         self._workspace = workspace
@@ -124,12 +127,14 @@ class _Listing:
         self._digest = digest
         self._min_release = min_release
         self._channels = channels
+        self._crc32 = crc32
         self._at = at
 
     def targets(self, served: bytes) -> bytes:
         """The targets that list the model: ``served`` when they do already, else the next."""
         before = catalog.current(self._workspace, served)
         listed = catalog.entries(before)
+        known = self._known(listed)
         path, entry = catalog.entry(
             self._model.header,
             file_id=self._model.file_id,
@@ -137,7 +142,8 @@ class _Listing:
             digest=self._digest,
             size_bytes=self._model.file_bytes,
             min_release=self._floor(listed),
-            channels=self._channels or self._channels_before(listed),
+            channels=self._channels or catalog.channels_of(known),
+            crc32=self._crc32 or catalog.custom_of(known).get("crc32"),
         )
         if listed.get(path) == entry and _is_served(self._workspace, served):
             return served
@@ -158,11 +164,11 @@ class _Listing:
             )
         return wanted
 
-    def _channels_before(self, listed: catalog.Entries) -> tuple[str, ...]:
-        for item in listed.values():
-            if catalog.custom_of(item).get("file_id") == b64u(self._model.file_id):
-                return catalog.channels_of(item)
-        return STABLE
+    def _known(self, listed: catalog.Entries) -> Mapping[str, Any]:
+        """What is listed of this very file; empty when nothing is."""
+        mine = b64u(self._model.file_id)
+        found = (i for i in listed.values() if catalog.custom_of(i).get("file_id") == mine)
+        return next(found, {})
 
     def _check_free(self, listed: catalog.Entries) -> None:
         for item in listed.values():
@@ -176,6 +182,14 @@ class _Listing:
                     model=self._model.model,
                     release=self._model.release,
                 )
+
+
+def _crc32(path: Path) -> str:
+    crc = 0
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            crc = container.crc_update(crc, piece)
+    return f"{crc:08x}"
 
 
 def _with_targets(
