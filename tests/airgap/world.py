@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -113,9 +114,13 @@ class Gap:
         self._settings = {"trust": shop.trust.raw, **settings}
         self.client = self._open()
 
+    def now(self) -> datetime:
+        """This computer's clock."""
+        return self.shop.clock()
+
     def _open(self) -> Client:
         ports = Ports(
-            now=self.shop.clock,
+            now=lambda: self.now(),
             monotonic=lambda: self.ticks,
             sleep=lambda _seconds: None,
             traits=lambda: computer(self.state.name),

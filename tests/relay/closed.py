@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import sqlite3
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from litestar import Litestar
 from litestar.testing import TestClient
-from tests.airgap.world import Gap
+from tests.airgap.world import Cable, Gap
 from tests.server.world import Shop
 
 from modelseal import admin
 from modelseal.client.transport import Answer, Stream
+from modelseal.errors import RelayWaiting
 from modelseal.server.app import create_app as server_app
 from modelseal.server.relay import app, files, syncing
 from modelseal.server.relay import box as boxes
@@ -29,18 +32,16 @@ from modelseal.server.services.actors import Actor
 
 
 class Wire:
-    """A transport to an application in this process; ``lose`` drops the next reply."""
+    """A transport to an application in this process."""
 
     def __init__(self, served: Litestar) -> None:
         self._http = TestClient(served)
         self._http.__enter__()
-        self.asked: list[str] = []
 
     def exchange(
         self, method: str, path: str, *, body: bytes | None = None, headers: Any = None,
         **_more: Any,
     ) -> Answer:  # fmt: skip
-        self.asked.append(f"{method} {path}")
         found = self._http.request(method, path, content=body, headers=dict(headers or {}))
         return Answer(found.status_code, dict(found.headers), found.content)
 
@@ -57,7 +58,7 @@ class Wire:
 
 
 class Site:
-    """A relay in ``folder``. ``ahead`` seconds its clock is fast."""
+    """A relay in ``folder``, whose clock may be ``fast`` by some days."""
 
     def __init__(self, shop: Shop, folder: Path, *, make: bool = True) -> None:
         self.shop, self.folder = shop, folder
@@ -74,11 +75,11 @@ class Site:
         self.office = LocalAdmin(shop.server, Actor("token:site", admin.Role.RELAY))
 
     def now(self) -> datetime:
-        from datetime import timedelta
-
-        return self.shop.clock() + timedelta(seconds=self.fast)
+        return self.shop.clock() + timedelta(days=self.fast)
 
     def sync(self) -> syncing.Synced:
+        """Over a line; it takes a second."""
+        self.shop.clock.pass_(seconds=1)
         return syncing.over_line(
             self.box, self.line, self.office, models=False, now=self.now(), random=os.urandom
         )
@@ -88,7 +89,8 @@ class Site:
         return files.write(syncing.question(self.box, self.now(), os.urandom))
 
     def carry(self, question: bytes) -> bytes:
-        """What the courier does where there is a line."""
+        """What the courier does where there is a line; it takes a second."""
+        self.shop.clock.pass_(seconds=1)
         asked = files.read(question, files.QuestionFile)
         return files.write(syncing.answer(asked, self.line, self.office, None))
 
@@ -101,6 +103,16 @@ class Site:
         """How many leases ahead lie here."""
         return self.box.counts()["ahead"]
 
+    def copy(self, folder: Path) -> Site:
+        """Another relay with the same state, as whoever copies or puts back the folder has it."""
+        shutil.copytree(self.folder, folder)
+        return Site(self.shop, folder, make=False)
+
+    def forge(self, statement: str, *values: object) -> None:
+        """The relay's operator changes its file."""
+        with contextlib.closing(sqlite3.connect(self.folder / boxes.FILE)) as db, db:
+            db.execute(statement, values)
+
     def close(self) -> None:
         self.wire.end()
         self.line.end()
@@ -108,24 +120,31 @@ class Site:
 
 
 class Inside(Gap):
-    """A device that reaches nothing but the relay at ``site``."""
+    """A device that reaches nothing but the relay at ``site``; its clock may be ``fast``."""
 
     def __init__(self, shop: Shop, state: Path, model: Path, site: Site) -> None:
-        self.site = site
+        self._wire: Wire | Cable = site.wire
+        self.fast = 0.0
         super().__init__(shop, state, model, server="https://relay.site:8445")
+
+    def now(self) -> datetime:
+        return self.shop.clock() + timedelta(days=self.fast)
+
+    def reaches(self, wire: Wire | Cable) -> None:
+        """From now on it asks there."""
+        self._wire = wire
+        self.restart()
 
     @property
     def cable(self) -> Any:
-        return self.site.wire
+        return self._wire
 
     @cable.setter
     def cable(self, _none: None) -> None:
-        pass
+        """A device in a closed network has one place to ask."""
 
     def renew(self) -> bool:
-        """Whether a lease was stored that is newer than the one held."""
-        from modelseal.errors import RelayWaiting
-
+        """Whether a newer lease was stored; False when the question waits."""
         before = self.seq
         try:
             self.client.renew()
@@ -134,8 +153,7 @@ class Inside(Gap):
         return self.seq > before
 
     def activate(self, key: str) -> bool:
-        from modelseal.errors import RelayWaiting
-
+        """Whether there was an answer; False when the question waits."""
         try:
             self.client.activate(key)
         except RelayWaiting:

@@ -21,7 +21,7 @@ from modelseal.server.services import open_server
 
 CONTRACT = frozenset({
     "test_activation", "test_admin", "test_events", "test_lost_replies", "test_processes",
-    "test_renewal", "test_seats", "test_webhooks", "test_workers",
+    "test_relayed", "test_renewal", "test_seats", "test_webhooks", "test_workers",
 })  # fmt: skip
 """The suite that both stores pass."""
 RARELY = frozenset({"test_admin", "test_events"})

@@ -41,14 +41,17 @@ def put(
     """
     kems = _kept(core, question)
     try:
-        return hardware.put(
+        done = hardware.put(
             core, question, method, path, op=op, seconds=seconds, next_kems=kems, **more
         )
+        wanted = _wanted(done[1]) if is_release(done[1]) else 0
+        if wanted <= len(kems):
+            return done
     except RelayWaiting as error:
-        wanted = error.params.get("ahead")
-        if not isinstance(wanted, int) or min(wanted, MAX_AHEAD) <= len(kems):
+        wanted = _wanted(error.params)
+        if wanted <= len(kems):
             raise
-    kems = _made(core, question, min(wanted, MAX_AHEAD))
+    kems = _made(core, question, wanted)
     return hardware.put(
         core, question, method, path, op=op, seconds=seconds, next_kems=kems, **more
     )
@@ -94,6 +97,12 @@ def take_in(core: Core, found: Mapping[str, Any]) -> LeaseClaims:
     if lease is None:
         raise RelayWaiting("the next synchronisation brings the answer")
     return lease
+
+
+def _wanted(said: Mapping[str, Any]) -> int:
+    """For how many leases ahead the relay wants keys."""
+    found = said.get("ahead")
+    return min(found, MAX_AHEAD) if isinstance(found, int) else 0
 
 
 def _kept(core: Core, question: Question) -> list[bytes]:

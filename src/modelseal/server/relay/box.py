@@ -200,7 +200,8 @@ class Box:
         if ahead.release(db, base, place, now):
             _count(db, "released")
         _see(db, "held", "base = ?", (base,), claims)
-        return Reply(200, "application/json", msgspec.json.encode({"next_code": code}), final=False)
+        told = {"next_code": code, "ahead": int(_noted(db, "ahead") or 0)}
+        return Reply(200, "application/json", msgspec.json.encode(told), final=False)
 
     def _hand(
         self, db: sqlite3.Connection, question: Question, claims: RequestClaims, *, final: bool,

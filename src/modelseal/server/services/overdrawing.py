@@ -33,7 +33,6 @@ class Finding(StrEnum):
     EARLY = "early"
     SILENT = "silent"
     AFTER_END = "after_end"
-    SHARED = "shared"
 
 
 def is_early(row: RelayedRow, place: int, at: datetime) -> bool:
@@ -52,40 +51,59 @@ def shown(context: Context, tx: Connection, claims: RequestClaims, device: Devic
     now = context.now()
     for row in store.of_device(tx, device.license_id, device.device_id):
         ids = [lease_id for _seq, lease_id, _starts, _ends in row.places]
-        if claims.next_lease not in ids:
-            continue
-        place = ids.index(claims.next_lease) + 1
-        if place > row.shown:
-            store.change(tx, row, shown=place, shown_at=now)
-        actor = f"device:{device.device_id}"
-        if is_early(row, place, now):
-            find(context, tx, actor, row.relay, row, Finding.EARLY, place)
-        if row.closed_at is not None and place > row.released:
-            find(context, tx, actor, row.relay, row, Finding.AFTER_END, place)
+        if claims.next_lease in ids:
+            _show(context, tx, row, ids.index(claims.next_lease) + 1, now)
+
+
+def _show(context: Context, tx: Connection, row: RelayedRow, place: int, now: datetime) -> None:
+    if place > row.shown:
+        store.change(tx, row, shown=place, shown_at=now)
+    actor = f"device:{row.device_id}"
+    if is_early(row, place, now):
+        find(context, tx, actor, row, Finding.EARLY, place)
+    holders = _holders(tx, row)
+    ended = all(each.closed_at is not None for each in holders)
+    if ended and place > max(each.released for each in holders):
+        find(context, tx, actor, row, Finding.AFTER_END, place)
 
 
 def settle(context: Context, tx: Connection, actor: str, relay: str, after: datetime) -> None:
     """What a report that follows one recorded at ``after`` leaves untold is found.
 
     The relay made it later than that, so it tells of all that was given out until then: what a
-    device had shown by then and it does not tell, it hides.
+    device had shown by then and no relay that holds it tells, one of them hides.
     """
     now = context.now()
     for row in store.unsettled(tx, relay, after, _AT_ONCE):
-        if row.told_at is not None and row.told_at <= after and row.closed_at is None:
-            store.change(tx, row, closed_at=now)
-        hides = row.shown > row.released and row.shown_at is not None and row.shown_at <= after
-        if hides and not row.shared and not row.found:
-            find(context, tx, actor, relay, row, Finding.SILENT, row.shown)
+        closes = row.told_at is not None and row.told_at < after and row.closed_at is None
+        closed_at = now if closes else row.closed_at
+        store.change(tx, row, closed_at=closed_at, settled_at=after)
+        holders = _holders(tx, row)
+        if row.shown <= max(each.released for each in holders):
+            continue
+        if all(_has_told(each) for each in holders):
+            for each in holders:
+                find(context, tx, actor, each, Finding.SILENT, row.shown)
     store.forget(tx, relay, now - KEPT)
 
 
+def _holders(tx: Connection, row: RelayedRow) -> list[RelayedRow]:
+    """The rows of all relays that hold the same leases."""
+    return store.of_device(tx, row.license_id, row.device_id, row.base)
+
+
+def _has_told(row: RelayedRow) -> bool:
+    """Whether the relay's word reaches to when the device showed what it has, if it held it."""
+    told, shown_at = row.settled_at, row.shown_at
+    return shown_at is None or (told is not None and told > shown_at)
+
+
 def find(
-    context: Context, tx: Connection, actor: str, relay: str, row: RelayedRow, finding: Finding,
-    place: int,
-) -> None:  # fmt: skip
-    """The finding stands in the log, once for the leases of one answer."""
-    current = store.get(tx, row.license_id, row.device_id, row.base) or row
+    context: Context, tx: Connection, actor: str, row: RelayedRow, finding: Finding, place: int
+) -> None:
+    """The finding stands in the log, once for a relay and the leases of one answer."""
+    holders = _holders(tx, row)
+    current = next(each for each in holders if each.relay == row.relay)
     before = current.found or []
     if finding.value in before:
         return
@@ -93,15 +111,15 @@ def find(
     store.change(tx, row, found=[*before, finding.value])
     recorder.record(
         tx, recorder.fresh(context, now), EventKind.RELAY_OVERDREW, at=now, actor=actor,
-        subjects={"license": row.license_id, "relay": relay},
+        subjects={"license": row.license_id, "relay": row.relay},
         params={
             "finding": finding.value,
             "device": row.device_id,
             "base": row.base,
             "place": place,
-            "starts": row.places[place - 1][2] if place else None,
+            "starts": row.places[place - 1][2],
             "released": current.released,
             "shown": current.shown,
-            "given_to": row.relay,
+            "holders": len(holders),
         },
     )  # fmt: skip

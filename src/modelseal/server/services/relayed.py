@@ -114,15 +114,15 @@ class RelayedLeases:
         device = acting.device(tx, held.device)
         rows = prepared_store.of_device(tx, device.license_id, device.device_id)
         rows = [row for row in rows if row.base == held.base]
-        known = store.get(tx, device.license_id, device.device_id, held.base)
+        known = _held_by(tx, device, held.base, relay)
         in_force = self._in_force(tx, device, held.base, rows, now)
         if known is None and rows and (in_force or held.known):
             known = _row(relay, held.base, rows, now)
             store.add(tx, known)
         if known is not None:
-            known = self._reported(tx, actor, relay, known, held, now)
+            self._reported(tx, actor, known, held, now)
         if not in_force:
-            if known is not None and known.told_at is None and known.relay == relay:
+            if known is not None and known.told_at is None:
                 store.change(tx, known, told_at=now)
             return over
         return None if held.known else self._given(held, rows, now)
@@ -157,23 +157,21 @@ class RelayedLeases:
         return GivenLeases(device=held.device, base=held.base, places=places)
 
     def _reported(
-        self, tx: Connection, actor: Actor, relay: str, row: RelayedRow, held: HeldLeases,
-        now: datetime,
-    ) -> RelayedRow:  # fmt: skip
-        """``row`` with what the relay says; what its own word shows is found."""
-        found: list[Finding] = []
-        if row.relay != relay and not row.shared:
-            found.append(Finding.SHARED)
+        self, tx: Connection, actor: Actor, row: RelayedRow, held: HeldLeases, now: datetime
+    ) -> None:
+        """What the relay says that it gave out is noted, and what its own word shows is found."""
         place = min(held.released, len(row.places))
         if place and overdrawing.is_early(row, place, min(held.released_at or now, now)):
-            found.append(Finding.EARLY)
-        if row.closed_at is not None and place > row.released:
-            found.append(Finding.AFTER_END)
-        shared = row.shared or row.relay != relay
-        store.change(tx, row, released=max(row.released, place), shared=shared)
-        for each in found:
-            overdrawing.find(self._context, tx, actor.name, relay, row, each, place)
-        return store.get(tx, row.license_id, row.device_id, row.base) or row
+            overdrawing.find(self._context, tx, actor.name, row, Finding.EARLY, place)
+        if place > row.released:
+            store.change(tx, row, released=place)
+            if row.closed_at is not None:
+                overdrawing.find(self._context, tx, actor.name, row, Finding.AFTER_END, place)
+
+
+def _held_by(tx: Connection, device: DeviceRow, base: str, relay: str) -> RelayedRow | None:
+    rows = store.of_device(tx, device.license_id, device.device_id, base)
+    return next((row for row in rows if row.relay == relay), None)
 
 
 def _row(relay: str, base: str, rows: list[PreparedRow], now: datetime) -> RelayedRow:

@@ -6,24 +6,22 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from modelseal.server.store import tables as t
-from modelseal.server.store.rows import RelayedRow, many, one
+from modelseal.server.store.rows import RelayedRow, many
 
 _c = t.relayed_leases.c
 
 
-def get(tx: Connection, license_id: str, device_id: str, base: str) -> RelayedRow | None:
-    """The row of the leases ahead that were made with the answer ``base``."""
-    query = select(t.relayed_leases).where(*_is(license_id, device_id, base))
-    return one(RelayedRow, tx.execute(query).first())
-
-
-def of_device(tx: Connection, license_id: str, device_id: str) -> list[RelayedRow]:
-    """Every row of a device."""
-    mine = (_c.license_id == license_id, _c.device_id == device_id)
-    return many(RelayedRow, tx.execute(select(t.relayed_leases).where(*mine).order_by(_c.base)))
+def of_device(
+    tx: Connection, license_id: str, device_id: str, base: str | None = None
+) -> list[RelayedRow]:
+    """Every row of a device, or those of one answer: of each relay that holds its leases ahead."""
+    query = select(t.relayed_leases).where(_c.license_id == license_id, _c.device_id == device_id)
+    if base is not None:
+        query = query.where(_c.base == base)
+    return many(RelayedRow, tx.execute(query.order_by(_c.base, _c.relay)))
 
 
 def add(tx: Connection, row: RelayedRow) -> None:
@@ -35,15 +33,24 @@ def change(tx: Connection, row: RelayedRow, **values: Any) -> None:
     """The row has ``values``. The caller holds the license's lock."""
     tx.execute(
         update(t.relayed_leases)
-        .where(*_is(row.license_id, row.device_id, row.base))
+        .where(
+            _c.license_id == row.license_id,
+            _c.device_id == row.device_id,
+            _c.base == row.base,
+            _c.relay == row.relay,
+        )
         .values(**values)
     )
 
 
 def unsettled(tx: Connection, relay: str, before: datetime, limit: int) -> list[RelayedRow]:
-    """Rows of a relay that its report has to settle: told before, or shown and not reported."""
-    told = (_c.told_at <= before) & _c.closed_at.is_(None)
-    silent = (_c.shown > _c.released) & (_c.shown_at <= before) & _c.found.is_(None)
+    """Rows of a relay that its report has to settle: told before, or shown and not reported.
+
+    What happened at the very moment ``before`` may have happened after it.
+    """
+    told = (_c.told_at < before) & _c.closed_at.is_(None)
+    untold = _c.settled_at.is_(None) | (_c.settled_at <= _c.shown_at)
+    silent = (_c.shown > _c.released) & (_c.shown_at < before) & untold
     query = select(t.relayed_leases).where(_c.relay == relay, told | silent)
     return many(RelayedRow, tx.execute(query.order_by(_c.license_id, _c.base).limit(limit)))
 
@@ -61,7 +68,3 @@ def forget(tx: Connection, relay: str, ended_before: datetime) -> None:
             _c.relay == relay, _c.ends_at < ended_before, _c.found.is_(None)
         )
     )
-
-
-def _is(license_id: str, device_id: str, base: str) -> tuple[ColumnElement[bool], ...]:
-    return (_c.license_id == license_id, _c.device_id == device_id, _c.base == base)

@@ -232,13 +232,13 @@ class PreparedRow:
 
 @dataclass(frozen=True, slots=True)
 class RelayedRow:
-    """Which relay holds the codes of the leases made ahead with the answer ``base``.
+    """That a relay has the codes of the leases ahead made with the answer ``base``.
 
     ``places`` are [seq, lease id, starts, ends] of each, times as NumericDate. ``told_at`` is when
     the relay was first told that they are in force no more, ``closed_at`` when it reported for the
     first time after that. ``released`` is the highest place that it reported as given out,
-    ``shown`` the highest that the device showed, last at ``shown_at``. ``shared``: a second relay
-    asked for the codes. ``found`` is what does not fit.
+    ``shown`` the highest that the device showed, first at ``shown_at``; the relay has told of all
+    that it gave out until ``settled_at``. ``found`` is what does not fit.
     """
 
     license_id: str
@@ -253,7 +253,7 @@ class RelayedRow:
     released: int = 0
     shown: int = 0
     shown_at: datetime | None = None
-    shared: bool = False
+    settled_at: datetime | None = None
     found: list[str] | None = None
 
 

@@ -311,7 +311,7 @@ relayed_leases = Table(
     _id("license_id", primary_key=True),
     _id("device_id", primary_key=True),
     _id("base", primary_key=True),
-    _id("relay", nullable=False, index=True),
+    _id("relay", primary_key=True, index=True),
     Column("places", Json, nullable=False),
     Column("ends_at", Instant, nullable=False),
     Column("given_at", Instant, nullable=False),
@@ -320,7 +320,7 @@ relayed_leases = Table(
     Column("released", Integer, nullable=False),
     Column("shown", Integer, nullable=False),
     Column("shown_at", Instant),
-    Column("shared", Boolean, nullable=False),
+    Column("settled_at", Instant),
     Column("found", Json),
 )
 

@@ -29,8 +29,10 @@ def upgrade() -> None:
         sa.Column("released", sa.Integer(), nullable=False),
         sa.Column("shown", sa.Integer(), nullable=False),
         sa.Column("shown_at", types.Instant(), nullable=True),
-        sa.Column("shared", sa.Boolean(), nullable=False),
+        sa.Column("settled_at", types.Instant(), nullable=True),
         sa.Column("found", types.Json(), nullable=True),
-        sa.PrimaryKeyConstraint("license_id", "device_id", "base", name=op.f("pk_relayed_leases")),
+        sa.PrimaryKeyConstraint(
+            "license_id", "device_id", "base", "relay", name=op.f("pk_relayed_leases")
+        ),
     )
     op.create_index(op.f("ix_relayed_leases_relay"), "relayed_leases", ["relay"], unique=False)
