@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import random
 import string
 
@@ -48,18 +49,21 @@ def test_of_all_texts_base64url_takes_exactly_those_it_writes() -> None:
                 data = [bytes(rng.randbytes(size * 3 // 4)) for _ in range(20)]
                 assert text not in map(b64u, data)
     assert taken > 3000
-    for size in range(64):
+    for size in (*range(64), *range(120, 260), 5000):
         data = rng.randbytes(size)
+        assert b64u(data) == base64.urlsafe_b64encode(data).decode().rstrip("=")
         assert unb64u(b64u(data)) == data
 
 
 @pytest.mark.parametrize(
     "text",
-    ["A", "AB", "AAB", "AA==", "+A", "/A", "A A", "AA\n", "AAAA\n", "=", "AAAAA", "é", "A\0"],
+    ["A", "AB", "AAB", "AA==", "+A", "/A", "A A", "AA\n", "AAAA\n", "=", "AAAAA", "é", "A\0"]
+    + ["\ud800", '"A', "\\u0041", "\t", "AAA="],
 )
-def test_no_other_spelling_of_base64url_is_taken(text: str) -> None:
+@pytest.mark.parametrize("before", [0, 200, 1000])
+def test_no_other_spelling_of_base64url_is_taken(text: str, before: int) -> None:
     with pytest.raises(JsonInvalid):
-        unb64u(text)
+        unb64u("A" * before + text)
 
 
 def test_a_struct_is_read_quickly_from_its_own_canonical_bytes_only() -> None:

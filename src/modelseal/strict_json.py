@@ -18,6 +18,8 @@ from modelseal.errors import InvalidBytes
 
 MAX_DEPTH = 32
 T = TypeVar("T")
+_LONG = 128
+"""Letters or bytes from which on msgspec is the quicker reader and writer of base64."""
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _BRACKETS = re.compile(r"[\[\]{}]")
 
@@ -109,6 +111,9 @@ def _quick(data: bytes) -> Any:
 
 def b64u(data: bytes) -> str:
     """base64url of ``data`` without padding."""
+    if len(data) > _LONG:
+        told: str = msgspec.to_builtins(data)
+        return told.rstrip("=").replace("+", "-").replace("/", "_")
     return binascii.b2a_base64(data, newline=False).rstrip(b"=").translate(_TO_URL).decode("ascii")
 
 
@@ -117,13 +122,25 @@ def unb64u(text: str) -> bytes:
     if not isinstance(text, str):
         raise JsonInvalid("base64url is text")
     try:
-        raw = text.encode("ascii").translate(_FROM_URL)
-        data = binascii.a2b_base64(raw + b"=" * (-len(raw) % 4), strict_mode=True)
-    except (ValueError, binascii.Error):
+        data = _unb64u_long(text) if len(text) > _LONG else _unb64u_short(text)
+    except (ValueError, msgspec.MsgspecError):
         raise JsonInvalid("not base64url") from None
-    if (over := len(raw) % 4) and text[-1] not in _ENDS[over]:
+    if (over := len(text) % 4) and text[-1] not in _ENDS[over]:
         raise JsonInvalid("not the canonical base64url")
     return data
+
+
+def _unb64u_short(text: str) -> bytes:
+    raw = text.encode("ascii").translate(_FROM_URL)
+    return binascii.a2b_base64(raw + b"=" * (-len(raw) % 4), strict_mode=True)
+
+
+def _unb64u_long(text: str) -> bytes:
+    """The same in a third of the time, which short texts would lose to its beginning."""
+    if "+" in text or "/" in text or "=" in text:
+        raise ValueError(text[:0])
+    plain = text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4)
+    return msgspec.convert(plain, bytes)
 
 
 def has_nul(text: str) -> bool:
