@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from msgspec import Struct
+
 from modelseal import strict_json
 from modelseal.audit.kinds import EventKind
 from modelseal.errors import AuditBroken, Misuse
@@ -42,8 +44,7 @@ _KNOWN: set[str] = set()
 """Names that were found good: the same few stand in every event."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """One act. ``subjects`` maps nouns to opaque ids, ``params`` holds JSON values without floats.
 
     ``actor`` is an id or a word such as ``device:dev_…``, ``token:tok_…``, ``host`` or ``system``;
@@ -56,7 +57,7 @@ class Event:
     actor: str
     subjects: Mapping[str, str]
     reference: str
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = {}
     personal: str | None = None
 
 

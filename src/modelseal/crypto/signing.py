@@ -7,7 +7,6 @@ pickling and show nothing when printed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
 from cryptography.exceptions import InvalidSignature
@@ -23,6 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_der_private_key,
 )
+from msgspec import Struct
 
 from modelseal.crypto import jwk as jwks
 from modelseal.crypto.jwk import Jwk
@@ -57,8 +57,7 @@ class Signer(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class VerifyKey:
+class VerifyKey(Struct, frozen=True):
     """A public key with the one algorithm it may be used for."""
 
     alg: str

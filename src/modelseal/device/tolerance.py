@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
+
+from msgspec import Struct
 
 from modelseal.device.traits import MIN_LIVE_TRAITS, WEIGHTS, TraitKind
 from modelseal.errors import DeviceUnbound, Misuse
@@ -37,8 +38,7 @@ class BindingRule(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(Struct, frozen=True):
     """The outcome: ``score`` is the share of ``enrolled_weight`` that still matches.
 
     ``moved`` names every enrolled kind that no longer matches, ``gone`` those of them that were

@@ -7,7 +7,9 @@ is not on the device (design, laws 1 and 2). The steps themselves stand in ``_st
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from msgspec import Struct
 
 from modelseal.errors import Misuse, ModelsealError, Refused, by_code
 from modelseal.license._steps import (
@@ -31,8 +33,7 @@ _STEPS_OF = {action: tuple(s for s in STEPS if action in s.actions) for action i
 _SEATED = (Action.ACTIVATE, Action.TRIAL, Action.RENEW)
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """The outcome. ``code`` is ``allowed`` or a code of the error tree, ``step`` its number.
 
     ``params`` are the named values for the text; no secret, nothing of ``None``.
@@ -41,7 +42,7 @@ class Decision:
     allowed: bool
     code: str
     step: int
-    params: Params = field(default_factory=dict)
+    params: Params = {}
 
     def error(self, reference: str | None = None) -> ModelsealError:
         """The refusal as an error of our tree; ``Misuse`` when there is none."""

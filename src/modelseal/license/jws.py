@@ -33,8 +33,7 @@ _HEADER = ("alg", "kid", "typ")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(Struct, frozen=True):
     """One signature with what its protected header says."""
 
     alg: str

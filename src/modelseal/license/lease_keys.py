@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from modelseal import cbor
 from modelseal.cbor import CborInvalid
@@ -39,8 +40,7 @@ _NAMES = {
 DataKeys = dict[tuple[bytes, int], bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(Struct, frozen=True):
     """What sealed keys are bound to. ``label`` is ``lease``, ``release`` or ``attested-release``.
 
     ``nonce`` (the request's) stands in a release only, ``transcript`` and ``result`` (digests) in

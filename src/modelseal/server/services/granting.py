@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
+from msgspec import Struct
 from sqlalchemy import Connection
 
 from modelseal.audit import EventKind
@@ -40,8 +40,7 @@ KeyMap = dict[tuple[bytes, int], bytes]
 Published = dict[bytes, tuple[ModelRow, dict[int, SectionInfo]]]
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(Struct, frozen=True):
     """The keys as they stand in a token; ``files`` are the file ids they open (base64url)."""
 
     keys: list[SealedKeys]

@@ -7,11 +7,11 @@ same KEM key.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 from sqlalchemy import Connection
 
 from modelseal.crypto.hpke import KemPublicKey
@@ -50,8 +50,7 @@ NEVER_AGAIN_SECONDS = 200 * 86400
 _JITTER = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """A lease as it is answered, and what is kept to answer it again (see ``DeviceRow``)."""
 
     lease: str
@@ -61,8 +60,7 @@ class Answer:
     kept: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(Struct, frozen=True):
     """A license with its plan, as one act needs it."""
 
     license: LicenseRow

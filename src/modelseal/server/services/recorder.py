@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Connection
 
 from modelseal import ids
@@ -17,8 +17,7 @@ from modelseal.server.store import events as store
 from modelseal.server.store.events import Entry
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(Struct, frozen=True):
     """Id and reference of an event that was written."""
 
     event_id: str

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from msgspec import Struct
 from sqlalchemy import Connection
 
 from modelseal.audit import EventKind
@@ -58,8 +59,7 @@ _MAX_PLANS = 1024
 Outcome = Renewed | ModelsealError | None
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """A renewal as it came: for which device, its token, from which network."""
 
     device_id: str
@@ -67,8 +67,7 @@ class Asked:
     network: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Ready:
+class _Ready(Struct, frozen=True):
     """An answer that only has to be written."""
 
     claims: RequestClaims

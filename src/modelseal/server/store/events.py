@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import ColumnElement, Connection, Select, delete, select, true, update
 
 from modelseal.audit import Event, Personal, encode
@@ -19,8 +19,7 @@ _PLACE = Bulk(lambda _tx: t.log_entries.insert(), ["idx", "event_id"])
 _WAIT = Bulk(lambda _tx: t.events_pending.insert(), ["event_id"])
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """An event on its way into the store. ``decision``: its facts can be judged again."""
 
     event: Event

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
+from msgspec import Struct
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from modelseal.server.store import tables as t
@@ -61,8 +62,7 @@ _NEW = tuple((name, f"new_{name}") for name in WRITTEN)
 _ADVANCE = Bulk(lambda _tx: _NEXT, [*_WHOSE, *(new for _name, new in _NEW)])
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """All that an act about a device or its license moves on."""
 
     seq: int
