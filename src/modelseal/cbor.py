@@ -14,6 +14,7 @@ from modelseal.wiping import wipe_bytes
 MAX_DEPTH = 16
 _BYTES, _TEXT, _LIST, _MAP, _SIMPLE = 2, 3, 4, 5, 7
 _SIMPLE_VALUES = {20: False, 21: True, 22: None}
+_SINGLE = frozenset({bytes, str, int, bool, type(None)})
 _FEW = 16
 
 
@@ -131,8 +132,13 @@ def _ordered(value: object) -> object:
     if isinstance(value, (bytes, str, int)):
         return value
     if isinstance(value, Mapping):
-        return {key: _ordered(value[key]) for key in _in_order(value)}
-    return [_ordered(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {
+            key: item if type(item := value[key]) in _SINGLE else _ordered(item)
+            for key in _in_order(value)
+        }
+    if isinstance(value, (list, tuple)):
+        return [item if type(item) in _SINGLE else _ordered(item) for item in value]
+    return value
 
 
 def _in_order(value: Mapping[object, object]) -> Sequence[object]:

@@ -19,6 +19,8 @@ PREFIXES = frozenset(
 )
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 REFERENCE_LENGTH = 8
+_VERSION_AND_VARIANT = 0x7 << 76 | 0b10 << 62
+_FREE = ~(0xF << 76 | 0b11 << 62)
 _PAIRS = [high + low for high in CROCKFORD for low in CROCKFORD]
 
 Random = Callable[[int], bytes]
@@ -35,13 +37,9 @@ def new_id(prefix: str, now: datetime, random: Random) -> str:
     milliseconds = int(check_aware(now).timestamp() * 1000)
     if not 0 <= milliseconds < 1 << 48:
         raise Misuse("an id is made after 1970")
-    noise = random(10)
-    raw = bytearray(milliseconds.to_bytes(6, "big") + noise)
-    raw[6] = 0x70 | raw[6] & 0x0F
-    raw[8] = 0x80 | raw[8] & 0x3F
-    text = raw.hex()
-    parts = (text[:8], text[8:12], text[12:16], text[16:20], text[20:])
-    return f"{prefix}_{'-'.join(parts)}"
+    noise = int.from_bytes(random(10), "big")
+    text = f"{milliseconds << 80 | noise & _FREE | _VERSION_AND_VARIANT:032x}"
+    return f"{prefix}_{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
 def reference(of: str) -> str:

@@ -69,13 +69,12 @@ def match(
     own = binding.weights if binding is not None else {}
     weights = merged_weights(own) if own else WEIGHTS
     needed = checked_score(binding.min_score if binding is not None else DEFAULT_MIN_SCORE)
-    have = _by_kind(presented)
-    want = have if enrolled == presented else _by_kind(_comparable(enrolled, presented))
-    matched: Set[TraitKind] = want.keys()
-    if want is not have:
-        matched = {kind for kind, digests in want.items() if digests & have.get(kind, set())}
+    if enrolled is presented or enrolled == presented:
+        return _unmoved({_KINDS[item.kind] for item in presented if item.kind in _KINDS}, weights)
+    have, want = _by_kind(presented), _by_kind(_comparable(enrolled, presented))
+    matched = {kind for kind, digests in want.items() if digests & have.get(kind, set())}
     total = sum([weights[kind] for kind in want])
-    weight = total if want is have else sum([weights[kind] for kind in matched])
+    weight = sum([weights[kind] for kind in matched])
     live = len(have)
     enough = weight * needed.denominator >= needed.numerator * total
     same = total > 0 and enough and live >= MIN_LIVE_TRAITS
@@ -87,6 +86,20 @@ def match(
         unbound=live < MIN_LIVE_TRAITS,
         moved=_in_order(want.keys() - matched),
         gone=_in_order(want.keys() - have.keys()),
+    )
+
+
+def _unmoved(kinds: Set[TraitKind], weights: Mapping[TraitKind, int]) -> Match:
+    """The outcome where everything enrolled was presented again, and nothing else."""
+    total, live = sum([weights[kind] for kind in kinds]), len(kinds)
+    return Match(
+        score=1.0 if total else 0.0,
+        enrolled_weight=total,
+        live=live,
+        same_computer=total > 0 and live >= MIN_LIVE_TRAITS,
+        unbound=live < MIN_LIVE_TRAITS,
+        moved=(),
+        gone=(),
     )
 
 

@@ -110,13 +110,25 @@ def seal(
 
     A bundle key stands under the bundle's digest and ``BUNDLE_SECTION``.
     """
+    return seal_listed(listed(keys), to, binding, hardware)
+
+
+def listed(keys: Mapping[tuple[bytes, int], bytes]) -> bytes:
+    """At most 64 ``keys`` as they are sealed, for whoever seals them to several; as secret."""
     if len(keys) > MAX_KEYS:
         raise Misuse(f"more than {MAX_KEYS} keys travel in a key bundle", limit=MAX_KEYS)
     for (file_id, section), key in keys.items():
         if not _is_entry(file_id, section, key):
             raise Misuse("a data key has 32 bytes, a file id of 32 bytes and a section")
     entries = [[file_id, section, bytes(key)] for (file_id, section), key in sorted(keys.items())]
-    ct = to.seal(cbor.encode(entries), binding.info())
+    return cbor.encode(entries)
+
+
+def seal_listed(
+    entries: bytes, to: KemPublicKey, binding: Binding, hardware: P256PublicKey | None = None
+) -> SealedKeys:
+    """As ``seal``, of what ``listed`` gave."""
+    ct = to.seal(entries, binding.info())
     if hardware is None:
         return SealedKeys(recipient=to.kid, suite=hpke.SUITE, level=binding.level, ct=b64u(ct))
     ct = hardware.seal(ct, binding.outer_info(to.kid))

@@ -62,10 +62,16 @@ class Trust:
     _keys: tuple[TrustedKey, ...] = field(repr=False)
     _chain: _Chain = field(repr=False)
     _loaded: dict[str, VerifyKey] = field(repr=False, compare=False, default_factory=dict)
+    _by_use: dict[str, tuple[TrustedKey, ...]] = field(
+        repr=False, compare=False, default_factory=dict
+    )
 
     def keys(self, use: Use) -> tuple[TrustedKey, ...]:
         """Every key listed for ``use``, valid or not, in the order of the list."""
-        return tuple(key for key in self._keys if key.use == use)
+        found = self._by_use.get(use)
+        if found is None:
+            found = self._by_use[use] = tuple(key for key in self._keys if key.use == use)
+        return found
 
     def verify_keys(self, use: Use | str, kid: str, at: datetime) -> tuple[VerifyKey, ...]:
         """The key ``kid`` for ``use`` and with it every other key of its set.

@@ -33,6 +33,7 @@ from modelseal.types import check_aware
 
 _KEY_CACHE = timedelta(seconds=30)
 _SECRET_BYTES = 32
+_DRAWN_BYTES = 4096
 KEK_COUNTER = "kek"
 
 
@@ -55,6 +56,7 @@ class Context:
     _kek_number: int = -1
     _secrets: dict[str, bytes] = field(default_factory=dict)
     _counted: tuple[int, int] = (0, 0)
+    _drawn: tuple[bytes, int] = (b"", 0)
     _guard: threading.Lock = field(default_factory=threading.Lock)
 
     def now(self) -> datetime:
@@ -78,7 +80,19 @@ class Context:
 
     def new_id(self, prefix: str, now: datetime) -> str:
         """A fresh id."""
-        return ids.new_id(prefix, now, self.random)
+        return ids.new_id(prefix, now, self.drawn)
+
+    def drawn(self, size: int) -> bytes:
+        """Random bytes for what is no secret, such as an id.
+
+        Each question to the system lets another thread in, for which this one then has to wait.
+        """
+        with self._guard:
+            noise, at = self._drawn
+            if at + size > len(noise):
+                noise, at = self.random(max(size, _DRAWN_BYTES)), 0
+            self._drawn = (noise, at + size)
+        return noise[at : at + size]
 
     def event_id(self, now: datetime) -> str:
         """A fresh event id; those of one process within a millisecond sort as they were made.
@@ -90,7 +104,7 @@ class Context:
             tick = int(now.timestamp() * 1000)
             count = min(count + 1, 0xFFF) if tick == moment else 0
             self._counted = (tick, count)
-        return ids.new_id("evt", now, lambda size: count.to_bytes(2, "big") + self.random(size - 2))
+        return ids.new_id("evt", now, lambda size: count.to_bytes(2, "big") + self.drawn(size - 2))
 
     def signers(self, use: str, now: datetime, trust: Trust | None = None) -> Sequence[Signer]:
         """The keys that sign for ``use`` at ``now``: the newest that the trust lists.

@@ -48,6 +48,9 @@ class Granted(Struct, frozen=True):
     files: list[str]
 
 
+NO_KEYS = Granted([], None, [])
+
+
 def sections_granted(
     sections: Sequence[SectionInfo], names: frozenset[str], level: int
 ) -> list[int]:
@@ -180,7 +183,7 @@ class Grants:
         files = sorted({b64u(file_id) for file_id, _section in keys})
         limit = most(signatures)
         if not keys:
-            return Granted([], None, [])
+            return NO_KEYS
         if len(keys) <= limit:
             return Granted([lease_keys.seal(keys, to, binding, hardware)], None, files)
         context = self._context

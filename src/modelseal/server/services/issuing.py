@@ -34,7 +34,7 @@ from modelseal.license.facts import EntitlementFact
 from modelseal.license.plans import STABLE, Plan
 from modelseal.server.services import judging, statuses
 from modelseal.server.services.context import Context, plain
-from modelseal.server.services.granting import Granted, Grants
+from modelseal.server.services.granting import NO_KEYS, Granted, Grants
 from modelseal.server.services.keeping import CLOCK_MARGIN
 from modelseal.server.services.plans import terms_of
 from modelseal.server.services.proving import NOTHING, Proof, Within
@@ -126,21 +126,26 @@ class Issuing:
         bound: bool,
         proof: Proof,
         span: Within | None = None,
+        ent: list[Entitlement] | None = None,
     ) -> LeaseClaims:
-        """The claims of the next lease, without its keys; ``span`` is ``within`` where known."""
+        """The claims of the next lease, without its keys.
+
+        ``span`` is what ``within`` gives and ``ent`` what ``entitlements_at`` does, where known.
+        """
         context, plan = self._context, terms.plan
         issued_at = to_numeric(now)
         ends = issued_at + (span or within(terms, now)).seconds
         if proof.end is not None and plan.enforcement != "online":
             ends = min(ends, issued_at + _seconds(proof.end))
         return self._claims(
-            device, plan, now, pv=terms.license.plan_version, jti=context.new_id("lea", now),
+            device, now, pv=terms.license.plan_version, jti=context.new_id("lea", now),
             exp=ends, renew_after_at=min(ends, issued_at + self._renew_after(plan)), seq=seq,
             request_nonce=nonce, enforcement=enforcement_of(plan, proof), level=proof.level,
             prev=prev, bound=bound, hardware=None if plan.enforcement == "online" else proof.end,
+            ent=entitlements_at(plan, now) if ent is None else ent,
         )  # fmt: skip
 
-    def _claims(self, device: DeviceRow, plan: Plan, at: datetime, **told: Any) -> LeaseClaims:
+    def _claims(self, device: DeviceRow, at: datetime, **told: Any) -> LeaseClaims:
         context, issued_at = self._context, to_numeric(at)
         return LeaseClaims(
             iss=context.server_id,
@@ -151,7 +156,6 @@ class Issuing:
             iat=issued_at,
             nbf=issued_at,
             cnf=Confirmation(jkt=device.jkt),
-            ent=_entitlements(judging.entitlements(plan), at),
             keys=[],
             status=_status(device),
             **told,
@@ -198,7 +202,8 @@ class Issuing:
             raise InternalError("a stored answer is not readable")
         end = kept.get("hardware", {}).get("end")
         return self._claims(
-            device, plan, device.lease_iat, pv=version, jti=device.lease_id,
+            device, device.lease_iat, pv=version, jti=device.lease_id,
+            ent=entitlements_at(plan, device.lease_iat),
             exp=kept.get("exp", to_numeric(device.lease_exp)),
             renew_after_at=to_numeric(device.renew_after_at), seq=device.lease_seq,
             request_nonce=nonce, enforcement=device.enforcement, level=device.level,
@@ -239,7 +244,7 @@ class Issuing:
         trust = group.once("trust", lambda: context.trusted.within(tx))
         # A lost reply is signed by keys that were valid at the time it names.
         signers = context.signers("lease", from_numeric(draft.iat), trust)
-        granted = Granted([], None, [])
+        granted = NO_KEYS
         if draft.enforcement != "online":
             facts = facts_of(draft.ent)
             keys = group.once(
@@ -308,7 +313,7 @@ class Issuing:
         """The plan's time to renew, up to a sixteenth of it later, so that fleets spread out."""
         seconds = plan.lease.renew_seconds
         spread = seconds // _JITTER
-        drawn = int.from_bytes(self._context.random(4), "big")
+        drawn = int.from_bytes(self._context.drawn(4), "big")
         return seconds + (drawn % (spread + 1))
 
 
@@ -367,6 +372,11 @@ def entitlements_then(
         return facts_of(msgspec.convert(whole["lease"], LeaseClaims).ent)
     then, _version = terms_then(tx, terms, device.under)
     return facts_of(_entitlements(then.entitlements(), device.lease_iat))
+
+
+def entitlements_at(plan: Plan, at: datetime) -> list[Entitlement]:
+    """What a lease of ``plan`` that is given at ``at`` grants."""
+    return _entitlements(judging.entitlements(plan), at)
 
 
 def within(terms: Terms, now: datetime) -> Within:

@@ -39,9 +39,15 @@ def stored(digests: Sequence[TraitDigest]) -> bytes:
     return packing.pack_traits(digests)
 
 
-def enrolled(row: DeviceRow, claims: RequestClaims) -> Sequence[TraitDigest]:
-    """The device's enrolled traits; the very list of the request where that says the same."""
-    return claims.traits if row.traits == stored(claims.traits) else traits(row.traits)
+def enrolled(
+    row: DeviceRow, claims: RequestClaims, packed: bytes | None = None
+) -> Sequence[TraitDigest]:
+    """The device's enrolled traits; the very list of the request where that says the same.
+
+    ``packed`` is what ``stored`` gives for the request's, where that was asked already.
+    """
+    packed = stored(claims.traits) if packed is None else packed
+    return claims.traits if row.traits == packed else traits(row.traits)
 
 
 def entitlements(plan: Plan) -> tuple[EntitlementFact, ...]:

@@ -17,10 +17,10 @@ from sqlalchemy import Connection
 from modelseal.audit import EventKind
 from modelseal.crypto.signing import Signer, VerifyKey
 from modelseal.errors import ModelsealError, RateLimited, Unavailable
-from modelseal.license import tokens
-from modelseal.license.claims import RequestClaims
+from modelseal.license import lease_keys, tokens
+from modelseal.license.claims import Entitlement, LeaseClaims, RequestClaims
 from modelseal.license.decide import decide
-from modelseal.license.facts import Action, Chain, Facts, SeatFacts
+from modelseal.license.facts import Action, Chain, Facts, LicenseFacts, SeatFacts
 from modelseal.license.plans import Plan
 from modelseal.server.services import (
     acting,
@@ -36,11 +36,19 @@ from modelseal.server.services import (
 )
 from modelseal.server.services.activation import lease_values
 from modelseal.server.services.context import Context
-from modelseal.server.services.granting import Granted, Grants, KeyMap
-from modelseal.server.services.issuing import Issuing, Terms, binding_of, facts_of, signed, within
+from modelseal.server.services.granting import NO_KEYS, Granted, Grants
+from modelseal.server.services.issuing import (
+    Issuing,
+    Terms,
+    binding_of,
+    entitlements_at,
+    facts_of,
+    signed,
+    within,
+)
 from modelseal.server.services.limits import Limiter
 from modelseal.server.services.plans import terms_of
-from modelseal.server.services.proving import Proving
+from modelseal.server.services.proving import Proving, Within
 from modelseal.server.services.renewal import Renewed
 from modelseal.server.services.trusted import COUNTER
 from modelseal.server.store import plans as plan_store
@@ -78,16 +86,31 @@ class _Ready(Struct, frozen=True):
     renewed: Renewed
 
 
+class _Owner(Struct, frozen=True):
+    """A license as all its devices see it in one tick."""
+
+    terms: Terms
+    facts: LicenseFacts
+    seat: SeatFacts
+    span: Within
+    ent: list[Entitlement]
+
+
 @dataclass(slots=True)
 class _Tick:
-    """What the renewals of one tick share, as one snapshot of the store shows it."""
+    """What the renewals of one tick share, as one snapshot of the store shows it.
+
+    ``keys`` are data keys as they are sealed, None where they are too many for a token.
+    """
 
     tx: Connection
+    number: int
     now: datetime
     trust: Trust
     signers: Sequence[Signer]
     rows: dict[str, tuple[DeviceRow, LicenseRow]]
-    keys: dict[tuple[str, int, int], KeyMap] = field(default_factory=dict)
+    owners: dict[str, _Owner | None] = field(default_factory=dict)
+    keys: dict[tuple[str, int, int], bytes | None] = field(default_factory=dict)
 
 
 class Ticks:
@@ -140,10 +163,10 @@ class Ticks:
         if not rows:
             return number, ready
         trust = context.trusted.within(tx, number)
-        tick = _Tick(tx, now, trust, context.signers("lease", now, trust), rows)
+        tick = _Tick(tx, number, now, trust, context.signers("lease", now, trust), rows)
         for item in asked:
             try:
-                one = self._ready(tick, number, item)
+                one = self._ready(tick, item)
             except RateLimited as error:
                 found[item.device_id] = error
                 continue
@@ -174,7 +197,7 @@ class Ticks:
         recorder.write(tx, [one.entry for one in kept])
         return names
 
-    def _ready(self, tick: _Tick, number: int, asked: Asked) -> _Ready | None:
+    def _ready(self, tick: _Tick, asked: Asked) -> _Ready | None:
         """The answer to an ordinary renewal; None for any other."""
         context, now = self._context, tick.now
         row = tick.rows.get(asked.device_id)
@@ -185,19 +208,22 @@ class Ticks:
             return None
         key = VerifyKey.known(device.jwk, device.jkt)
         claims = tokens.read_request(asked.token, server_id=context.server_id, jwk=key)
-        if not _is_plain(claims, device):
+        traits = judging.stored(claims.traits)
+        if not _is_plain(claims, device, traits):
             return None
-        enrolled = judging.enrolled(device, claims)
+        enrolled = judging.enrolled(device, claims, traits)
         if not forks.is_ordinary(device, claims, enrolled):
             return None
-        terms = self._terms(tick.tx, number, license_row)
-        if terms is None or self._issuing.wants_license(tick.trust, claims, device, terms, now):
+        owner = self._owner(tick, license_row)
+        if owner is None:
+            return None
+        terms = owner.terms
+        if self._issuing.wants_license(tick.trust, claims, device, terms, now):
             return None
         self._limiter.take(limits.RENEWAL, device.device_id, now)
         self._limiter.take(limits.LICENSE, device.license_id, now)
         kem = intake.kem_key(claims)
-        span = within(terms, now)
-        proof = self._prover.judge(claims, device, span, now)
+        proof = self._prover.judge(claims, device, owner.span, now)
         if proof.enrolled is not None and proof.enrolled != device.tpm:
             return None
         facts = Facts(
@@ -205,10 +231,10 @@ class Ticks:
             now=now,
             product=context.product,
             asked_product=claims.product,
-            license=judging.license_facts(license_row, terms.plan, context.product),
+            license=owner.facts,
             device=judging.device_facts(claims, terms.plan, device, proof=proof, known=enrolled),
             chain=Chain.NEXT,
-            seat=SeatFacts(outcome="held", seats=license_row.seats),
+            seat=owner.seat,
         )
         decision = decide(facts)
         seen = anomalies.of_request(claims, facts.device.moved)
@@ -216,21 +242,16 @@ class Ticks:
             return None
         draft = self._issuing.draft(
             terms, device, now, seq=device.seq + 1, nonce=claims.nonce, prev=claims.prev,
-            bound=not facts.device.unbound, proof=proof, span=span,
+            bound=not facts.device.unbound, proof=proof, span=owner.span, ent=owner.ent,
         )  # fmt: skip
-        granted = Granted([], None, [])
+        granted = NO_KEYS
         if draft.enforcement != "online":
-            same = (terms.license.plan_id, terms.license.plan_version, draft.level)
-            if same not in tick.keys:
-                tick.keys[same] = self._grants.collect(
-                    tick.tx, tick.trust, facts_of(draft.ent), draft.level, now, plan=terms.plan
-                )
-            if len(tick.keys[same]) > granting.most(len(tick.signers)):
+            keys = self._keys(tick, terms, draft)
+            if keys is None:
                 return None
-            granted = self._grants.seal(
-                tick.tx, tick.keys[same], kem, binding_of(draft), ends_at=now,
-                signatures=len(tick.signers), hardware=proof.key,
-            )  # fmt: skip
+            if keys:
+                sealed = lease_keys.seal_listed(keys, kem, binding_of(draft), proof.key)
+                granted = Granted([sealed], None, [])
         answer = signed(draft, None, None, granted, kem, proof.key, tick.signers)
         known = recorder.fresh(context, now)
         entry = acting.entry_of(
@@ -247,15 +268,41 @@ class Ticks:
         renewed = Renewed(lease=answer.lease, event_id=known.event_id, verdict=proof.why or None)
         return _Ready(claims, device, license_row, values, entry, renewed)
 
-    def _terms(self, tx: Connection, number: int, row: LicenseRow) -> Terms | None:
-        """The terms of an ordinary renewal; None for those under which more has to be counted."""
-        plan = self._plan(tx, number, row.plan_id, row.plan_version)
-        if plan is None:
+    def _owner(self, tick: _Tick, row: LicenseRow) -> _Owner | None:
+        """The license of ordinary renewals; None for one under which more has to be counted."""
+        if row.license_id not in tick.owners:
+            tick.owners[row.license_id] = self._new_owner(tick, row)
+        return tick.owners[row.license_id]
+
+    def _new_owner(self, tick: _Tick, row: LicenseRow) -> _Owner | None:
+        known = self._plan(tick.tx, tick.number, row.plan_id, row.plan_version)
+        if known is None:
             return None
-        terms = Terms(row, *plan)
-        counts = terms.plan.floating or terms.plan.meters
-        spread = any(rule.rule == anomalies.SPREAD for rule in terms.plan.anomalies)
-        return None if counts or spread else terms
+        terms = Terms(row, *known)
+        plan = terms.plan
+        spread = any(rule.rule == anomalies.SPREAD for rule in plan.anomalies)
+        if plan.floating or plan.meters or spread:
+            return None
+        return _Owner(
+            terms,
+            judging.license_facts(row, plan, self._context.product),
+            SeatFacts(outcome="held", seats=row.seats),
+            within(terms, tick.now),
+            entitlements_at(plan, tick.now),
+        )
+
+    def _keys(self, tick: _Tick, terms: Terms, draft: LeaseClaims) -> bytes | None:
+        """The data keys for this level as they are sealed, empty for none of them; None when they
+        are too many for a token.
+        """
+        same = (terms.license.plan_id, terms.license.plan_version, draft.level)
+        if same not in tick.keys:
+            found = self._grants.collect(
+                tick.tx, tick.trust, facts_of(draft.ent), draft.level, tick.now, plan=terms.plan
+            )
+            fits = len(found) <= granting.most(len(tick.signers))
+            tick.keys[same] = (lease_keys.listed(found) if found else b"") if fits else None
+        return tick.keys[same]
 
     def _plan(
         self, tx: Connection, number: int, plan_id: str, version: int
@@ -277,7 +324,7 @@ class Ticks:
         return plan
 
 
-def _is_plain(claims: RequestClaims, device: DeviceRow) -> bool:
+def _is_plain(claims: RequestClaims, device: DeviceRow, traits: bytes) -> bool:
     """True for a renewal by the enrolled key that tells nothing to be stored."""
     return (
         claims.op == "renew"
@@ -288,5 +335,5 @@ def _is_plain(claims: RequestClaims, device: DeviceRow) -> bool:
         and not claims.next_count
         and claims.next_lease is None
         and claims.label in (None, device.label)
-        and judging.stored(claims.traits) == device.presented
+        and traits == device.presented
     )

@@ -25,21 +25,19 @@ _HALF = 1 << 31
 class _Direct(TypeDecorator[T]):
     """A conversion with no layer between it and the driver: every value of every row takes it."""
 
-    def stored(self, value: T) -> Any:
-        """What stands in the column for ``value``."""
+    def stored(self, value: T | None) -> Any:
+        """What stands in the column for ``value``; None for None."""
         raise NotImplementedError
 
-    def read(self, value: Any) -> T:
+    def read(self, value: Any) -> T | None:
         """What ``stored`` was given."""
         raise NotImplementedError
 
     def bind_processor(self, dialect: Dialect) -> Callable[[T | None], Any]:
-        stored = self.stored
-        return lambda value: None if value is None else stored(value)
+        return self.stored
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], T | None]:
-        read = self.read
-        return lambda value: None if value is None else read(value)
+        return self.read
 
 
 class Instant(_Direct[datetime]):
@@ -48,11 +46,11 @@ class Instant(_Direct[datetime]):
     impl = BigInteger
     cache_ok = True
 
-    def stored(self, value: datetime) -> int:
-        return (check_aware(value) - _EPOCH) // _MICROSECOND
+    def stored(self, value: datetime | None) -> int | None:
+        return None if value is None else (check_aware(value) - _EPOCH) // _MICROSECOND
 
-    def read(self, value: int) -> datetime:
-        return _EPOCH + timedelta(microseconds=value)
+    def read(self, value: int | None) -> datetime | None:
+        return None if value is None else _EPOCH + timedelta(microseconds=value)
 
 
 class Second(_Direct[datetime]):
@@ -61,11 +59,11 @@ class Second(_Direct[datetime]):
     impl = Integer
     cache_ok = True
 
-    def stored(self, value: datetime) -> int:
-        return (check_aware(value) - _EPOCH) // _SECOND - _HALF
+    def stored(self, value: datetime | None) -> int | None:
+        return None if value is None else (check_aware(value) - _EPOCH) // _SECOND - _HALF
 
-    def read(self, value: int) -> datetime:
-        return _EPOCH + timedelta(seconds=value + _HALF)
+    def read(self, value: int | None) -> datetime | None:
+        return None if value is None else _EPOCH + timedelta(seconds=value + _HALF)
 
 
 class Id(_Direct[str]):
@@ -78,11 +76,11 @@ class Id(_Direct[str]):
         super().__init__()
         self.prefix = prefix
 
-    def stored(self, value: str) -> bytes:
-        return packing.pack_id(value, self.prefix)
+    def stored(self, value: str | None) -> bytes | None:
+        return None if value is None else packing.pack_id(value, self.prefix)
 
-    def read(self, value: bytes) -> str:
-        return packing.unpack_id(value, self.prefix)
+    def read(self, value: bytes | None) -> str | None:
+        return None if value is None else packing.unpack_id(value, self.prefix)
 
 
 class Word(_Direct[str]):
@@ -95,13 +93,15 @@ class Word(_Direct[str]):
         super().__init__()
         self.words = words
 
-    def stored(self, value: str) -> int:
+    def stored(self, value: str | None) -> int | None:
+        if value is None:
+            return None
         if value not in self.words:
             raise InternalError("a word that the column does not know", word=value[:64])
         return self.words.index(value)
 
-    def read(self, value: int) -> str:
-        return self.words[value]
+    def read(self, value: int | None) -> str | None:
+        return None if value is None else self.words[value]
 
 
 class KeyJwk(_Direct[dict[str, str]]):
@@ -110,8 +110,8 @@ class KeyJwk(_Direct[dict[str, str]]):
     impl = LargeBinary
     cache_ok = True
 
-    def read(self, value: bytes) -> dict[str, str]:
-        return packing.unpack_jwk(value)
+    def read(self, value: bytes | None) -> dict[str, str] | None:
+        return None if value is None else packing.unpack_jwk(value)
 
 
 class KeyThumbprint(_Direct[str]):
@@ -120,8 +120,8 @@ class KeyThumbprint(_Direct[str]):
     impl = LargeBinary
     cache_ok = True
 
-    def read(self, value: bytes) -> str:
-        return packing.unpack_jkt(value)
+    def read(self, value: bytes | None) -> str | None:
+        return None if value is None else packing.unpack_jkt(value)
 
 
 class Json(_Direct[Any]):
@@ -130,8 +130,8 @@ class Json(_Direct[Any]):
     impl = Text
     cache_ok = True
 
-    def stored(self, value: Any) -> str:
-        return msgspec.json.encode(value).decode()
+    def stored(self, value: Any) -> str | None:
+        return None if value is None else msgspec.json.encode(value).decode()
 
-    def read(self, value: str) -> Any:
-        return msgspec.json.decode(value)
+    def read(self, value: str | None) -> Any:
+        return None if value is None else msgspec.json.decode(value)
