@@ -31,6 +31,9 @@ ENOUGH = 16
 """So many begin a tick beside another one; fewer wait for its end, and share what one costs."""
 SPACE_SECONDS = 0.008
 """A tick begins so long after the one before at the earliest, for the same reason."""
+PAUSE_SECONDS = 0.004
+"""And, where fewer than ``ENOUGH`` wait, so long after the last one's end: those who come meanwhile
+would otherwise wait for a tick of one."""
 
 
 def in_front(app: ASGIApp, server: Server) -> ASGIApp:
@@ -109,7 +112,7 @@ class Ticker:
         self._calls = calls
         self._waiting: list[tuple[Asked, asyncio.Future[Outcome]]] = []
         self._running = 0
-        self._began_at = 0.0
+        self._began_at = self._ended_at = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
         # Threads of their own: acts that wait for one another must not keep heartbeats waiting.
         self._threads = CapacityLimiter(_AT_ONCE)
@@ -135,12 +138,19 @@ class Ticker:
         loop = asyncio.get_running_loop()
         try:
             while self._waiting:
-                await asyncio.sleep(self._began_at + SPACE_SECONDS - loop.time())
+                await asyncio.sleep(self._earliest() - loop.time())
                 self._began_at = loop.time()
                 batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-                await self._tick(batch)
+                if batch:  # another tick may have taken all in the meantime
+                    await self._tick(batch)
+                    self._ended_at = loop.time()
         finally:
             self._running -= 1
+
+    def _earliest(self) -> float:
+        spaced = self._began_at + SPACE_SECONDS
+        few = len(self._waiting) < ENOUGH
+        return max(spaced, self._ended_at + PAUSE_SECONDS) if few else spaced
 
     async def _tick(self, batch: list[tuple[Asked, asyncio.Future[Outcome]]]) -> None:
         try:

@@ -76,8 +76,9 @@ class Log:
 
     def sequence(self) -> int:
         """How many events got their place; none is left when it returns 0."""
-        done = 0
-        while (count := self._context.store.write(self._sequence)) > 0:
+        done = count = self._context.store.write(self._sequence)
+        while count == BATCH:
+            count = self._context.store.write(self._sequence)
             done += count
         return done
 
