@@ -12,7 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from modelseal.errors import AccessDenied, InputMissing, Misuse
+from modelseal.errors import (
+    AccessDenied,
+    ConfigInvalid,
+    InputMissing,
+    Misuse,
+    NotActivated,
+    NotSealed,
+    StateDamaged,
+    TrustMalformed,
+)
 from modelseal.runtime import reach, report, summary
 from modelseal.runtime import run as runner
 from modelseal.runtime.report import RUN_REPORT
@@ -236,6 +245,22 @@ def test_a_report_of_a_run_that_is_gone_is_written_nowhere(
         monkeypatch.setenv(RUN_REPORT, f"/proc/{os.getpid()}/fd/{other.fileno()}")
         report.append({"code": "x"})
     assert (tmp_path / "other").read_bytes() == b""
+
+
+def test_what_is_wrong_with_the_activation_or_a_setting_is_not_said_to_lie_in_the_model(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report.forget()
+    for error in (
+        NotActivated("no"),
+        ConfigInvalid("no"),
+        StateDamaged("no"),
+        TrustMalformed("no"),
+    ):
+        report.tell(error, "/app/models/swap.onnx")
+    assert "swap.onnx" not in capsys.readouterr().err
+    report.tell(NotSealed("no"), "/app/models/swap.onnx")
+    assert "swap.onnx" in capsys.readouterr().err
 
 
 def test_run_works_without_stderr(tmp_path: Path) -> None:

@@ -27,8 +27,11 @@ _noted: set[tuple[str | None, str]] = set()
 class SealedOnnx:
     """See ``frameworks.onnx.Model``: opened anew each time a session is made."""
 
-    def __init__(self, given: object, *, plain_beside: bool) -> None:
+    def __init__(
+        self, given: object, *, plain_beside: bool, shapes: adapter.Shapes | None = None
+    ) -> None:
         path = label(given)
+        self._shapes = shapes
         self.path = None if path is None else str(Path(path).absolute())
         self._given = given if path is None else self.path
         self._plain_beside = plain_beside
@@ -45,7 +48,7 @@ class SealedOnnx:
                 name = choose(view, ENDINGS)
                 self._watch = view.watch(name)
                 opened = Opened(view, name, stack)
-                opened.plain_beside = self._plain_beside
+                opened.plain_beside, opened.shapes = self._plain_beside, self._shapes
             try:
                 yield opened
             except ModelsealError as error:
@@ -90,6 +93,7 @@ def note(what: str, path: str | None, kind: str = "cache_off") -> None:
 
 class Opened:
     plain_beside = False
+    shapes: adapter.Shapes | None = None
 
     def __init__(self, view: View, name: str, stack: contextlib.ExitStack) -> None:
         self._sealed, self._name, self._stack = view, name, stack

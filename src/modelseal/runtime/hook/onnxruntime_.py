@@ -24,20 +24,21 @@ def _resolve(given: object) -> adapter.Model | None:
             from modelseal.runtime.cache.onnx import CachedOnnx
 
             return CachedOnnx(os.fsdecode(given))  # type: ignore[arg-type]
-        _refuse_copy(given)
-        return None
+        return _of_part(given)
     from modelseal.runtime.onnx import SealedOnnx
 
     return SealedOnnx(given, plain_beside=True)
 
 
-def _refuse_copy(given: object) -> None:
-    """An edited copy of what a second reader got is no model; its reason is told."""
+def _of_part(given: object) -> adapter.Model | None:
+    """The sealed model that a part which a second reader got stands for, where a recipe says so;
+    any other edited copy is no model, and its reason is told."""
     if not isinstance(given, bytes):
-        return
+        return None
     from modelseal.frameworks.onnx.part import MARK
 
     if MARK in given[-_TAIL_BYTES:]:
         from modelseal.runtime import second
 
-        second.refuse_copy("InferenceSession")
+        return second.session_of(given)
+    return None

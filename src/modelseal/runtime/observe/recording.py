@@ -1,7 +1,8 @@
 """What a program does with model files, noted in the program's own processes.
 
 One JSON object a line, each told once per process: ``load`` (a framework takes a file), ``open``,
-``write``, ``delete``, ``hash``, ``size``, ``initializer``, ``nodes``, ``cache``.
+``write``, ``delete``, ``hash``, ``size``, ``initializer``, ``nodes``, ``cache``, ``session``
+(one is made of bytes).
 """
 
 from __future__ import annotations
@@ -251,6 +252,8 @@ def _watch_caches(base: Any) -> None:
     def creating(self: Any, *args: Any, **kwargs: Any) -> Any:
         for what, place in egress.written(self._sess_options, args, kwargs):
             _note("cache", what=what, path=place, **_by(who.caller(2)))
+        if not self._model_path:
+            _note("session", **_by(who.caller(3)))  # past the class's own constructor
         return create(self, *args, **kwargs)
 
     base._create_inference_session = creating

@@ -104,6 +104,7 @@ def _files(by: Mapping[str, Sequence[Event]], in_place: set[str], told: Told) ->
 def _readers(by: Mapping[str, Sequence[Event]], folder: str) -> list[Reader]:
     wanted: dict[tuple[str, str, str], set[int | str]] = defaultdict(set)
     nodes: set[tuple[str, str, str]] = set()
+    makers = {event["module"] for event in by["session"]}
 
     def key(event: Event) -> tuple[str, str, str]:
         return event["module"], event["function"], _pattern(event["path"], folder)
@@ -123,6 +124,7 @@ def _readers(by: Mapping[str, Sequence[Event]], folder: str) -> list[Reader]:
             function if function.isidentifier() else None,
             sorted(wanted[place], key=str)[:MAX_INITIALIZERS],
             min(_NODE_NAMES, MAX_NODE_NAMES) if place in nodes else 0,
+            module in makers and not wanted[place] and place not in nodes,
         )
         for place in sorted(wanted)
         for module, function, name in [place]
@@ -198,6 +200,8 @@ def _remarks(
             )
     for event in by["delete"]:
         yield f"{event['module']} deletes or moves {_pattern(event['path'], folder)}."
+    if {event["module"] for event in by["session"]} & {e["module"] for e in by["load"]}:
+        yield "A session of what was loaded may have other shapes at its ends, and nothing else."
     if by["nodes"]:
         yield "How many node names a second reader looks at was guessed."
 

@@ -57,13 +57,15 @@ class File(Struct, forbid_unknown_fields=True, frozen=True):
 
 
 class Reader(Struct, forbid_unknown_fields=True, frozen=True):
-    """Code that reads a model a second time, and the parts of it that it gets."""
+    """Code that reads a model a second time, and the parts of it that it gets; with ``session`` one
+    of which it makes the model's session, with other shapes at its ends."""
 
     module: Module
     files: Patterns
     function: Module | None = None
     initializers: Annotated[list[Initializer], Meta(max_length=MAX_INITIALIZERS)] = []
     node_names: Annotated[int, Meta(ge=0, le=MAX_NODE_NAMES)] = 0
+    session: bool = False
 
 
 class Check(Struct, forbid_unknown_fields=True, frozen=True):
