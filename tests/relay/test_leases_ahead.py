@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.airgap.conftest import made, shop  # noqa: F401 - fixtures
 from tests.airgap.world import Cable
+from tests.client.faults import Crash, CrashingFolder, Fuse
 from tests.relay.closed import Inside, Site
 from tests.server.world import Shop
 
 from modelseal import errors
 from modelseal.admin import LicenseChange
+from modelseal.client.folder import Folder
 from modelseal.license.plans import LeaseTerms
 
 LEASE = LeaseTerms(max_seconds=6 * 86400, renew_after_seconds=2 * 86400, ahead=4)
@@ -341,3 +345,39 @@ def test_a_copied_folder_lives_no_longer_than_its_lease_and_is_a_fork(shop, site
     with pytest.raises(errors.Forked):
         twin.client.renew()
     assert shop.events("fork_found") and found(shop) == []
+
+
+def test_a_crash_anywhere_loses_no_lease_ahead(shop, site, laptop, made, tmp_path):  # noqa: F811
+    """An answer with its leases ahead, and then one of these, are taken in wholly or once more."""
+    shop.clock.pass_(**PERIOD)
+    assert laptop.renew()
+    site.sync()
+    begun, crashed, step = shop.clock.now, True, 0
+    with contextlib.closing(sqlite3.connect(":memory:")) as kept:
+        site.box._db.backup(kept)
+        while crashed:
+            kept.backup(site.box._db)
+            stick = made[1] / "swap.onnx.sealed"
+            copy = Inside(shop, tmp_path / f"at-{step}" / "laptop", stick, site)
+            shutil.copytree(laptop.state, copy.state)
+            fuse = Fuse(at=step)
+            copy.folder = lambda path, fuse=fuse: CrashingFolder(path, fuse)
+            copy.restart()
+            try:
+                assert copy.renew()  # the answer
+                shop.clock.pass_(**PERIOD)
+                assert copy.renew()  # the first lease ahead that came with it
+                crashed, fuse.at = False, None
+            except Crash:
+                copy.folder = Folder
+                copy.restart()
+                assert copy.opens()
+                copy.renew()
+                if shop.clock.now == begun:
+                    shop.clock.pass_(**PERIOD)
+                copy.renew()
+            assert copy.seq == LEASE.ahead + 3 and copy.opens()
+            copy.close()
+            shop.clock.now = begun
+            step += 1
+    assert step > 25

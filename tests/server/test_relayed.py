@@ -369,3 +369,19 @@ def test_a_revocation_and_a_relay_that_asks_meet_in_one_order(shop, device):
         done.result()
     assert not told(shop, holds(device)).given
     assert seen == sorted(seen, reverse=True)
+
+
+def test_leases_made_for_a_file_are_no_relays(shop, tmp_path):
+    """Their codes are read out by people; a relay that names them gets none."""
+    shop.plan(lease=LEASE)
+    device = Inside(shop)
+    device.activate(shop.license().license_key)
+    device.nonce, device.asked = b64u(os.urandom(32)), (device.seq, device.prev)
+    device.kems = [KemPrivateKey.generate() for _ in range(3)]
+    kem = [key for each in device.kems for key in device.kem(each)]
+    token = device.sign(device.request("renew", nonce=device.nonce, kem=kem, next_count=2))
+    assert shop.admin.respond(token).next_count == 2
+    assert device.ask(2, nonce=device.nonce) == []
+    found = told(shop, holds(device))
+    assert not found.given and found.ended
+    assert shop.admin.lease_code(device.device_id).left == 1

@@ -136,6 +136,7 @@ def _pieces(path: Path, start: int, stop: int) -> Iterator[bytes]:
 def _metrics(box: Box, now: datetime) -> bytes:
     """Counts since the last report, and seconds since the last acknowledged sync."""
     values = {f"modelseal_relay_{name}": count for name, count in box.counts().items()}
+    values["modelseal_relay_overdrawn"] = int(box.noted("overdrawn") or 0)
     synced = box.noted("synced_at")
     if synced is not None:
         age = now - datetime.fromisoformat(synced)

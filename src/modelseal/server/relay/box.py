@@ -35,6 +35,8 @@ MAX_OF_ONE = 4
 MAX_WANTED = 100_000
 MAX_ASKED_FOR = 64
 """Of these, because somebody asked for them: everybody can."""
+_ANSWER_BYTES, _ANSWER_PARTS = 32 << 10, 8
+"""What an answer may take of a courier's file: a lease, and one ahead for each key asked with."""
 _BUSY_SECONDS = 15.0
 _NAMED = 64
 _COUNTS = ("carried", "handed", "repeated", "released")
@@ -256,11 +258,20 @@ class Box:
 
     # -- what a sync does
 
-    def questions(self) -> list[Question]:
-        """What waits, the oldest first."""
+    def questions(self, room: int | None = None) -> list[Question]:
+        """What waits, the oldest first; as many as have ``room`` bytes for their answers."""
+        found, left = list[Question](), room
         with self._reading() as db:
-            rows = db.execute("SELECT jkt, nonce, method, path, token FROM questions ORDER BY at")
-            return [Question(*row) for row in rows.fetchall()]
+            for row in db.execute(
+                "SELECT jkt, nonce, method, path, token FROM questions ORDER BY at"
+            ):
+                question = Question(*row)
+                if left is not None:
+                    left -= _ANSWER_BYTES + _ANSWER_PARTS * len(question.token)
+                    if left < 0:
+                        break
+                found.append(question)
+        return found
 
     def settle(self, asked: Sent, reply: Reply | None) -> None:
         """``reply`` waits for the device. None: the sending is dropped, the device sends another.

@@ -29,7 +29,9 @@ from modelseal.ids import Random
 from modelseal.server.relay import ahead, carrying, documents
 from modelseal.server.relay.box import MAX_WANTED, Box, Document, Question, Reply, Sent
 from modelseal.server.relay.carrying import Line
-from modelseal.server.relay.files import AnswerFile, Asked, Paper, QuestionFile, Told
+from modelseal.server.relay.files import MAX_BYTES, AnswerFile, Asked, Paper, QuestionFile, Told
+
+_FILE_BYTES = MAX_BYTES * 3 // 4
 
 
 class Office(Protocol):
@@ -88,14 +90,19 @@ def over_line(
 
 
 def question(box: Box, now: datetime, random: Random) -> QuestionFile:
-    """What the courier takes along; written again before an answer came, all of it again."""
+    """What the courier takes along; written again before an answer came, all of it again.
+
+    No more questions than their answers fit in one file; the newest wait for the next one.
+    """
     about = box.about
     return QuestionFile(
         relay=about.relay,
         server=about.server,
         product=about.product,
         report=box.report(now, random),
-        questions=[Asked(q.jkt, q.nonce, q.method, q.path, q.token) for q in box.questions()],
+        questions=[
+            Asked(q.jkt, q.nonce, q.method, q.path, q.token) for q in box.questions(_FILE_BYTES)
+        ],
         held=box.paths(),
         wanted=box.wanted(),
         models=box.digests(),

@@ -96,12 +96,24 @@ class RelayedLeases:
         given: list[GivenLeases] = []
         ended: list[EndedLeases] = []
         for held in asked.held:
+            if context.store.read(self._is_quiet, asked.relay, held, now):
+                continue
             found = context.store.write(self._one, actor, asked.relay, held, now)
             if isinstance(found, EndedLeases):
                 ended.append(found)
             elif found is not None:
                 given.append(found)
         return Relayed(ahead=context.store.read(_most_ahead), given=given, ended=ended)
+
+    def _is_quiet(self, tx: Connection, relay: str, held: HeldLeases, now: datetime) -> bool:
+        """True where nothing is to be said and nothing to be written, which is the usual case."""
+        device = device_store.get(tx, held.device) if held.known else None
+        if device is None or acting.terms(tx, acting.license_of(tx, device)).plan.floating:
+            return False
+        known = _held_by(tx, device, held.base, relay)
+        told = known is not None and held.released <= known.released
+        rows = _rows(tx, device, held.base)
+        return told and self._in_force(tx, device, held.base, rows, now)
 
     def _one(
         self, tx: Connection, actor: Actor, relay: str, held: HeldLeases, now: datetime
@@ -112,8 +124,7 @@ class RelayedLeases:
             return over
         license_store.lock(tx, device.license_id)
         device = acting.device(tx, held.device)
-        rows = prepared_store.of_device(tx, device.license_id, device.device_id)
-        rows = [row for row in rows if row.base == held.base]
+        rows = _rows(tx, device, held.base)
         known = _held_by(tx, device, held.base, relay)
         in_force = self._in_force(tx, device, held.base, rows, now)
         if known is None and rows and (in_force or held.known):
@@ -167,6 +178,12 @@ class RelayedLeases:
             store.change(tx, row, released=place)
             if row.closed_at is not None:
                 overdrawing.find(self._context, tx, actor.name, row, Finding.AFTER_END, place)
+
+
+def _rows(tx: Connection, device: DeviceRow, base: str) -> list[PreparedRow]:
+    """The leases ahead that were made for a relay with the answer ``base``."""
+    rows = prepared_store.of_device(tx, device.license_id, device.device_id)
+    return [row for row in rows if row.base == base and row.relayed]
 
 
 def _held_by(tx: Connection, device: DeviceRow, base: str, relay: str) -> RelayedRow | None:

@@ -211,6 +211,7 @@ class PreparedRow:
 
     It follows the answer ``prev`` in the chain; ``base`` is the lease it was made with. ``asked``
     is what the request said of the device; ``wrapped`` the code; ``given_at`` when it was told.
+    ``relayed``: it was made for a relay, which gives the code out.
     """
 
     license_id: str
@@ -228,6 +229,7 @@ class PreparedRow:
     sealed: bytes
     wrapped: bytes
     given_at: datetime | None
+    relayed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

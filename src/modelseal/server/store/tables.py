@@ -303,6 +303,7 @@ prepared_leases = Table(
     Column("sealed", LargeBinary, nullable=False),
     Column("wrapped", LargeBinary, nullable=False),
     Column("given_at", Instant),
+    Column("relayed", Boolean),
 )
 
 relayed_leases = Table(

@@ -14,7 +14,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Makes the table."""
+    """Makes the table; of leases that are there already none was made for a relay."""
+    op.add_column("prepared_leases", sa.Column("relayed", sa.Boolean(), nullable=True))
     op.create_table(
         "relayed_leases",
         sa.Column("license_id", sa.String(length=64), nullable=False),
