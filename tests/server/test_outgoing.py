@@ -243,3 +243,9 @@ def test_what_no_server_says_is_no_answer(
     assert done.failure == "no_connection"
     done = outgoing.post("http://name.invalid/", b"{}", {}, named=LOOPBACK)
     assert done.failure in ("name_unknown", "address_refused")
+
+
+def test_the_systems_authorities_are_read_again_every_hour_and_not_for_every_call() -> None:
+    first = outgoing.authorities(10.0)
+    assert outgoing.authorities(3599.0) is first
+    assert outgoing.authorities(3600.0) is not first

@@ -5,6 +5,7 @@ No proxy is asked. Of the answer to a POST the status is all that counts; a GET 
 
 from __future__ import annotations
 
+import functools
 import socket
 import ssl
 import time
@@ -22,6 +23,7 @@ _CONNECT_SECONDS = 5.0
 _MAX_ANSWER_BYTES = 64 * 1024
 _SLOWEST_RETRY = 86400
 _MAX_ADDRESSES = 3
+_AUTHORITIES_SECONDS = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ def _call(
     backend = _Pinned(named, time.monotonic() + deadline_seconds, secure=secure)
     limits = dict.fromkeys(("connect", "read", "write", "pool"), deadline_seconds)
     limits["connect"] = min(_CONNECT_SECONDS, deadline_seconds)
-    context = tls or ssl.create_default_context()
+    context = (tls or authorities(time.monotonic())) if secure else None
     try:
         with (
             httpcore.ConnectionPool(
@@ -111,6 +113,17 @@ def _call(
         return Posted(failure="answer_invalid")
     except (httpcore.NetworkError, OSError):
         return Posted(failure="no_connection")
+
+
+def authorities(now_seconds: float) -> ssl.SSLContext:
+    """The system's, read once an hour of the monotonic clock: there are many, and reading takes
+    longer than a call."""
+    return _authorities(int(now_seconds // _AUTHORITIES_SECONDS))
+
+
+@functools.lru_cache(maxsize=1)
+def _authorities(_hour: int) -> ssl.SSLContext:
+    return ssl.create_default_context()
 
 
 def _retry_after(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
