@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import against, cases, hook, make, shop, table, tpm
+from bench import against, cases, hook, make, shop, table, tpm, yardstick
 from bench.tensors import saved_by_torch, to_torch
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -165,6 +165,7 @@ def _machine() -> dict[str, Any]:
         "processors": os.cpu_count(),
         "load_before": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
         "packages": {name: version(name) for name in packages},
+        "speeds": yardstick.speeds(),
     }
 
 
