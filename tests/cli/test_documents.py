@@ -10,7 +10,7 @@ import pytest
 import typer
 from tests.cli.world import here
 
-from modelseal.cli.app import app
+from modelseal.cli.app import build
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -27,7 +27,7 @@ def _shown(page: Path) -> list[str]:
 
 def _command(words: list[str]):
     """The command that ``words`` name, and the words behind its name."""
-    found = typer.main.get_command(app)
+    found = typer.main.get_command(build())
     while words and words[0] in getattr(found, "commands", {}):
         found, words = found.commands[words[0]], words[1:]
     return found, words
@@ -64,4 +64,4 @@ def test_no_summary_in_a_help_text_is_cut(monkeypatch):
             listed = here(*words, "--help").out.split("Commands:")[1]
             assert "..." not in listed, words
 
-    walk(typer.main.get_command(app), [])
+    walk(typer.main.get_command(build()), [])

@@ -8,7 +8,7 @@ import sys
 import typer
 from tests.cli.world import Shell
 
-from modelseal.cli.app import app
+from modelseal.cli.app import build
 
 HEAVY = {
     "alembic", "google", "httpx", "litestar", "numpy", "onnx", "onnxruntime", "rich", "safetensors",
@@ -80,7 +80,7 @@ def test_no_path_is_judged_before_the_command_can_say_what_is_wrong():
     """Typer's own check would turn a folder of another user into a usage error (exit 2, not 5)."""
     kinds = [
         (path, parameter.name, parameter.type_descriptor.parameter_info.readable)
-        for path, parameter in _parameters(typer.main.get_command(app))
+        for path, parameter in _parameters(typer.main.get_command(build()))
         if "Path" in str(getattr(parameter, "type_descriptor", None))
     ]
     assert len(kinds) > 100
@@ -89,10 +89,10 @@ def test_no_path_is_judged_before_the_command_can_say_what_is_wrong():
 
 def test_every_verb_that_answers_can_answer_a_program(shop):
     answering = {
-        " ".join(path) for path, parameter in _parameters(typer.main.get_command(app))
+        " ".join(path) for path, parameter in _parameters(typer.main.get_command(build()))
         if "--json" in getattr(parameter, "opts", ())
     }  # fmt: skip
-    verbs = {" ".join(path) for path, _ in _parameters(typer.main.get_command(app)) if path}
+    verbs = {" ".join(path) for path, _ in _parameters(typer.main.get_command(build())) if path}
     nouns = {verb for verb in verbs if any(other.startswith(f"{verb} ") for other in verbs)}
     others = {
         "run",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from modelseal.cli.app import app
+from modelseal.cli.app import build
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("docs/how-to/*.md")])
@@ -29,7 +29,7 @@ def commands(text: str) -> list[str]:
 def problem(line: str) -> str | None:
     """Why ``line`` is no command of ours; None when it is one."""
     words = shlex.split(line, comments=True)[1:]
-    command, name = get_command(app), "modelseal"
+    command, name = get_command(build()), "modelseal"
     while getattr(command, "commands", None) and words:
         if words[0].startswith("-"):
             break

@@ -64,11 +64,17 @@ def _ours(arguments: list[str]) -> list[str]:
 
 
 def _run(arguments: list[str]) -> int:
+    from modelseal.cli import launch
+
+    program = launch.of(arguments)
+    if program is not None:
+        return program()
     from typer.exceptions import Abort, Exit, TyperException
 
-    from modelseal.cli.app import app
+    from modelseal.cli.app import build
 
     try:
+        app = build(arguments[0] if arguments else None)
         result = app(args=arguments, prog_name="modelseal", standalone_mode=False)
     except Exit as stop:
         return stop.exit_code

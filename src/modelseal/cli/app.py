@@ -1,39 +1,46 @@
-"""The whole command line, one noun a file."""
+"""The whole command line, one noun a file; built as far as one call needs it.
+
+Typer works out every parameter of every command that it is given, which takes longer than most
+commands do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
-from modelseal.cli import (
-    attest,
-    audit,
-    catalog,
-    daily,
-    device,
-    doctor,
-    hook,
-    keys,
-    lease,
-    license,
-    login,
-    model,
-    plan,
-    recipe,
-    server,
-    webhook,
-    workspace,
-)
-
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    help="Give an AI model to customers without losing it.",
-)
+_VERBS = {
+    "init": "workspace",
+    "seal": "workspace",
+    "inspect": "workspace",
+    "verify": "workspace",
+    "activate": "daily",
+    "deactivate": "daily",
+    "status": "daily",
+    "pull": "daily",
+    "doctor": "doctor",
+    "login": "login",
+    "logout": "login",
+    "run": "daily",
+}
+_NOUNS = {
+    "model": "model",
+    "plan": "plan",
+    "license": "license",
+    "device": "device",
+    "lease": "lease",
+    "keys": "keys",
+    "catalog": "catalog",
+    "audit": "audit",
+    "server": "server",
+    "webhook": "webhook",
+    "hook": "hook",
+    "app": "recipe",
+    "attest": "attest",
+}
+_SETTINGS = {"run": {"allow_interspersed_args": False}}
 
 
 def _version(asked: bool) -> None:
@@ -45,7 +52,6 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def top(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -54,35 +60,22 @@ def top(
     """Give an AI model to customers without losing it."""
 
 
-_VERBS: tuple[tuple[str, Callable[..., object]], ...] = (
-    ("init", workspace.init),
-    ("seal", workspace.seal),
-    ("inspect", workspace.inspect),
-    ("verify", workspace.verify),
-    ("activate", daily.activate),
-    ("deactivate", daily.deactivate),
-    ("status", daily.status),
-    ("pull", daily.pull),
-    ("doctor", doctor.doctor),
-    ("login", login.login),
-    ("logout", login.logout),
-)
-for _name, _verb in _VERBS:
-    app.command(_name)(_verb)
-app.command("run", context_settings={"allow_interspersed_args": False})(daily.run)
-for _name, _noun in (
-    ("model", model.app),
-    ("plan", plan.app),
-    ("license", license.app),
-    ("device", device.app),
-    ("lease", lease.app),
-    ("keys", keys.app),
-    ("catalog", catalog.app),
-    ("audit", audit.app),
-    ("server", server.app),
-    ("webhook", webhook.app),
-    ("hook", hook.app),
-    ("app", recipe.app),
-    ("attest", attest.app),
-):
-    app.add_typer(_noun, name=_name)
+def build(first: str | None = None) -> typer.Typer:
+    """The command line; with only the verb or noun ``first`` in it where there is such a one."""
+    app = typer.Typer(
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        help="Give an AI model to customers without losing it.",
+    )
+    app.callback()(top)
+    known = first in _VERBS or first in _NOUNS
+    for name, place in _VERBS.items():
+        if not known or name == first:
+            verb = getattr(import_module(f"modelseal.cli.{place}"), name)
+            app.command(name, context_settings=_SETTINGS.get(name))(verb)
+    for name, place in _NOUNS.items():
+        if not known or name == first:
+            app.add_typer(import_module(f"modelseal.cli.{place}").app, name=name)
+    return app

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from modelseal.errors import AccessDenied, InputMissing, Misuse, ModelsealError
-from modelseal.keys import files
 from modelseal.runtime import isolated as told
 from modelseal.runtime import isolation, reach, summary
 from modelseal.runtime.hook import RECIPE_FILE, RUN_APP, RUN_RECIPE
@@ -71,6 +70,8 @@ def run(
         _journal(later, env)
         summary.show(entries)
         if report is not None:
+            from modelseal.keys import files
+
             files.replace(Path(report), _report(code, entries, found + later), mode=0o644)
     return code
 
