@@ -97,13 +97,14 @@ def _cpu(work: Callable[[], object], times: int = 300) -> float:
 
 def serve(home: str, plain: bool, pipe: Connection) -> None:
     """A server process: tells its address, then CPU seconds and memory whenever it is asked."""
-    from modelseal.server.run import Running, in_thread
+    from modelseal.server.run import Running, collect_seldom, in_thread
 
     ready = threading.Event()
     running = Running(
         Path(home), listen="127.0.0.1:0", on_ready=lambda _url: ready.set(),
         behind_proxy=("127.0.0.1/32",) if plain else (),
     )  # fmt: skip
+    collect_seldom()  # as ``modelseal server run`` does
     limiter = running.server.devices.limiter
     limiter.take = lambda *_args: None  # type: ignore[method-assign]
     thread = in_thread(running)

@@ -6,6 +6,7 @@ was named. Refuses to run beside the desk anywhere but on a closed loopback.
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -33,6 +34,7 @@ from modelseal.server.settings import check_desk, settings_of
 from modelseal.server.workers import Worker, Workers
 
 _OTHER_DESCRIPTORS = 512
+_COLLECT_AT = 20_000
 
 
 def serve(
@@ -55,11 +57,13 @@ def serve(
     """
 
     def one(worker: Worker | None = None) -> Running:
-        return Running(
+        running = Running(
             Path(home), listen=listen, public_url=public_url, behind_proxy=behind_proxy,
             database=database, now=now, ask=ask if worker is None else worker.ask,
             on_ready=on_ready if worker is None else worker.is_up, worker=worker,
         )  # fmt: skip
+        collect_seldom()
+        return running
 
     folder = Path(home) / FOLDER
     settings = settings_of(
@@ -176,6 +180,17 @@ def in_thread(running: Running) -> threading.Thread:
     thread = threading.Thread(target=running.run, name="modelseal-server", daemon=True)
     thread.start()
     return thread
+
+
+def collect_seldom() -> None:
+    """What this process has made so far is never looked through again for cycles of references, and
+    what it makes only when much of it is left. Only for a process that does nothing but serve.
+
+    A tick of renewals holds thousands of objects for as long as it takes, none of them in a cycle.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AT)
 
 
 def _allow_descriptors() -> None:
