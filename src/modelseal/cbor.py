@@ -131,7 +131,7 @@ def _ordered(value: object) -> object:
     """The same value with every map's keys in the order of their encoding."""
     if isinstance(value, (bytes, str, int)):
         return value
-    if isinstance(value, Mapping):
+    if type(value) is dict or isinstance(value, Mapping):
         return {
             key: item if type(item := value[key]) in _SINGLE else _ordered(item)
             for key in _in_order(value)

@@ -28,11 +28,32 @@ def _read(tx: Connection) -> list[dict[str, Any]]:
     return [dict(row._mapping) for row in found]
 
 
-def test_every_row_is_written_with_the_values_that_its_columns_read_again(shop: Shop) -> None:
-    add = Bulk(lambda _tx: _HEADS.insert(), _HEADS.c.keys())
-    rows = [_row(1), _row(2), _row(3, "o'clock; --")]
-    assert shop.server.context.store.write(lambda tx: add.execute(tx, rows)) == 3
+@pytest.mark.parametrize("count", [1, 3, 4, 40])
+def test_every_row_is_written_with_the_values_that_its_columns_read_again(
+    shop: Shop, count: int
+) -> None:
+    add = Bulk(lambda _tx: _HEADS.insert(), ["note", "at", "size", "root_hash"])
+    rows = [_row(size, "o'clock; --\\N\t\n" if size % 2 else "n") for size in range(count)]
+    assert shop.server.context.store.write(lambda tx: add.execute(tx, rows)) == count
     assert shop.server.context.store.read(_read) == rows
+
+
+def test_a_row_of_every_kind_of_column_is_read_again_also_where_it_is_empty(shop: Shop) -> None:
+    store, e = shop.server.context.store, t.events
+    ids = [shop.server.context.new_id("evt", _AT) for _ in range(5)]
+    rows: list[dict[str, Any]] = [
+        {
+            "event_id": name, "at": _AT, "kind": "lease_renewed", "license_id": None,
+            "device_id": "odd", "customer_id": None, "reference": "ABCDEFGH",
+            "decision": bool(n % 2), "body": b"\0\xff", "personal": {"a": "\u2028"} if n else None,
+        }
+        for n, name in enumerate(ids)
+    ]  # fmt: skip
+    add = Bulk(lambda _tx: e.insert(), e.c.keys())
+    assert store.write(lambda tx: add.execute(tx, rows)) == 5
+    query = select(e).where(e.c.event_id.in_(ids)).order_by(e.c.event_id)
+    found = store.read(lambda tx: [dict(row._mapping) for row in tx.execute(query)])
+    assert found == sorted(rows, key=lambda row: row["event_id"])
 
 
 def test_what_the_statement_itself_says_goes_into_every_row(shop: Shop) -> None:
@@ -64,11 +85,12 @@ def test_a_value_that_its_column_does_not_take_is_refused_and_nothing_is_written
     with pytest.raises(InternalError):
         store.write(lambda tx: word.execute(tx, [{"new_state": "no such state"}]))
 
-    def twice(tx: Connection) -> None:
+    def twice(tx: Connection, others: int) -> None:
         with pytest.raises(DBAPIError):
-            add.execute(tx, [_row(1), _row(1)])
+            add.execute(tx, [_row(1), _row(1), *(_row(2 + n) for n in range(others))])
         raise InternalError("taken back")
 
-    with pytest.raises(InternalError):
-        store.write(twice)
+    for others in (0, 9):
+        with pytest.raises(InternalError):
+            store.write(twice, others)
     assert store.read(_read) == []

@@ -224,6 +224,6 @@ def _plain(value: Any, depth: int) -> Any:
         return str(_text(value, "a parameter"))
     if isinstance(value, (list, tuple)):
         return [_plain(item, depth + 1) for item in value]
-    if isinstance(value, Mapping):
+    if type(value) is dict or isinstance(value, Mapping):
         return _plain_map(value, depth + 1)
     raise Misuse(f"a parameter of an audit event cannot be a {type(value).__name__}")

@@ -6,11 +6,11 @@ that another one changed since fails with 40001, upon which ``Store`` runs the a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL
 
 from modelseal.errors import ConfigInvalid, ExtraMissing
@@ -20,6 +20,8 @@ TIMEOUT_SECONDS = 15
 _POOL, _MORE = 8, 16
 _CONNECT_SECONDS = 5
 _MAX_PASSWORD_BYTES = 4096
+_KINDS: dict[str, list[str]] = {}
+"""The kinds of columns of each COPY."""
 # A process that lost its network must not hold a row for longer than its clients wait.
 _LIMITS = {
     "statement_timeout": TIMEOUT_SECONDS * 1000,
@@ -44,7 +46,7 @@ def open_engine(url: URL, options: Mapping[str, Any]) -> Engine:
     }
     if "options" not in url.query:
         connect["options"] = " ".join(f"-c {name}={value}" for name, value in _LIMITS.items())
-    return create_engine(
+    engine = create_engine(
         url.set(drivername=DRIVER),
         connect_args={name: value for name, value in connect.items() if name not in url.query},
         isolation_level="REPEATABLE READ",
@@ -54,6 +56,27 @@ def open_engine(url: URL, options: Mapping[str, Any]) -> Engine:
         hide_parameters=True,
         execution_options=dict(options),
     )
+    event.listen(engine, "do_executemany", _copied)
+    return engine
+
+
+def copy_into(table: str, columns: Sequence[str], kinds: Sequence[str]) -> str:
+    """The text of a COPY into columns of these kinds, to be executed with rows in their order."""
+    text = f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT BINARY)"
+    _KINDS[text] = [kind.partition("(")[0].lower() for kind in kinds]
+    return text
+
+
+def _copied(cursor: Any, statement: str, rows: Any, _context: object) -> bool:
+    """True where ``statement`` is a COPY, which was carried out."""
+    kinds = _KINDS.get(statement)
+    if kinds is None:
+        return False
+    with cursor.copy(statement) as copy:
+        copy.set_types(kinds)
+        for row in rows:
+            copy.write_row(row)
+    return True
 
 
 def password_in(path: Path) -> str:
