@@ -58,9 +58,25 @@ def test_of_all_texts_base64url_takes_exactly_those_it_writes() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "A", "AB", "AAB", "AA==", "+A", "/A", "A A", "AA\n", "AAAA\n", "=", "AAAAA", "é", "A\0",
-        "\ud800", '"A', "\\u0041", "\t", ""AAA=",
-    ],  # fmt: skip
+        "A",
+        "AB",
+        "AAB",
+        "AA==",
+        "+A",
+        "/A",
+        "A A",
+        "AA\n",
+        "AAAA\n",
+        "=",
+        "AAAAA",
+        "é",
+        "A\0",
+        "\ud800",
+        '"A',
+        "\\u0041",
+        "\t",
+        "AAA=",
+    ],
 )
 @pytest.mark.parametrize("before", [0, 200, 1000])
 def test_no_other_spelling_of_base64url_is_taken(text: str, before: int) -> None:
