@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from modelseal.errors import NotSealed
 from modelseal.runtime import default, report
 from modelseal.runtime.loading import choose, inside, label, open_sealed
+from modelseal.runtime.opened import MemoryPath
 from modelseal.runtime.sharing import KEPT_BYTES_EACH
 from modelseal.runtime.sniff import is_sealed_file
 from modelseal.runtime.view import View
@@ -108,3 +109,13 @@ def opened(given: object, endings: Sequence[str]) -> Iterator[Content]:
                 yield Content(view, name, path, until)
     finally:
         view.close()
+
+
+@contextlib.contextmanager
+def file_in_memory(given: object, endings: Sequence[str] = ()) -> Iterator[str]:
+    """The path of the plaintext of ``given`` in memory while native code reads it; Linux only."""
+    with (
+        opened(given, endings) as content,
+        MemoryPath(content.size_bytes, content.name, content.copy_to) as path,
+    ):
+        yield path

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 from modelseal.frameworks import ncnn as adapter
-from modelseal.runtime.content import opened
+from modelseal.runtime.content import file_in_memory
 from modelseal.runtime.hook.passing import unhooked
 from modelseal.runtime.loading import is_plain
-from modelseal.runtime.opened import MemoryPath
 
 ENDINGS = {
     "load_param": (".param",),
@@ -20,14 +18,9 @@ ENDINGS = {
 }
 
 
-@contextlib.contextmanager
-def memory_path(given: object, loader: str) -> Iterator[str]:
+def memory_path(given: object, loader: str) -> AbstractContextManager[str]:
     """The path of the plaintext in memory while ncnn reads it; Linux only."""
-    with (
-        opened(given, ENDINGS[loader]) as content,
-        MemoryPath(content.size_bytes, content.name, content.copy_to) as path,
-    ):
-        yield path
+    return file_in_memory(given, ENDINGS[loader])
 
 
 @functools.cache

@@ -51,6 +51,28 @@ def read_sealed(
         return adapter.read(plain, form, content.data, settings, options)
 
 
+def create_sealed(
+    plain: Any, model: object, args: Sequence[object], options: Mapping[str, Any]
+) -> Any:
+    """What ``plain`` makes of a sealed model; ``args`` and ``options`` stood behind it. A
+    configuration, which no format that is read from memory has here, is left out."""
+    options = {name: value for name, value in options.items() if name != "config"}
+    args = args if len(args) == 0 else args[1:]
+    with opened(model, _ALL) as content:
+        form = adapter.format_of("readNet", content.name)
+        return adapter.create(plain, form, content.data, args, options)
+
+
+def track_sealed(plain: Any, name: str, parameters: Any) -> Any:
+    """The tracker ``name`` that ``plain`` makes of ``parameters`` that name sealed models."""
+    models, others = adapter.TRACKERS[name]
+    nets = [adapter.runtime().readNet(getattr(parameters, each)) for each in models]  # hooked
+    for net in nets:
+        net.setPreferableBackend(parameters.backend)
+        net.setPreferableTarget(parameters.target)
+    return plain(*nets, *(getattr(parameters, each) for each in others))
+
+
 def _config(
     stack: contextlib.ExitStack, content: Content, config: object, ending: str | None
 ) -> memoryview | None:

