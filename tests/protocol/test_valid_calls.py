@@ -295,6 +295,10 @@ def the_rest(at: Place) -> None:
     relay = at.shop.admin.create_token(Role.RELAY, 3600, "relay").token
     report = {"relay": "rly_019ca945-0a00-713e-aa37-c7c879c30fc9", "sync": "syn_0"}
     assert at.call("admin_sync_relay", report, token=relay)["state"] == "first"
+    asked = {"relay": report["relay"], "held": [{"device": "dev_x", "base": "lea_x"}]}
+    assert at.call("admin_relayed_leases", asked, token=relay)["ended"]
+    (shown,) = at.admin("list_relays")["items"]
+    assert (shown["relay"], shown["state"]) == (report["relay"], "first")
     known = at.admin("trust_documents")
     at.admin("put_trust", {**known, "roots": []})
     at.admin("make_keys", {"uses": ["lease"]})

@@ -65,6 +65,33 @@ def test_a_device_activates_renews_pulls_opens_and_returns_through_a_relay(relay
     assert states == ["first", "follows", "follows", "follows"]
 
 
+def test_a_device_goes_on_between_two_syncs_where_the_plan_lets_it(relay, tmp_path):
+    lease = {"max_seconds": 3600, "renew_after_seconds": 1}
+    terms = {"entitlements": [{"id": "face.swap"}], "lease": lease}
+    (tmp_path / "terms.json").write_text(json.dumps(terms))
+    name = f"site{time.time_ns()}"
+    relay.shop.do("plan", "create", name, "--terms", tmp_path / "terms.json", "--ahead", 3)
+    key, _ = relay.shop.issue(name)
+    relay.sync()
+    with relay.run() as url:
+        activated(relay, url, key)
+        assert relay.do("status").json["ahead"] == 3
+        for _ in range(100):  # the first lease is due after a second
+            ran = device(relay, url, "lease", "renew")
+            if ran.code == 0:
+                break
+            ran.refused("relay_waiting", 5)
+        assert ran.code == 0 and ran.json["lease"]["seq"] > 1
+        assert device(relay, url, "pull").code == 0
+    assert relay.do("status").json["released"] == 1
+    relay.sync(), relay.sync()
+    [listed] = [
+        each for each in relay.shop.do("server", "relay", "list", "--all")["items"]
+        if each["relay"] == relay.do("status").json["relay"]
+    ]  # fmt: skip
+    assert (listed["ahead"] > 0, listed["found"]) == (True, 0)
+
+
 def test_files_carry_what_a_line_carries_and_the_same_file_may_come_twice(relay, tmp_path):
     key, _ = relay.shop.issue("pro")
     with relay.run() as url:

@@ -152,6 +152,7 @@ CALLS: dict[str, tuple[str, Callable[[AdminApi, Place], object]]] = {
     "create_token": ("tokens", lambda api, _: api.create_token(Role.AUDITOR, 60)),
     "list_tokens": ("tokens", lambda api, _: api.list_tokens()),
     "revoke_token": ("tokens", lambda api, _: api.revoke_token("tok_no")),
+    "list_relays": ("read", lambda api, _: api.list_relays()),
     "relayed_leases": (
         "relays",
         lambda api, _: api.relayed_leases(AskRelayed(relay=REPORT.relay)),

@@ -39,7 +39,7 @@ from modelseal.admin.records import (
     Role,
     TokenRecord,
 )
-from modelseal.admin.relays import AskRelayed, Relayed, RelayReport, RelaySynced
+from modelseal.admin.relays import AskRelayed, Relayed, RelayRecord, RelayReport, RelaySynced
 from modelseal.admin.webhooks import (
     IssuedWebhook,
     MessageRecord,
@@ -300,4 +300,8 @@ class AdminApi(Protocol):
 
     def relayed_leases(self, asked: AskRelayed) -> Relayed:
         """The codes of leases ahead that a relay may give out; what it gave out is noted."""
+        ...
+
+    def list_relays(self, cursor: str | None = None) -> Page[RelayRecord]:
+        """Every relay that ever reported."""
         ...

@@ -117,3 +117,21 @@ class Relayed(Answered, frozen=True):
     ahead: int
     given: list[GivenLeases] = []
     ended: list[EndedLeases] = []
+
+
+class RelayRecord(Answered, frozen=True):
+    """A relay as its newest report and the devices behind it show it.
+
+    ``state`` is how that report followed the one before. ``ahead`` counts the answers whose leases
+    ahead it holds or held in the last 90 days, ``found`` those about which something was found.
+    """
+
+    relay: str
+    state: RelayState
+    synced_at: datetime
+    event_id: str
+    waiting: int
+    devices: int
+    double_count: int
+    ahead: int
+    found: int

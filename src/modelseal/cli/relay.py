@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelseal.cli import files, options, talk
+from modelseal.cli import context, files, options, tables, talk
 from modelseal.errors import Misuse
 
 if TYPE_CHECKING:
@@ -194,6 +194,26 @@ def status(folder: Folder, json: options.Json = False) -> None:
         talk.said("relay_status", **{**found, "overdrawn": found["overdrawn"] or None})
 
     talk.answer(found, human, as_json=json)
+
+
+@app.command("list")
+def list_(
+    home: options.Home = None,
+    server: options.Server = None,
+    ca: options.Ca = None,
+    everything: options.Everything = False,
+    json: options.Json = False,
+) -> None:
+    """As the publisher: every relay, its newest report, what was found about it."""
+    with context.admin(home, server, ca) as api:
+        items, following = context.pages(api.list_relays, everything=everything)
+    columns = ("relay", "state", "synced_at", "waiting", "devices", "ahead", "found")
+    rows = [tuple(talk.plain(each)[name] for name in columns) for each in items]
+    talk.answer(
+        {"items": items, "next_cursor": following},
+        lambda: tables.table("Relays", columns, rows),
+        as_json=json,
+    )
 
 
 def _tell(done: Synced, json: bool) -> None:

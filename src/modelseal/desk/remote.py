@@ -47,6 +47,7 @@ from modelseal.admin import (
     PutTrust,
     RekeyedLicense,
     Relayed,
+    RelayRecord,
     RelayReport,
     RelaySynced,
     ReplayedMessages,
@@ -326,6 +327,10 @@ class RemoteAdmin:
     def relayed_leases(self, asked: AskRelayed) -> Relayed:
         """See ``AdminApi``."""
         return self._act(Relayed, "/relays:leases", asked)
+
+    def list_relays(self, cursor: str | None = None) -> Page[RelayRecord]:
+        """See ``AdminApi``."""
+        return self._ask(Page[RelayRecord], "GET", "/relays", query={"cursor": cursor})
 
     def close(self) -> None:
         """Connections are given back."""

@@ -1,12 +1,13 @@
-"""The call of relays in closed networks: what they did since the last sync."""
+"""The calls of relays in closed networks, and the list of them."""
 
 from __future__ import annotations
 
-from litestar import post
+from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.status_codes import HTTP_200_OK
 
-from modelseal.admin import AskRelayed, Relayed, RelayReport, RelaySynced
+from modelseal.admin import AskRelayed, Page, Relayed, RelayRecord, RelayReport, RelaySynced
+from modelseal.server.http.admin_licenses import Cursor
 from modelseal.server.http.work import AnyRequest, admin_of, read, run
 
 BASE = "/v1/admin/relays"
@@ -24,4 +25,10 @@ async def relayed_leases(request: AnyRequest) -> Relayed:
     return await run(admin_of(request).relayed_leases, await read(request, AskRelayed))
 
 
-HANDLERS: list[HTTPRouteHandler] = [sync_relay, relayed_leases]
+@get(BASE)
+async def list_relays(request: AnyRequest, cursor: Cursor = "") -> Page[RelayRecord]:
+    """List relays: their newest reports, and what was found about them."""
+    return await run(admin_of(request).list_relays, cursor or None)
+
+
+HANDLERS: list[HTTPRouteHandler] = [list_relays, sync_relay, relayed_leases]

@@ -216,6 +216,9 @@ class LocalAdmin:
     def relayed_leases(self, asked: api.AskRelayed) -> api.Relayed:
         return self._server.relayed.leases(self._actor, api.checked(asked))
 
+    def list_relays(self, cursor: str | None = None) -> api.Page[api.RelayRecord]:
+        return self._server.relays.list(self._actor, cursor)
+
     def list_webhooks(self, cursor: str | None = None) -> api.Page[api.WebhookRecord]:
         return self._server.webhooks.list(self._actor, cursor)
 

@@ -10,11 +10,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from modelseal.admin import RelayReport, RelayState, RelaySynced
+from modelseal.admin import Page, RelayRecord, RelayReport, RelayState, RelaySynced
 from modelseal.audit import EventKind, decode
+from modelseal.errors import InternalError
 from modelseal.server.services import overdrawing, recorder
 from modelseal.server.services.actors import Actor, Right
 from modelseal.server.services.context import Context
+from modelseal.server.services.paging import page_of
 from modelseal.server.store import events as store
 from modelseal.server.store import relayed as relayed_store
 
@@ -63,6 +65,13 @@ class Relays:
 
         return self._context.store.write(act)
 
+    def list(self, actor: Actor, cursor: str | None) -> Page[RelayRecord]:
+        """Every relay that reported, by its newest report."""
+        actor.need(Right.READ)
+        page = page_of(self._context, cursor, store.relays, key=str)
+        records = self._context.store.read(lambda tx: [_record(tx, each) for each in page.items])
+        return Page(items=records, next_cursor=page.next_cursor)
+
     def _place(
         self, tx: Connection, report: RelayReport
     ) -> tuple[RelayState, str, datetime | None]:
@@ -81,3 +90,21 @@ class Relays:
 
 def _found(tx: Connection, report: RelayReport) -> int:
     return relayed_store.count_found(tx, report.relay)
+
+
+def _record(tx: Connection, relay: str) -> RelayRecord:
+    row = store.newest_of(tx, relay, EventKind.RELAY_SYNCED.value)
+    if row is None:
+        raise InternalError("a relay without a report")
+    told = decode(row.body).params
+    return RelayRecord(
+        relay=relay,
+        state=RelayState(told["state"]),
+        synced_at=row.at,
+        event_id=row.event_id,
+        waiting=told["waiting"],
+        devices=told["devices"],
+        double_count=told["double_count"],
+        ahead=relayed_store.count(tx, relay),
+        found=relayed_store.count_found(tx, relay),
+    )

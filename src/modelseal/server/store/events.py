@@ -92,6 +92,23 @@ def newest_of(tx: Connection, subject: str, kind: str) -> EventRow | None:
     return one(EventRow, tx.execute(query.limit(1)).first())
 
 
+def relays(tx: Connection, after: str, limit: int) -> list[str]:
+    """Relays that reported, in the order of their ids, after one id.
+
+    Each is found by one look into the index: a relay has as many events as it ever synchronised.
+    """
+    e, found = t.events.c, list[str]()
+    while len(found) < limit:
+        # Bounds of hexadecimal digits hold under every collation.
+        bounds = (e.device_id > max(after, "rly_0"), e.device_id < "rly_g")
+        row = tx.execute(select(e.device_id).where(*bounds).order_by(e.device_id).limit(1)).first()
+        if row is None:
+            break
+        after = str(row[0])
+        found.append(after)
+    return found
+
+
 def page(tx: Connection, after: str, limit: int, subject: str | None = None) -> list[EventRow]:
     """Events after one id, in the order of the log; those without a place yet last, by id.
 

@@ -55,6 +55,12 @@ def unsettled(tx: Connection, relay: str, before: datetime, limit: int) -> list[
     return many(RelayedRow, tx.execute(query.order_by(_c.license_id, _c.base).limit(limit)))
 
 
+def count(tx: Connection, relay: str) -> int:
+    """Of how many answers a relay holds leases ahead, or held them not long ago."""
+    query = select(func.count()).select_from(t.relayed_leases).where(_c.relay == relay)
+    return int(tx.execute(query).scalar_one())
+
+
 def count_found(tx: Connection, relay: str) -> int:
     """About how many answers of a relay something was found."""
     query = select(func.count()).select_from(t.relayed_leases)
