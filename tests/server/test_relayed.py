@@ -385,3 +385,19 @@ def test_leases_made_for_a_file_are_no_relays(shop, tmp_path):
     found = told(shop, holds(device))
     assert not found.given and found.ended
     assert shop.admin.lease_code(device.device_id).left == 1
+
+
+def test_relays_are_listed_by_their_newest_report(shop, device):
+    """With how much lies there, and what was found; each once, in pages."""
+    assert shop.admin.list_relays().items == []
+    one = synced(shop, "syn_1")
+    synced(shop, "syn_1", relay=OTHER)
+    told(shop, holds(device, released=1, released_at=shop.clock()))
+    newest = synced(shop, "syn_2", one)
+    found = shop.admin.list_relays()
+    assert [each.relay for each in found.items] == sorted([RELAY, OTHER])
+    by_id = {each.relay: each for each in found.items}
+    shown = by_id[RELAY]
+    assert (shown.event_id, shown.state, shown.ahead, shown.found) == (newest, "follows", 1, 1)
+    assert (by_id[OTHER].state, by_id[OTHER].ahead) == ("first", 0)
+    assert found.next_cursor is None
