@@ -309,6 +309,20 @@ def test_codes_of_another_device_or_none_at_all_change_nothing(shop, site, devic
     assert one.renew() and two.renew()
 
 
+def test_a_lease_of_before_does_not_come_back(shop, site, laptop):  # noqa: F811
+    codes = dict(site.box._db.execute("SELECT place, code FROM places").fetchall())
+    shop.clock.pass_(days=4, hours=6)
+    assert laptop.renew() and laptop.seq == 3
+    site.forge("UPDATE places SET code = ? WHERE place = 3", codes[1])
+    site.forge("UPDATE places SET code = ? WHERE place = 4", codes[2])
+    for _ in range(2):
+        shop.clock.pass_(**PERIOD)
+        assert not laptop.renew()
+        assert laptop.seq == 3
+    site.sync()
+    assert laptop.renew() and laptop.opens()
+
+
 def test_what_cannot_be_noted_is_not_given_out(shop, site, laptop):  # noqa: F811
     shop.clock.pass_(**PERIOD)
     before = site.box.held()

@@ -10,7 +10,16 @@ import msgspec
 import pytest
 from tests.server.world import START, Clock
 
-from modelseal.admin import RelayReport, RelayState, RelaySynced, Role
+from modelseal.admin import (
+    EndedLeases,
+    GivenLeases,
+    LeasePlace,
+    Relayed,
+    RelayReport,
+    RelayState,
+    RelaySynced,
+    Role,
+)
 from modelseal.client.transport import Answer
 from modelseal.desk import workspace as workspaces
 from modelseal.errors import (
@@ -24,8 +33,8 @@ from modelseal.errors import (
     ServerFailed,
 )
 from modelseal.license.claims import ClockReading, RequestClaims, TraitDigest
+from modelseal.server.relay import ahead, carrying
 from modelseal.server.relay import box as boxes
-from modelseal.server.relay import carrying
 from modelseal.server.relay.box import Box, Question, Reply
 from modelseal.server.services import LocalAdmin, open_server
 from modelseal.server.services.actors import Actor
@@ -202,3 +211,75 @@ def test_a_sync_waits_where_the_server_wants_that_and_passes_over_what_fails():
     asked = [question("a"), question("b")]
     failed = carrying.carry_all(line, asked, lambda _q, r: kept.append(r), slept.append)
     assert (failed, slept, [each and each.final for each in kept]) == (1, [7], [True])
+
+
+def held(box: Box, *starts: int) -> None:
+    """The box holds leases ahead of the device, each from a day on for two days."""
+    with box._writing() as db:
+        ahead.note(db, "j", "dev_1", "lea_1")
+    places = [
+        LeasePlace(place=n, starts_at=START + timedelta(days=day),
+                   ends_at=START + timedelta(days=day + 2), code=f"code {n}")
+        for n, day in enumerate(starts, start=1)
+    ]  # fmt: skip
+    known = GivenLeases(device="dev_1", base="lea_1", places=places)
+    stranger = GivenLeases(device="dev_2", base="lea_2", places=places)
+    box.keep_leases(Relayed(ahead=2, given=[known, stranger]))
+
+
+def code(box: Box, at: float, asks: RequestClaims | None = None, **how: str) -> str | None:
+    """What the relay gives to the device's question so many days later."""
+    asked = Question(how.get("jkt", "j"), "n", "PUT", how.get("path", "/v1/leases/dev_1"), b"t")
+    found = box.ask(asked, asks or claims(1, 2, 3, 4), START + timedelta(days=at))
+    return None if found is None else msgspec.json.decode(found.body)["next_code"]
+
+
+def test_a_lease_ahead_is_given_out_in_its_time_to_its_device_for_a_renewal(box):
+    """Every time the same, and counted once; of two that run the later one."""
+    held(box, 1, 2)
+    assert [code(box, day) for day in (0, 0.99, 1, 1.9, 2, 3.9, 4)] == [
+        None, None, "code 1", "code 1", "code 2", "code 2", None,
+    ]  # fmt: skip
+    assert code(box, 1, jkt="k") is None
+    assert code(box, 1, path="/v1/devices/dev_1:return") is None
+    [told] = box.held()
+    assert (told.released, told.released_at) == (2, START + timedelta(days=2))
+    assert box.counts()["released"] == 2 and box.counts()["ahead"] == 2
+    assert len(box.questions()) == 2  # the question itself waits
+
+
+def test_one_lease_ahead_for_two_computers_is_reported_by_the_devices_name(box):
+    held(box, 0)
+    assert code(box, 0) == code(box, 0) == "code 1"
+    assert box.counts()["doubles"] == 0
+    assert code(box, 0, claims(5, 6, 7, 8)) == "code 1"
+    report = box.report(START, os.urandom)
+    assert (report.doubles, report.double_count, report.released) == (["dev_1"], 1, 1)
+
+
+def test_what_has_ended_is_gone_and_what_was_given_out_of_it_is_told_once_more(box):
+    held(box, 0, 1)
+    ended = [EndedLeases(device="dev_1", base="lea_1", released=0)]
+    assert code(box, 0) == "code 1"  # while the answer was on its way
+    box.keep_leases(Relayed(ahead=2, ended=ended))
+    assert code(box, 0) is None and code(box, 1) is None
+    assert [(each.known, each.released) for each in box.held()] == [(True, 1)]
+    box.keep_leases(Relayed(ahead=2, ended=[msgspec.structs.replace(ended[0], released=1)]))
+    assert box.held() == []
+
+
+def test_a_file_of_questions_holds_what_its_answers_leave_room_for(box):
+    for number in range(4):
+        box.ask(question(f"m{number}", b"x" * 1000), claims(1), START + timedelta(seconds=number))
+    assert len(box.questions()) == 4
+    one = (32 << 10) + 8 * 1000
+    assert [each.nonce for each in box.questions(2 * one)] == ["m0", "m1"]
+
+
+def test_a_relay_of_an_older_release_learns_of_leases_ahead(box, tmp_path):
+    with box._writing() as db:
+        db.execute("DROP TABLE held")
+        db.execute("DROP TABLE places")
+    with Box(tmp_path / "r") as again:
+        held(again, 0)
+        assert code(again, 0) == "code 1"
