@@ -108,6 +108,27 @@ def test_files_of_a_folder_that_is_loaded_whole_are_sealed_with_it() -> None:
     assert (file.files, file.entitlement, file.readers) == (["gpt"], "x.gpt", ["from_pretrained"])
 
 
+def test_a_command_among_others_gives_the_recipe_its_own_name(
+    app: tuple[Path, Path], environment: dict[str, str]
+) -> None:
+    folder = app[0] / "bin"
+    folder.mkdir()
+    command = folder / "upscale"
+    command.write_text(f"#!{sys.executable}\nimport onnxruntime, sys\n")
+    command.chmod(0o755)
+    for argv in ([str(command)], [sys.executable, str(command)], [sys.executable, "app.py"]):
+        (app[0] / "app.py").write_text("import sys\n")
+        observing = [sys.executable, "-m", "modelseal", "app", "observe", "-o", "made.toml", "--"]
+        ran = subprocess.run(
+            [*observing, *argv],
+            env=environment, cwd=app[0], capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        assert ran.returncode == 0, ran.stderr
+        made = recipes.decode((app[0] / "made.toml").read_bytes())
+        assert made.name == ("plain" if "app.py" in argv else "upscale")
+        (app[0] / "made.toml").unlink()
+
+
 def test_lines_that_are_no_events_are_passed_over() -> None:
     assert summary.events(b'{"event": "load"}\nnonsense\n[1]\n{"event": 1}\n{') == [
         {"event": "load"}

@@ -124,6 +124,30 @@ def test_without_a_recipe_nothing_is_handed_out_and_what_fails_its_check_is_not_
     assert (app[1] / "models" / "m.onnx").read_bytes() == before
 
 
+COMPARES = """\
+import sys, checking
+def verify(path):
+    if not checking.has_sha256(path):
+        sys.exit(int(sys.argv[2]))
+verify(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_of_a_program_that_fails_the_run_says_which_code_read_sealed_bytes(
+    app: tuple[Path, Path], protected: Run, code: int
+) -> None:
+    shutil.copy(app[1] / "app.py", app[1] / "checking.py")
+    (app[1] / "app.py").write_text(COMPARES)
+    model = app[1] / "models" / "m.onnx"
+    found = protected(app[1] / "app.py", model, code)
+    assert found.returncode == code
+    said = f"modelseal: checking.has_sha256 read the sealed bytes of {model}."
+    assert (said in found.stderr) is bool(code) and found.stderr.count("modelseal:") == code
+    (app[1] / "modelseal.recipe.toml").write_text(RECIPE.replace("__main__", "checking"))
+    assert (protected(app[1] / "app.py", model, 1).returncode, found.stdout) == (0, "")
+
+
 OTHERS = """\
 import os, shutil, sys, onnx, checking
 path = sys.argv[1]

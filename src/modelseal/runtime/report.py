@@ -31,6 +31,8 @@ MAX_REPORT_BYTES = 256 * 1024
 MEMORY_NAME = "modelseal-run"
 FOUND = "found"
 """The code of an entry that is no refusal: what an isolated run found."""
+READ = "read"
+"""The code of an entry that is no refusal: code that no app recipe names read sealed bytes."""
 _ANSWERS = (InputMissing, NotFound, ReaderClosed)  # a program that looks for a file, not a refusal
 _OF_THE_DEVICE = (
     ConfigInvalid, NotActivated, StateBusy, StateDamaged, TrustMalformed, TrustSignature,

@@ -25,6 +25,7 @@ from modelseal.runtime.summary import say
 
 _FORWARDED = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGWINCH")
 _FROM_TERMINAL = frozenset({"SIGINT", "SIGQUIT", "SIGWINCH"})
+_SIGNALLED = 128
 _SI_KERNEL = 0x80
 _IGNORED_BY_PYTHON = ("SIGPIPE", "SIGXFSZ")
 
@@ -69,6 +70,8 @@ def run(
         later = [entry for entry in entries if entry.get("code") == FOUND]
         _journal(later, env)
         summary.show(entries)
+        if 0 < code < _SIGNALLED:
+            summary.hint(entries)
         if report is not None:
             from modelseal.keys import files
 

@@ -13,9 +13,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from modelseal.runtime.report import FOUND, MAX_REPORT_BYTES, MEMORY_NAME
+from modelseal.runtime.report import FOUND, MAX_REPORT_BYTES, MEMORY_NAME, READ
 
 _PREFIX = "modelseal-run-"
+_MAX_HINTS = 4
 
 
 @contextlib.contextmanager
@@ -95,7 +96,7 @@ def entries(report: str | None) -> list[dict[str, Any]]:
 
 def refusals(told: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The refusals among them, each reason and file once."""
-    kept = [e for e in told if e.get("code") != FOUND]
+    kept = [e for e in told if e.get("code") not in (FOUND, READ)]
     return list({(str(e.get("code")), str(e.get("path"))): e for e in kept}.values())
 
 
@@ -110,6 +111,16 @@ def show(told: Sequence[dict[str, Any]]) -> None:
         first = next((str(line) for line in entry.get("lines") or () if line), code)
         where = "" if path in first or path == "None" else f"{path}: "
         say(f"  {where}{first} [{code}]")
+
+
+def hint(told: Sequence[dict[str, Any]]) -> None:
+    """Of a program that failed: which code read sealed bytes and got no answer of a recipe."""
+    read = {(str(e.get("by")), str(e.get("path"))) for e in told if e.get("code") == READ}
+    for by, path in sorted(read)[:_MAX_HINTS]:
+        say(
+            f"{by} read the sealed bytes of {path}. If it compares or reads the plain file,"
+            " `modelseal app observe` writes an app recipe that answers it."
+        )
 
 
 def say(text: str) -> None:

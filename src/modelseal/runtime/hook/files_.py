@@ -31,6 +31,7 @@ _patched: list[bool] = []
 _rules: list[Rules] = []
 _read: set[str] = set()
 """Sealed files whose bytes the program has looked at: it may find them wrong, and delete them."""
+_unanswered: set[tuple[str, tuple[str, str]]] = set()
 _MAX_READ = 4096
 
 
@@ -80,11 +81,13 @@ class Opening(Wrapped):
                 _keep(file, None)
             elif "b" in mode and _is_sealed(os.fsdecode(file)):
                 reader = who.caller(2)
-                _note_read(os.fsdecode(file))
+                path = os.fsdecode(file)
+                _note_read(path)
                 if _current().asks(reader[0], size=False):
                     found = _for_check(file, reader)
                     if found is not None:
                         return found
+                _tell_read(path, reader)
         return self.__wrapped__(file, mode, *args, **kwargs)
 
 
@@ -125,6 +128,15 @@ def _note_read(path: str) -> None:
     if len(_read) >= _MAX_READ:
         _read.clear()
     _read.add(os.path.realpath(path))
+
+
+def _tell_read(path: str, reader: tuple[str, str]) -> None:
+    """The run knows who read sealed bytes, for what it says when the program fails; once each."""
+    from modelseal.runtime import report
+
+    if (path, reader) not in _unanswered and reader[0] and len(_unanswered) < _MAX_READ:
+        _unanswered.add((path, reader))
+        report.append({"code": report.READ, "path": path, "by": ".".join(reader)})
 
 
 def _keep(path: Any, folder: int | None) -> None:
