@@ -30,6 +30,7 @@ from modelseal.server.app import PUBLISHER_CALLS
 from modelseal.server.http import (
     admin_catalog,
     admin_licenses,
+    delegated,
     device,
     files,
     openapi,
@@ -41,6 +42,8 @@ from modelseal.server.services import (
     about,
     activation,
     attesting,
+    booking,
+    delegating,
     limits,
     log,
     lookup,
@@ -55,9 +58,10 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "spec" / "protocol.md"
 _BLOCK = re.compile(r"(<!-- table: ([A-Za-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 SOURCE = Path(errors.__file__).parent
 _ROOMS = ("server", "license", "container", "trust", "crypto", "admin", "keys", "audit")
-_DEVICE = ("/v1/devices", "/v1/leases", "/v1/licenses", "/v1/trials")
-_MODULES = (activation, renewal, returning, releasing, attesting, lookup, proving, log, about,
-            problems, admin, admin_licenses, admin_catalog, files, signin)  # fmt: skip
+_DEVICE = ("/v1/devices", "/v1/relays", "/v1/leases", "/v1/licenses", "/v1/trials")
+_MODULES = (activation, renewal, returning, releasing, attesting, delegating, booking, lookup,
+            proving, log, about, problems, admin, admin_licenses, admin_catalog, files,
+            signin)  # fmt: skip
 VECTORS = PAGE.parent.parent.parent / "vectors" / "protocol"
 _LONG = 64
 _LIMITS = (
@@ -92,8 +96,8 @@ def render(page: str) -> str:
 def document() -> dict[str, Any]:
     """The OpenAPI document, which needs the handlers and no server behind them."""
     nobody: Any = SimpleNamespace(devices=None)
-    public = [*device.routes(nobody), *files.routes(nobody), *wellknown.routes(nobody),
-              *signin.routes(nobody)]  # fmt: skip
+    public = [*device.routes(nobody), *delegated.routes(nobody), *files.routes(nobody),
+              *wellknown.routes(nobody), *signin.routes(nobody)]  # fmt: skip
     handlers = [*public, *PUBLISHER_CALLS]
     return openapi.document([*handlers, *openapi.routes(handlers)])
 

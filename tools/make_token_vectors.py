@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.license import world  # noqa: E402
+from tests.license import delegations, world  # noqa: E402
 from tests.license.forgeries import tables  # noqa: E402
 from tests.license.test_decide import PAIRS, facts  # noqa: E402
 
@@ -58,6 +58,7 @@ def main() -> None:
     _write("sealed.json", _sealed(kem))
     _write("hardware.json", _hardware(kem))
     _write("attested.json", _attested(device, kem))
+    _write("delegated.json", _delegated(keys["Ed25519"]))
     _write("license_keys.json", _license_keys())
     _write("states.json", _states())
     _write("decisions.json", _decisions())
@@ -122,6 +123,21 @@ def _refused(keys: dict[str, SigningKey], device: SigningKey) -> list[Any]:
         for name, (token, code) in table.items()
         if isinstance(token, str)
     ]
+
+
+def _delegated(server: SigningKey) -> dict[str, Any]:
+    """What a relay signed by a delegation of the Ed25519 key, and what is refused of it."""
+    by = tokens.sign(world.delegation_claims(delegations.JKT), [server])
+    return {
+        "relay": {"kid": world.RELAY_KEY.kid, "pkcs8": b64u(world.RELAY_KEY.to_pkcs8())},
+        "delegation": by,
+        "lease": delegations.lease(by),
+        "license": delegations.license_(by),
+        "refused": [
+            {"name": name, "token": token, "code": code}
+            for name, (token, code) in delegations.table(server).items()
+        ],
+    }
 
 
 def _hardware(kem: KemPrivateKey) -> dict[str, Any]:
@@ -305,7 +321,7 @@ def _decisions() -> list[Any]:
 
 
 def _fields(value: Any) -> dict[str, Any]:
-    return {name: getattr(value, name) for name in value.__slots__}
+    return {name: getattr(value, name) for name in value.__struct_fields__}
 
 
 def _write(name: str, value: Any) -> None:

@@ -15,7 +15,7 @@ from modelseal.types import check_aware
 
 PREFIXES = frozenset(
     {"lic", "dev", "lea", "den", "rel", "req", "evt", "pln", "cus", "mod", "prd", "tok", "srv"}
-    | {"whk", "rly", "syn"}
+    | {"whk", "rly", "syn", "dlg"}
 )
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 REFERENCE_LENGTH = 8

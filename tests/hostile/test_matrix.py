@@ -93,7 +93,7 @@ OWN = {
     "license_id": {"license"}, "device_id": {"device"}, "plan": {"plan"}, "model": {"model"},
     "record_id": {"model"}, "token_id": {"token"}, "digest": {"digest"},
     "which": {"license", "device", "event"}, "webhook_id": set(),
-    "event_id": set(), "product": set(),
+    "event_id": set(), "product": set(), "relay_id": set(),
 }  # fmt: skip
 """Which things a parameter of an address may name."""
 

@@ -13,6 +13,7 @@ from modelseal.crypto.signing import SigningKey
 from modelseal.errors import InvalidBytes
 from modelseal.license import tokens
 from modelseal.license.claims import (
+    DelegationClaims,
     DenialClaims,
     LeaseClaims,
     LicenseClaims,
@@ -79,7 +80,14 @@ _JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
     max_leaves=6,
 )
-_KINDS = (LicenseClaims, LeaseClaims, DenialClaims, ReleaseClaims, StatusListClaims)
+_KINDS = (
+    LicenseClaims,
+    LeaseClaims,
+    DenialClaims,
+    ReleaseClaims,
+    StatusListClaims,
+    DelegationClaims,
+)
 
 
 @settings(max_examples=200)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from tests.license.world import DEVICE, IAT, LEASE, LICENSE, NONCE, PRODUCT, lease_claims, trust_of
 
 from modelseal import cbor

@@ -22,7 +22,13 @@ from modelseal.crypto.hpke import KemPrivateKey
 from modelseal.crypto.signing import SigningKey
 from modelseal.errors import InvalidBytes, LicenseKeyMistyped, TokenKeyUnknown
 from modelseal.license import bundle, lease, lease_keys, license_key, tokens
-from modelseal.license.claims import LeaseClaims, RequestClaims, SealedKeys, SealedText
+from modelseal.license.claims import (
+    LeaseClaims,
+    LicenseClaims,
+    RequestClaims,
+    SealedKeys,
+    SealedText,
+)
 from modelseal.license.decide import STEPS, decide
 from modelseal.license.facts import from_json
 from modelseal.license.lease import Phase, Word
@@ -77,6 +83,25 @@ def test_the_keys_are_what_they_say():
             key["jwk"],
         )
     assert (KEM.kid, KEM.jwk) == (KEYS["kem"]["kid"], KEYS["kem"]["jwk"])
+
+
+def test_delegated_tokens_are_read_by_their_delegation_and_made_again():
+    found, trust = load("delegated"), trust_for(["Ed25519"])
+    relay = SigningKey.from_pkcs8(raw(found["relay"]["pkcs8"]))
+    for name, cls in (("lease", LeaseClaims), ("license", LicenseClaims)):
+        claims = tokens.read(found[name], cls, trust)
+        assert claims.delegation == found["delegation"]
+        assert tokens.sign(claims, [relay]) == found[name]
+    by, kid = tokens.read_delegation(found["delegation"], trust)
+    assert kid == SIGNING["Ed25519"].kid and by.jwk == relay.jwk
+
+
+@pytest.mark.parametrize("row", load("delegated")["refused"], ids=lambda row: row["name"])
+def test_what_is_beyond_a_delegation_is_refused_with_its_code(row):
+    cls = LicenseClaims if row["name"].startswith("a token") else LeaseClaims
+    with pytest.raises(InvalidBytes) as error:
+        tokens.read(row["token"], cls, trust_for(["Ed25519"]))
+    assert error.value.code == row["code"]
 
 
 def test_every_kind_of_token_has_valid_vectors():

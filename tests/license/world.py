@@ -13,8 +13,10 @@ from modelseal.crypto.signing import SigningKey, VerifyKey
 from modelseal.errors import TokenKeyUnknown
 from modelseal.license import status
 from modelseal.license.claims import (
+    Attested,
     ClockReading,
     Confirmation,
+    DelegationClaims,
     DenialClaims,
     Entitlement,
     KemKey,
@@ -112,6 +114,28 @@ def release_claims(jkt: str, **changes: Any) -> ReleaseClaims:
     return ReleaseClaims(**(values | changes))
 
 
+RELAY = "rly_01890a5d-ac96-774b-bcce-b302099a8057"
+RELAY_KEY = SigningKey.from_pkcs8(
+    bytes.fromhex("302e020100300506032b657004220420") + bytes(range(1, 33))
+)
+"""The relay that signs by ``delegation_claims``."""
+
+
+def delegation_claims(jkt: str, **changes: Any) -> DelegationClaims:
+    values: dict[str, Any] = {
+        "iss": SERVER, "aud": PRODUCT, "sub": RELAY, "device": DEVICE, "lic": LICENSE,
+        "product": PRODUCT, "plan": "pro", "pv": 1,
+        "jti": "dlg_01890a5d-ac96-774b-bcce-b302099a8057", "iat": IAT, "exp": IAT + 60 * DAY,
+        "number": 1, "request_nonce": NONCE, "cnf": Confirmation(jkt), "jwk": dict(RELAY_KEY.jwk),
+        "kem": "k" * 43, "seats": 20, "renewals": 200,
+        "lease_max_seconds": 7 * DAY,
+        "ent": [Entitlement("face.swap"), Entitlement("face.restore", 2, IAT + 10 * DAY)],
+        "status": StatusRef(7, LIST_URI), "level": 3,
+        "attested": Attested(b64u(b"t" * 32), b64u(b"r" * 32), ["tpm2"]),
+    }  # fmt: skip
+    return DelegationClaims(**(values | changes))
+
+
 def status_claims(**changes: Any) -> StatusListClaims:
     bits = status.pack({7: Status.REVOKED, 9: Status.SUSPENDED, 10: Status.ENDED}, 64)
     values: dict[str, Any] = {
@@ -139,6 +163,7 @@ def every_claims(jkt: str) -> list[Any]:
         denial_claims(jkt),
         release_claims(jkt),
         status_claims(),
+        delegation_claims(jkt),
     ]
 
 

@@ -21,10 +21,20 @@ from tests.server.world import START, Clock, Computer, Shop
 from modelseal import admin
 from modelseal.admin import Role
 from modelseal.crypto.hpke import KemPrivateKey
+from modelseal.crypto.signing import SigningKey
 from modelseal.desk import publishing, sealing
 from modelseal.desk import workspace as workspaces
-from modelseal.license import lease_keys
-from modelseal.license.claims import P256Point, TpmEndorsement
+from modelseal.ids import new_id
+from modelseal.license import attested as license_attested
+from modelseal.license import lease_keys, tokens
+from modelseal.license.claims import (
+    Confirmation,
+    LeaseClaims,
+    P256Point,
+    RelayKey,
+    TpmEndorsement,
+)
+from modelseal.license.plans import RelayTerms
 from modelseal.server.services.attesting import AttestedRequest
 from modelseal.strict_json import b64u, unb64u
 from modelseal.testing.server import RunningServer
@@ -91,6 +101,7 @@ def test_every_call_made_validly_is_answered_as_the_document_says(
     published(place)
     devices(place)
     attested(place)
+    a_budget(place)
     without_a_network(place)
     licenses(place)
     webhooks(place)
@@ -230,6 +241,42 @@ def attested(at: Place) -> None:
     body = msgspec.to_builtins(AttestedRequest(sent.token, evidence, tee.beside))
     released = at.call("attested_release", body, device_id=tee.device_id)
     at.admin("show_attestation", event_id=released["event_id"])
+
+
+def a_budget(at: Place) -> None:
+    """A relay asks for a budget; what it gave is booked; the publisher revokes and restores it."""
+    terms = RelayTerms(seats=2, renewals=2, max_seconds=20 * 86400)
+    at.shop.plan("relay", "face.swap", seats=9, relay=terms)
+    key = at.shop.license("relay", customer="relay").license_key
+    tee, relay = Tee(at.shop, "relay", makers=at.makers), "rly_019ca945-0a00-713e-aa37-c7c879c30fc2"
+    tee.activate(key)
+    given = at.call("release_nonce", tee.sign(tee.request("nonce")), device_id=tee.device_id)
+    signing, kem = SigningKey.generate(), KemPrivateKey.generate()
+    claims = tee.request(
+        "delegate", kem=tee.kem(kem), server_nonce=given["nonce"], level=3,
+        server_key=given["server_key"], delegate=RelayKey(relay, dict(signing.jwk)),
+    )  # fmt: skip
+    token = tee.sign(claims).decode()
+    evidence = tee.evidence(license_attested.of(claims, token))
+    body = msgspec.to_builtins(AttestedRequest(token, evidence, tee.beside))
+    by = at.call("delegate", body, device_id=tee.device_id)["delegation"]
+    claims, _kid = tokens.read_delegation(by, at.shop.trust)
+    device, nonce, now = Computer(at.shop, "site"), b64u(os.urandom(32)), claims.iat
+    asked = device.activation(key, KemPrivateKey.generate(), nonce)
+    lease = LeaseClaims(
+        iss=claims.iss, aud=claims.aud, sub=new_id("dev", at.clock(), os.urandom), lic=claims.lic,
+        product=claims.product, pv=claims.pv, jti=new_id("lea", at.clock(), os.urandom), iat=now,
+        nbf=now, exp=now + 86400, renew_after_at=now + 3600, seq=1, request_nonce=nonce,
+        cnf=Confirmation(device.key.kid), ent=claims.ent, enforcement="software", keys=[], level=0,
+        status=claims.status, delegation=by,
+    )  # fmt: skip
+    act = {"request": asked.decode(), "lease": tokens.sign(lease, [signing])}
+    assert at.call("book", act, relay_id=relay)["state"] == "booked"
+    assert at.call("book", act, relay_id=relay)["state"] == "again"
+    assert relay in [each["relay"] for each in at.admin("list_budgets")["items"]]
+    assert at.admin("show_budget", relay_id=relay)["seats_spent"] == 1
+    assert at.admin("act_on_budget_revoke", {"reason": "x"}, relay_id=relay)["state"] == "revoked"
+    assert at.admin("act_on_budget_restore", {}, relay_id=relay)["state"] == "active"
 
 
 def without_a_network(at: Place) -> None:

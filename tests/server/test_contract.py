@@ -39,6 +39,8 @@ from modelseal.errors import AccessDenied, ModelsealError, NotFound
 from modelseal.license.claims import SealedText
 from modelseal.license.plans import Plan, PlanEntitlement
 from modelseal.server.services import LocalAdmin
+from modelseal.server.store import delegations
+from modelseal.server.store.rows import DelegationRow
 from modelseal.strict_json import unb64u
 from modelseal.testing.server import RunningServer
 
@@ -68,6 +70,7 @@ class Place:
         self.refused = denied(lambda: second.activate(self.license.license_key), self.shop)[0]
         self.model = self.shop.publish(folder, "swap.onnx", "face.swap")
         self.attested = self._attested()
+        self.relay = self._relay()
         self.sealed = folder / "other.sealed"
         plain = folder / "other.onnx"
         plain.write_bytes(b"weights" * 900)
@@ -81,6 +84,16 @@ class Place:
         sent = tee.ask({unb64u(self.model.file_id): [0, 1]})
         verdict(lambda: tee.send(sent), self.shop)
         return next(e.event_id for e in reversed(self.shop.events()) if "evidence" in e.params)
+
+    def _relay(self) -> str:
+        """A relay with a budget."""
+        now, relay = self.shop.clock(), "rly_019ca945-0a00-713e-aa37-c7c879c30fc1"
+        row = DelegationRow(
+            self.license.license_id, relay, self.device.device_id or "", "dlg_0", 1, "active", 2, 3,
+            1, 2, 0, 0, 3, now, now, 1, 7, 0, "evt_0",
+        )  # fmt: skip
+        self.shop.server.context.store.write(delegations.add, row)
+        return relay
 
     def doors(self, role: Role = Role.OWNER) -> tuple[LocalAdmin, RemoteAdmin]:
         token = self.shop.admin.create_token(role, 3600, "contract").token
@@ -158,6 +171,10 @@ CALLS: dict[str, tuple[str, Callable[[AdminApi, Place], object]]] = {
         lambda api, _: api.relayed_leases(AskRelayed(relay=REPORT.relay)),
     ),
     "sync_relay": ("relays", lambda api, _: api.sync_relay(REPORT)),
+    "list_budgets": ("read", lambda api, _: api.list_budgets()),
+    "show_budget": ("read", lambda api, at: api.show_budget(at.relay)),
+    "revoke_budget": ("devices", lambda api, _: api.revoke_budget("rly_no")),
+    "restore_budget": ("devices", lambda api, _: api.restore_budget("rly_no")),
     "create_webhook": ("webhooks", lambda api, _: api.create_webhook(NewWebhook(url="ftp://a"))),
     "list_webhooks": ("webhooks", lambda api, _: api.list_webhooks()),
     "show_webhook": ("webhooks", lambda api, _: api.show_webhook("whk_no")),

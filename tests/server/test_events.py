@@ -45,6 +45,9 @@ LATER = {
     EventKind.RELAY_SYNCED: "relays",
     EventKind.RELAY_OVERDREW: "relays",
     EventKind.LEASES_MADE_AHEAD: "relays",
+    EventKind.DELEGATION_GIVEN: "budgets of relays",
+    EventKind.DELEGATION_REVOKED: "budgets of relays",
+    EventKind.DELEGATION_RESTORED: "budgets of relays",
 }
 Act = Callable[[], object]
 

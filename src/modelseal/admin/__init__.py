@@ -56,15 +56,18 @@ from modelseal.admin.records import (
 )
 from modelseal.admin.relays import (
     AskRelayed,
+    BudgetState,
     EndedLeases,
     GivenLeases,
     HeldLeases,
     LeasePlace,
+    RelayBudget,
     Relayed,
     RelayRecord,
     RelayReport,
     RelayState,
     RelaySynced,
+    ServedDevice,
 )
 from modelseal.admin.webhooks import (
     IssuedWebhook,
@@ -82,6 +85,7 @@ __all__ = [
     "AskLeaseCode",
     "Attestation",
     "AttestationVerdict",
+    "BudgetState",
     "CatalogState",
     "CheckpointRecord",
     "CustomerExport",
@@ -113,6 +117,7 @@ __all__ = [
     "PublishedModel",
     "PutTrust",
     "RekeyedLicense",
+    "RelayBudget",
     "RelayReport",
     "AskRelayed",
     "EndedLeases",
@@ -134,6 +139,7 @@ __all__ = [
     "ServerKeys",
     "SignedMetadata",
     "Session",
+    "ServedDevice",
     "SignInOffer",
     "TokenRecord",
     "TraitShift",

@@ -39,7 +39,14 @@ from modelseal.admin.records import (
     Role,
     TokenRecord,
 )
-from modelseal.admin.relays import AskRelayed, Relayed, RelayRecord, RelayReport, RelaySynced
+from modelseal.admin.relays import (
+    AskRelayed,
+    RelayBudget,
+    Relayed,
+    RelayRecord,
+    RelayReport,
+    RelaySynced,
+)
 from modelseal.admin.webhooks import (
     IssuedWebhook,
     MessageRecord,
@@ -304,4 +311,20 @@ class AdminApi(Protocol):
 
     def list_relays(self, cursor: str | None = None) -> Page[RelayRecord]:
         """Every relay that ever reported."""
+        ...
+
+    def list_budgets(self, cursor: str | None = None) -> Page[RelayBudget]:
+        """Relays that give leases by themselves, and what of their budgets is spent."""
+        ...
+
+    def show_budget(self, relay: str) -> RelayBudget:
+        """One of them; ``NotFound`` for a relay that never had a budget."""
+        ...
+
+    def revoke_budget(self, relay: str, reason: str = "") -> RelayBudget:
+        """It gets no further budget, and whatever it gave is listed as revoked."""
+        ...
+
+    def restore_budget(self, relay: str) -> RelayBudget:
+        """It may ask for a budget again, and what it gave is good again."""
         ...

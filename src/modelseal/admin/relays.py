@@ -13,8 +13,16 @@ from modelseal.license.plans import MAX_AHEAD
 
 MAX_NAMED = 64
 MAX_HELD = 256
+MAX_SERVED = 2000
 RelayId = Annotated[str, Meta(max_length=64, pattern=r"^rly_[0-9a-f-]{36}$")]
 _Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+
+
+class ServedDevice(Asked, frozen=True):
+    """A device that a relay gives leases to by itself, and the number of the newest one."""
+
+    device: Id
+    seq: Annotated[int, Meta(ge=0, le=2**53 - 1)]
 
 
 class RelayReport(Asked, frozen=True):
@@ -23,7 +31,7 @@ class RelayReport(Asked, frozen=True):
     The counts are since then, but ``waiting``, which is now. ``sync`` is the relay's own name of
     this sync: it stays until the server's answer is stored there. ``doubles`` are devices whose
     one answer went to more than one computer, at most 64 of ``double_count``; ``released`` are
-    leases ahead that were given out.
+    leases ahead that were given out. ``serves`` are devices that it gives leases to by itself.
     """
 
     relay: RelayId
@@ -37,6 +45,7 @@ class RelayReport(Asked, frozen=True):
     double_count: _Count = 0
     doubles: Annotated[list[Id], Meta(max_length=MAX_NAMED)] = []
     released: _Count = 0
+    serves: Annotated[list[ServedDevice], Meta(max_length=MAX_SERVED)] = []
 
 
 class RelayState(StrEnum):
@@ -54,15 +63,32 @@ class RelayState(StrEnum):
     BEHIND = "behind"
 
 
+class BudgetState(StrEnum):
+    """Whether a relay gets further delegations.
+
+    active: it does · overdrawn: it gave more than it was let · revoked: by the publisher, and what
+    it gave is in the status list.
+    """
+
+    ACTIVE = "active"
+    OVERDRAWN = "overdrawn"
+    REVOKED = "revoked"
+
+
 class RelaySynced(Answered, frozen=True):
     """The report stands in the log; ``event_id`` is what the next report follows.
 
     ``found`` counts the answers about whose leases ahead this relay and devices did not agree.
+
+    ``stopped`` are those devices of ``serves`` that the relay may not go on with: they are over, or
+    stand elsewhere in their chain. ``budget`` is the state of what it may give by itself.
     """
 
     event_id: str
     state: RelayState
     found: int = 0
+    stopped: list[str] = []
+    budget: BudgetState | None = None
 
 
 class HeldLeases(Asked, frozen=True):
@@ -135,3 +161,27 @@ class RelayRecord(Answered, frozen=True):
     double_count: int
     ahead: int
     found: int
+
+
+class RelayBudget(Answered, frozen=True):
+    """What a relay may give by itself of a license, and what of it was reported.
+
+    ``seats`` and ``renewals`` are of all its delegations together; ``overdrawn`` counts what it
+    gave beyond. ``device_id`` is the device as which it proved ``level``.
+    """
+
+    relay: str
+    license_id: str
+    device_id: str
+    delegation_id: str
+    number: int
+    state: BudgetState
+    level: int
+    seats: int
+    seats_spent: int
+    renewals: int
+    renewals_spent: int
+    overdrawn: int
+    issued_at: datetime
+    expires_at: datetime
+    event_id: str

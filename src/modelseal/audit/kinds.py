@@ -65,3 +65,6 @@ class EventKind(StrEnum):
     WEBHOOK_CHANGED = "webhook_changed"
     RELAY_SYNCED = "relay_synced"
     RELAY_OVERDREW = "relay_overdrew"
+    DELEGATION_GIVEN = "delegation_given"
+    DELEGATION_REVOKED = "delegation_revoked"
+    DELEGATION_RESTORED = "delegation_restored"

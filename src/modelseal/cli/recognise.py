@@ -18,6 +18,7 @@ from modelseal.container import VerifiedModel
 from modelseal.errors import InvalidBytes, NotSealed, TokenIssuer, TokenMalformed, TrustSignature
 from modelseal.license import air_gap, tokens
 from modelseal.license.claims import (
+    DelegationClaims,
     DenialClaims,
     LeaseClaims,
     LicenseClaims,
@@ -34,12 +35,19 @@ if TYPE_CHECKING:
 _MAX_BYTES = trust.MAX_BYTES
 _TOKENS: dict[str, Any] = {
     cls.TYP: cls
-    for cls in (LicenseClaims, LeaseClaims, DenialClaims, ReleaseClaims, StatusListClaims)
+    for cls in (
+        LicenseClaims,
+        LeaseClaims,
+        DenialClaims,
+        ReleaseClaims,
+        StatusListClaims,
+        DelegationClaims,
+    )
 }
 _RESPONSE = "air-gap response"
 _BUNDLE = "endorsement bundle"
 _TIMES = {"iat", "nbf", "exp", "renew_after_at"}
-_LONG = {"keys", "status_list", "lst", "ct", "kem", "lease_token"}
+_LONG = {"keys", "status_list", "lst", "ct", "kem", "lease_token", "delegation"}
 
 
 def inspect(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelseal.cli import context, files, options, tables, talk
+from modelseal.cli import context, files, options, relay_budget, tables, talk
 from modelseal.errors import Misuse
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, help="Carry questions and answers of a closed network; serve its cache."
 )
+app.command("budget")(relay_budget.budget)
+app.command("budgets")(relay_budget.budgets)
+app.command("revoke")(relay_budget.revoke)
+app.command("restore")(relay_budget.restore)
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The relay's folder.", readable=False)]
 MainServer = Annotated[
     str | None, typer.Option("--server", help="The license server; a token in MODELSEAL_TOKEN.")
@@ -99,13 +103,14 @@ def sync(
     from modelseal.server.relay import files as forms
     from modelseal.server.relay import syncing
     from modelseal.server.relay.box import Box
+    from modelseal.server.relay.run import opened
 
     if sum(each is not None for each in (server, write, read)) != 1:
         raise Misuse("name one: --server URL, --write FILE or --read FILE")
-    with Box(folder) as box:
+    with Box(folder) as box, opened(box, _now) as giving:
         if write is not None:
             files.refuse_existing(write)
-            made = syncing.question(box, _now(), os.urandom)
+            made = syncing.question(box, _now(), os.urandom, giving)
             with files.whole(write) as out:
                 out.write(forms.write(made))
             talk.answer(
@@ -119,12 +124,13 @@ def sync(
         if read is not None:
             with files.about(read):
                 file = forms.read(files.read(read, forms.MAX_BYTES), forms.AnswerFile)
-                done = syncing.take_in(box, file, _beside(read), _now())
+                done = syncing.take_in(box, file, _beside(read), _now(), giving)
         else:
             with _line(server or "", trust, ca) as (line, office):
                 done = syncing.over_line(
-                    box, line, office, models=models, now=_now(), random=os.urandom
-                )
+                    box, line, office, models=models, now=_now(), random=os.urandom,
+                    giving=giving,
+                )  # fmt: skip
     _tell(done, json)
 
 
@@ -189,9 +195,11 @@ def status(folder: Folder, json: options.Json = False) -> None:
         found |= {name: box.noted(name) for name in ("synced_at", "state")}
         found["overdrawn"] = int(box.noted("overdrawn") or 0)
         found["models"] = len(box.digests())
+        found |= relay_budget.told(box)
 
     def human() -> None:
         talk.said("relay_status", **{**found, "overdrawn": found["overdrawn"] or None})
+        relay_budget.show(found)
 
     talk.answer(found, human, as_json=json)
 

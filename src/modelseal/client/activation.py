@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
 
-from modelseal.client import answering, asking, bundles, hardware, identity, relayed, renewal
+from modelseal.client import (
+    answering,
+    asking,
+    bundles,
+    hardware,
+    identity,
+    relayed,
+    renewal,
+    trusting,
+)
 from modelseal.client import standing as standings
 from modelseal.client.asking import Denied, Question
 from modelseal.client.config import check_digest
@@ -18,12 +27,14 @@ from modelseal.client.core import Core, Held
 from modelseal.client.identity import Identity
 from modelseal.client.pulled import Progress
 from modelseal.client.settings import NO_SERVER
+from modelseal.crypto.hpke import SUITE, KemPublicKey
 from modelseal.errors import (
     AnotherLicense,
     AnswerInvalid,
     ClockSetBack,
     ConfigInvalid,
     Conflict,
+    DelegationOver,
     DeviceChanged,
     EnforcementNotReached,
     KeyOfAnotherTpm,
@@ -32,15 +43,23 @@ from modelseal.errors import (
     ModelsealError,
     NotActivated,
     Refused,
+    RelaySeals,
+    RelayWaiting,
     StateDamaged,
     TokenAudience,
     TpmCleared,
     UnknownProduct,
 )
 from modelseal.license import clock, license_key
-from modelseal.license.claims import LeaseClaims, SealedText
+from modelseal.license.claims import (
+    DelegationClaims,
+    LeaseClaims,
+    RequestClaims,
+    SealedText,
+)
 from modelseal.license.license_key import KeyBinding
 from modelseal.trust import Use
+from modelseal.types import to_numeric
 
 T = TypeVar("T")
 LOCK_SECONDS = 60.0
@@ -127,7 +146,8 @@ def activate(core: Core, key: str, wish: Wish, progress: Progress | None = None)
                 "label": wish.label,
                 "eula": wish.eula,
             }
-            return _ask(core, question, "/v1/devices", "activate", more, wish, by, progress)[0]
+            path = "/v1/devices"
+            return _ask(core, question, path, "activate", more, wish, by, progress, text)[0]
 
         lease = _entered(core, enter)
     return _moved_up(core, lease)
@@ -229,10 +249,11 @@ def _ask(
     wish: Wish,
     by: str | None,
     progress: Progress | None,
+    text: str | None = None,
 ) -> tuple[LeaseClaims, dict[str, Any]]:
     _tell(progress, 1)
     try:
-        question, found, asked = relayed.put(core, question, "POST", path, op=op, **more)
+        question, found, asked = _put(core, question, path, op, more, text)
     except Denied as denied:
         error = answering.accept_denial(core, question.identity, question.keys, denied, first=True)
         core.store.put_back()
@@ -249,6 +270,48 @@ def _ask(
     core.store.drop_previous()
     _tell(progress, 3)
     return lease, found
+
+
+def _put(
+    core: Core,
+    question: Question,
+    path: str,
+    op: str,
+    more: dict[str, Any],
+    text: str | None,
+) -> tuple[Question, dict[str, Any], RequestClaims]:
+    """As ``relayed.put``; a relay that may give leases gets the license key ``text`` sealed to it.
+
+    What it then leaves to the license server is asked again as it was, so that it is carried.
+    """
+    try:
+        return relayed.put(core, question, "POST", path, op=op, **more)
+    except RelaySeals as wanted:
+        if text is None:
+            raise
+        sealed = key_for_relay(core, question.identity, question.nonce, text, wanted.params)
+    try:
+        changed = {**more, "license_key": sealed}
+        return relayed.put(core, question, "POST", path, op=op, **changed)
+    except RelayWaiting:
+        return relayed.put(core, question, "POST", path, op=op, **more)
+
+
+def key_for_relay(
+    core: Core, me: Identity, nonce: str, text: str, params: Mapping[str, object]
+) -> SealedText:
+    """The license key, readable by a relay whose delegation the license server signed.
+
+    Raises token errors for what is none, ``AnswerInvalid`` for another key than the delegation's.
+    """
+    trust = core.trust
+    by = trusting.read_token(core, str(params.get("delegation", "")), DelegationClaims)
+    to = KemPublicKey({"kty": "AKP", "alg": SUITE, "pub": str(params.get("kem", ""))})
+    if to.kid != by.kem:
+        raise AnswerInvalid("another key than the one in the relay's delegation")
+    if by.exp <= to_numeric(core.ports.now()):
+        raise DelegationOver("the relay's delegation has ended")
+    return license_key.seal(text, to, KeyBinding(trust.server_id, trust.product, me.kid, nonce))
 
 
 def _prepared(

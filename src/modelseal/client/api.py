@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -23,6 +23,7 @@ from modelseal import ids
 from modelseal.client import (
     activation,
     counting,
+    delegating,
     explaining,
     keys,
     renewal,
@@ -36,6 +37,7 @@ from modelseal.client.background import Keeper, on_record
 from modelseal.client.clock import RunClock
 from modelseal.client.contact import Contact
 from modelseal.client.core import Core
+from modelseal.client.delegating import Delegated as Given
 from modelseal.client.events import Callback, Events
 from modelseal.client.explaining import TraitShown
 from modelseal.client.heartbeat import Heartbeat
@@ -49,6 +51,7 @@ from modelseal.client.settings import PathLike, Settings
 from modelseal.client.standing import Standing
 from modelseal.client.status import Status
 from modelseal.client.unattended import Unattended
+from modelseal.crypto.hpke import KemPrivateKey
 from modelseal.errors import (
     AssuranceNotReached,
     ClientClosed,
@@ -247,6 +250,11 @@ class Client:
             if refusal is not None:
                 raise refusal
             return self._prover.prove(model, level, found, shown)
+
+    def delegate(self, relay: str, jwk: Mapping[str, str], kem: KemPrivateKey, level: int) -> Given:
+        """What the relay ``relay`` may give by itself, as this device proves ``level``."""
+        with self._told():
+            return delegating.ask(self._core, relay, jwk, kem, level, self._prover.collectors)
 
     def may_prove(self, level: int) -> bool:
         """Whether a load tries to prove ``level``: a TPM's own L2 stands in the lease already."""

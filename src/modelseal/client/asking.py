@@ -51,7 +51,7 @@ from modelseal.types import to_numeric
 _NONCE_BYTES = 32
 _ROOM_FOR_LEASE = 16384
 _FIRST = frozenset({"activate", "trial", "lookup"})
-_OUTSIDE = frozenset({"nonce", "attest"})
+_OUTSIDE = frozenset({"nonce", "attest", "delegate"})
 """What is asked beside the chain: a denial of it ends the question and nothing else."""
 _IN_CHAIN = frozenset({"renew", "return"})
 _TELLS_USAGE = frozenset({"renew", "release", "return", "attest"})

@@ -81,7 +81,7 @@ class Prover:
 
     def __init__(self, core: Core, collectors: Sequence[str | Collector] | None) -> None:
         self._core = core
-        self._collectors = collectors
+        self.collectors = collectors
         self._guard = threading.Lock()
         self._refused: dict[tuple[bytes, int], tuple[float, ModelsealError]] = {}
 
@@ -92,7 +92,7 @@ class Prover:
     def tries(self, level: int) -> bool:
         """Whether evidence is worth collecting for ``level``: above what leases prove, or where
         somebody named what collects it."""
-        return level > hardware.LEVEL or bool(self._collectors)
+        return level > hardware.LEVEL or bool(self.collectors)
 
     def prove(
         self,
@@ -112,7 +112,7 @@ class Prover:
             place = (file_id, asked)
             self._not_again(place)
             try:
-                return release(self._core, {file_id: sections}, asked, self._collectors, shown)
+                return release(self._core, {file_id: sections}, asked, self.collectors, shown)
             except LevelNotReached as error:
                 self._refused[place] = (self._core.ports.monotonic(), error)
                 raise
@@ -149,11 +149,20 @@ def release(
             note(core, level, str(error.params["verdict"]), lease.jti)
             raise
         held = releases.at_its_lease(held, lease)
-        return _Exchange(core, me, held, lease, by, shown).run(wanted, level)
+        return Exchange(core, me, held, lease, by, shown).run(wanted, level)
 
 
-class _Exchange:
-    """One attested release, asked again with what the server wants made anew."""
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What the server said to one question that evidence was bound to."""
+
+    answer: Mapping[str, Any]
+    claims: RequestClaims
+    transcript: bytes
+
+
+class Exchange:
+    """One question that evidence goes with, asked again with what the server wants made anew."""
 
     def __init__(
         self,
@@ -162,21 +171,28 @@ class _Exchange:
         held: Held,
         lease: LeaseClaims,
         by: Sequence[Collector],
-        shown: Callable[[Shown], object] | None,
+        shown: Callable[[Shown], object] | None = None,
+        kem: KemPrivateKey | None = None,
     ) -> None:
         self._core, self._me, self._held, self._lease, self._by = core, me, held, lease, by
         self._shown = shown or (lambda _piece: None)
-        self._kem = KemPrivateKey.generate()
+        self._kem = kem or KemPrivateKey.generate()
         self._with_tpm = any(one.name == evidence.TPM for one in by)
         self._key: HardwareKey | None = None
         self._enrolled = False
 
     def run(self, wanted: Mapping[bytes, Collection[int]], level: int) -> Proved:
         """See ``release``."""
+        want = [KeyWish(file=b64u(f), sections=sorted(s)) for f, s in sorted(wanted.items())]
+        found = self.ask("key-releases:attest", attested.OP, level, want=want)
+        return self._accept(found.answer, found.claims, found.transcript, wanted)
+
+    def ask(self, path: str, op: str, level: int, **more: Any) -> Answered:
+        """The server's answer; the denial's error where it says no."""
         error: EvidenceOutdated | None = None
         for _attempt in range(_TRIES):
             try:
-                return self._ask(wanted, level, error)
+                return self._ask(path, op, level, error, more)
             except EvidenceOutdated as again:
                 error = again
             except Denied as denied:
@@ -191,26 +207,25 @@ class _Exchange:
             note(self._core, level, verdict, self._lease.jti, params=evidence.values(error))
 
     def _ask(
-        self, wanted: Mapping[bytes, Collection[int]], level: int, error: EvidenceOutdated | None
-    ) -> Proved:
+        self, path: str, op: str, level: int, error: EvidenceOutdated | None, more: dict[str, Any]
+    ) -> Answered:
         core, me = self._core, self._me
-        path = f"/v1/devices/{self._held.device_id}/key-releases"
-        nonce, server_key, knows_tpm = self._nonce(path)
+        base = f"/v1/devices/{self._held.device_id}"
+        nonce, server_key, knows_tpm = self._nonce(f"{base}/key-releases")
         mine = asking.fresh_nonce(core)
         claims = asking.claims(
-            core, me, self._held, op=attested.OP, nonce=mine, kem=self._kem.to_bytes(),
-            want=[KeyWish(file=b64u(f), sections=sorted(s)) for f, s in sorted(wanted.items())],
+            core, me, self._held, op=op, nonce=mine, kem=self._kem.to_bytes(),
             tpm=self._tpm(mine, error, known=knows_tpm),
-            server_nonce=nonce, server_key=server_key, level=level,
+            server_nonce=nonce, server_key=server_key, level=level, **more,
         )  # fmt: skip
         token = tokens.sign(claims, [me.signer])
         transcript = attested.of(claims, token)
         found = [self._collect(one, transcript) for one in self._by]
         body = _body(token, found)
         answer = asking.exchange(
-            core, me, claims, "POST", f"{path}:attest", body, content_type=_JSON, seconds=_SECONDS
+            core, me, claims, "POST", f"{base}/{path}", body, content_type=_JSON, seconds=_SECONDS
         )
-        return self._accept(answer, claims, transcript.digest, wanted)
+        return Answered(answer, claims, transcript.digest)
 
     def _collect(self, collector: Collector, transcript: Transcript) -> Collected:
         bound = transcript.bound(collector.name)

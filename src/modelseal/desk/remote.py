@@ -46,6 +46,7 @@ from modelseal.admin import (
     PublishModel,
     PutTrust,
     RekeyedLicense,
+    RelayBudget,
     Relayed,
     RelayRecord,
     RelayReport,
@@ -331,6 +332,22 @@ class RemoteAdmin:
     def list_relays(self, cursor: str | None = None) -> Page[RelayRecord]:
         """See ``AdminApi``."""
         return self._ask(Page[RelayRecord], "GET", "/relays", query={"cursor": cursor})
+
+    def list_budgets(self, cursor: str | None = None) -> Page[RelayBudget]:
+        """See ``AdminApi``."""
+        return self._ask(Page[RelayBudget], "GET", "/budgets", query={"cursor": cursor})
+
+    def show_budget(self, relay: str) -> RelayBudget:
+        """See ``AdminApi``."""
+        return self._ask(RelayBudget, "GET", f"/budgets/{_part(relay)}")
+
+    def revoke_budget(self, relay: str, reason: str = "") -> RelayBudget:
+        """See ``AdminApi``."""
+        return self._act(RelayBudget, f"/budgets/{_part(relay)}:revoke", {"reason": reason})
+
+    def restore_budget(self, relay: str) -> RelayBudget:
+        """See ``AdminApi``."""
+        return self._act(RelayBudget, f"/budgets/{_part(relay)}:restore", {})
 
     def close(self) -> None:
         """Connections are given back."""

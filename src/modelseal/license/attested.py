@@ -1,5 +1,7 @@
 """What evidence of an attested key release is bound to: one request of one device, and no other.
 
+A delegation to a relay is asked for in the same way, with what it is to sign by and without files.
+
 Both sides make the same transcript from the signed request. Pure. Normative:
 ``docs/spec/protocol.md``, section 4.6.1.
 """
@@ -18,6 +20,7 @@ from modelseal.strict_json import unb64u
 
 LABEL = "modelseal/attested-release/v1"
 OP = "attest"
+DELEGATE = "delegate"
 SHORT = frozenset({"tpm2", "azure-vtpm", "nvidia", "android", "psa"})
 """Kinds whose evidence binds 32 bytes; all others bind 64."""
 SHORT_BYTES = 32
@@ -50,10 +53,13 @@ def of(claims: RequestClaims, token: str | bytes) -> Transcript:
 
     Raises ``TokenClaims`` for a request that names too little.
     """
-    wanted = wishes(claims)
+    delegates = claims.op == DELEGATE
+    if delegates != (claims.delegate is not None) or (delegates and claims.want):
+        raise TokenClaims("a delegation is asked for by one key, without files")
+    wanted = {} if delegates else wishes(claims)
     if not claims.server_nonce or not claims.server_key or not claims.level:
         raise TokenClaims("the request names no nonce, key and level of an attested release")
-    if claims.op != OP or claims.sub is None or claims.lic is None:
+    if claims.op not in (OP, DELEGATE) or claims.sub is None or claims.lic is None:
         raise TokenClaims("the request names no device and license")
     kem = [KemPublicKey({"kty": "AKP", "alg": key.suite, "pub": key.pub}) for key in claims.kem]
     if len(kem) != 1 or claims.kem[0].suite != SUITE:

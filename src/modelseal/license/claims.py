@@ -20,6 +20,9 @@ Time = Annotated[int, Meta(ge=0, le=253402300799)]
 Count = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 LevelNumber = Annotated[int, Meta(ge=0, le=5)]
 EnforcementName = Literal["online", "hardware", "software"]
+MAX_DELEGATION_BYTES = 8192
+"""Of the ``delegation+jwt`` in a token that its key signed."""
+DelegationToken = Annotated[str, Meta(min_length=1, max_length=MAX_DELEGATION_BYTES)]
 
 
 class _Closed(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -92,7 +95,7 @@ class LicenseClaims(_Closed, frozen=True):
     ``channels`` are those whose models it gets; none are named where it is ``stable`` alone.
     ``min_releases`` are the oldest releases that its plan still gives keys of, by model id.
     ``on_expiry`` says whether sessions that run go on when the right to load has ended, ``memory``
-    how opened weights are protected at least.
+    how opened weights are protected at least. ``delegation``: by which a relay signed it.
     """
 
     TYP: ClassVar[str] = "license+jwt"
@@ -116,10 +119,14 @@ class LicenseClaims(_Closed, frozen=True):
     min_releases: Annotated[dict[Id, Count], Meta(max_length=256)] = {}
     on_expiry: Literal["stop_new", "stop_now"] = "stop_new"
     memory: Literal["none", "locked", "secret"] = "none"
+    delegation: DelegationToken | None = None
 
 
 class LeaseClaims(_Closed, frozen=True):
-    """``lease.jwt``: the right to run without contact. ``sub``: the device."""
+    """``lease.jwt``: the right to run without contact. ``sub``: the device.
+
+    ``delegation``: by which a relay signed it, not the server.
+    """
 
     TYP: ClassVar[str] = "lease+jwt"
     USE: ClassVar[str] = "lease"
@@ -146,6 +153,7 @@ class LeaseClaims(_Closed, frozen=True):
     bundle: BundleRef | None = None
     bound: bool = True
     hardware: HardwareEnd | None = None
+    delegation: DelegationToken | None = None
 
 
 class DenialClaims(_Closed, frozen=True):
@@ -220,6 +228,43 @@ class KemKey(_Closed, frozen=True):
 
     suite: Name
     pub: str
+
+
+class DelegationClaims(_Closed, frozen=True):
+    """``delegation+jwt``: the key ``jwk`` signs leases of one license, as many and as long as here.
+
+    ``sub`` is the relay, ``device`` the device of that license as which it was attested at
+    ``level``. It may take ``seats`` new devices and renew ``renewals`` times, grant no more than
+    ``ent``, for ``lease_max_seconds`` at once and never beyond ``exp``. ``status`` is its own place
+    and the place of every lease by it. ``number`` grows with each delegation of a relay. License
+    keys are sealed for it to the KEM key ``kem``.
+    """
+
+    TYP: ClassVar[str] = "delegation+jwt"
+    USE: ClassVar[str] = "lease"
+    iss: Id
+    aud: Name
+    sub: Id
+    device: Id
+    lic: Id
+    product: Name
+    plan: Name
+    pv: Count
+    jti: Id
+    iat: Time
+    exp: Time
+    number: Count
+    request_nonce: Nonce
+    cnf: Confirmation
+    jwk: Annotated[dict[Name, Text], Meta(max_length=8)]
+    kem: Thumbprint
+    seats: Count
+    renewals: Count
+    lease_max_seconds: Count
+    ent: list[Entitlement]
+    status: StatusRef
+    level: LevelNumber
+    attested: Attested
 
 
 class TraitDigest(_Closed, frozen=True):
@@ -311,6 +356,13 @@ class TpmEvidence(_Closed, frozen=True):
     credential: TpmCredential | None = None
 
 
+class RelayKey(_Closed, frozen=True):
+    """Which relay asks for a delegation, and the key by which it is to sign."""
+
+    relay: Annotated[str, Meta(max_length=64, pattern=r"^rly_[0-9a-f-]{36}\Z")]
+    jwk: Annotated[dict[Name, Text], Meta(max_length=8)]
+
+
 class RequestClaims(_Closed, frozen=True):
     """``request+jwt``: everything a device asks, signed by its signing key.
 
@@ -326,7 +378,16 @@ class RequestClaims(_Closed, frozen=True):
     jti: Id
     iat: Time
     op: Literal[
-        "activate", "renew", "return", "release", "lookup", "trial", "challenge", "nonce", "attest"
+        "activate",
+        "renew",
+        "return",
+        "release",
+        "lookup",
+        "trial",
+        "challenge",
+        "nonce",
+        "attest",
+        "delegate",
     ]
     nonce: Nonce
     jwk: dict[str, str]
@@ -361,6 +422,7 @@ class RequestClaims(_Closed, frozen=True):
     handover: Annotated[str, Meta(max_length=4096)] | None = None
     tpm: TpmEvidence | None = None
     endorsement: TpmEndorsement | None = None
+    delegate: RelayKey | None = None
 
 
 class HandoverClaims(_Closed, frozen=True):

@@ -35,17 +35,19 @@ _NAMES = {
     "lease": (False, False, False),
     "release": (True, False, False),
     "attested-release": (True, True, True),
+    "delegation": (True, True, True),
 }
 """By label, whether nonce, transcript and result are there."""
 DataKeys = dict[tuple[bytes, int], bytes]
 
 
 class Binding(Struct, frozen=True):
-    """What sealed keys are bound to. ``label`` is ``lease``, ``release`` or ``attested-release``.
+    """What sealed keys are bound to. ``label`` is a name of ``_NAMES``.
 
-    ``nonce`` (the request's) stands in a release only, ``transcript`` and ``result`` (digests) in
-    an attested one; ``level`` is that of the keys, not of the lease; ``exp`` and ``seq`` are the
-    token's (a release names the seq of its lease).
+    ``nonce`` (the request's) stands in all but a lease, ``transcript`` and ``result`` (digests) in
+    what was attested; in a delegation ``lease`` and ``seq`` are its id and number. ``level`` is
+    that of the keys, not of the lease; ``exp`` and ``seq`` are the token's (a release names the seq
+    of its lease).
     """
 
     label: str
@@ -65,7 +67,7 @@ class Binding(Struct, frozen=True):
         """The HPKE ``info``."""
         given = tuple(v is not None for v in (self.nonce, self.transcript, self.result))
         if _NAMES.get(self.label) != given:
-            raise Misuse("the label is lease, release with a nonce, or attested-release with all")
+            raise Misuse("the label is lease, release with a nonce, or an attested one with all")
         values: dict[str, InfoValue] = {
             "product": self.product,
             "license": self.license,

@@ -133,6 +133,19 @@ class Anomaly(_Closed, frozen=True):
     action: Literal["flag", "webhook", "suspend"] = "flag"
 
 
+class RelayTerms(_Closed, frozen=True):
+    """What a relay of a license may give by itself, once it proved ``min_level``.
+
+    Each time it asks it gets ``seats`` new devices and ``renewals`` beyond what it has reported,
+    for ``max_seconds``.
+    """
+
+    seats: Annotated[int, Meta(ge=0, le=10_000)]
+    renewals: Annotated[int, Meta(ge=0, le=1_000_000)]
+    max_seconds: Annotated[int, Meta(ge=60, le=MAX_LEASE_SECONDS)]
+    min_level: Annotated[int, Meta(ge=3, le=5)] = 3
+
+
 class Plan(_Closed, frozen=True):
     """The terms of a plan. Durations are seconds; see ``docs/spec/tokens.md`` for every member."""
 
@@ -155,6 +168,7 @@ class Plan(_Closed, frozen=True):
     min_releases: MinReleases = {}
     allow: Allow = Allow()
     anomalies: Annotated[list[Anomaly], Meta(max_length=64)] = []
+    relay: RelayTerms | None = None
 
 
 def parse(terms: bytes | str | Mapping[str, Any]) -> Plan:
@@ -236,6 +250,12 @@ def _consistent(plan: Plan) -> Plan:
         raise ConfigInvalid("plan: late payment needs a period")
     if plan.period_seconds is None and any(meter.per == "period" for meter in plan.meters):
         raise ConfigInvalid("plan: a meter per period needs a period")
+    if plan.relay is not None and (
+        plan.enforcement != "software" or plan.floating or plan.meters or plan.binding.min_level
+    ):
+        raise ConfigInvalid(
+            "plan: a relay gives software leases of L0, without meters, to seats that do not float"
+        )
     if plan.eula is not None and plan.eula.uri is None:
         raise ConfigInvalid("plan: an agreement needs an address where it can be read")
     return plan

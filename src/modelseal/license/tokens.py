@@ -19,6 +19,7 @@ from modelseal import strict_json
 from modelseal.crypto.jwk import thumbprint
 from modelseal.crypto.signing import Signer, VerifyKey
 from modelseal.errors import (
+    DelegationOver,
     Misuse,
     TokenAlgorithm,
     TokenAudience,
@@ -29,8 +30,10 @@ from modelseal.errors import (
     TokenTooLarge,
     TokenType,
 )
-from modelseal.license import jws
+from modelseal.license import delegation, jws
 from modelseal.license.claims import (
+    MAX_DELEGATION_BYTES,
+    DelegationClaims,
     DenialClaims,
     LeaseClaims,
     LicenseClaims,
@@ -49,11 +52,19 @@ MAX_STATUS_LIST_BYTES = 1024 * 1024
 DEVICE_ALGORITHMS = ("Ed25519", "ES256")
 INTRODUCING = ("activate", "challenge", "lookup", "trial")
 
-Claims = (
-    LicenseClaims | LeaseClaims | DenialClaims | ReleaseClaims | RequestClaims | StatusListClaims
+ServerClaims = (
+    LicenseClaims | LeaseClaims | DenialClaims | ReleaseClaims | StatusListClaims | DelegationClaims
 )
-ServerClaims = LicenseClaims | LeaseClaims | DenialClaims | ReleaseClaims | StatusListClaims
-C = TypeVar("C", LicenseClaims, LeaseClaims, DenialClaims, ReleaseClaims, StatusListClaims)
+Claims = ServerClaims | RequestClaims
+C = TypeVar(
+    "C",
+    LicenseClaims,
+    LeaseClaims,
+    DenialClaims,
+    ReleaseClaims,
+    StatusListClaims,
+    DelegationClaims,
+)
 
 KINDS: dict[str, type[Any]] = {
     cls.TYP: cls
@@ -64,9 +75,12 @@ KINDS: dict[str, type[Any]] = {
         ReleaseClaims,
         RequestClaims,
         StatusListClaims,
+        DelegationClaims,
     )
 }
 """The claims class of every ``typ``."""
+_DELEGATED = frozenset({LicenseClaims, LeaseClaims})
+"""What a relay may sign by a delegation."""
 
 
 class TrustView(Protocol):
@@ -121,20 +135,26 @@ def read(
     max_bytes: int | None = None,
     now: datetime | None = None,
 ) -> C:
-    """The claims of a token that the pinned server signed.
+    """The claims of a token that the pinned server signed, or a relay by its delegation.
 
     In this order: size, strict form, closed header, ``typ``, ``iat``, the keys that the trust
     lists for this use at ``iat``, algorithm, every signature, schema, an end within the keys'
-    validity, ``iss``, ``aud`` and ``product``. ``now`` is for an answer that was just received: its
+    validity, ``iss``, ``aud`` and ``product``. Where a license token or a lease carries a
+    delegation, that is read first, and its key is the one that must have signed; the trust's keys
+    are then those of the delegation. ``now`` is for an answer that was just received: its
     keys must not have ended by then. Raises the error of the first that fails, all
     ``InvalidBytes``.
     """
-    claims, kid = _read(token, cls, trust, max_bytes)
+    claims, kid, by = _read(token, cls, trust, max_bytes)
+    use = cls.USE if by is None else by.USE
     # A retired key could still write an old ``iat``; it can sign nothing that outlives it.
     if not isinstance(claims, (LicenseClaims, DenialClaims)):
-        trust.verify_keys(cls.USE, kid, from_numeric(claims.exp - 1))
+        trust.verify_keys(use, kid, from_numeric(claims.exp - 1))
     if now is not None:
-        trust.verify_keys(cls.USE, kid, max(from_numeric(claims.iat), now))
+        at = max(from_numeric(claims.iat), now)
+        trust.verify_keys(use, kid, at)
+        if by is not None and at >= from_numeric(by.exp):
+            raise DelegationOver("the relay's delegation has ended")
     return claims
 
 
@@ -144,7 +164,7 @@ def read_held(token: str | bytes, trust: EndingTrust) -> LeaseClaims:
     Its keys may have been ended since it was given out, at once after a theft: such a lease counts
     as one that ended then. Raises as ``read`` does.
     """
-    claims, kid = _read(token, LeaseClaims, trust, None)
+    claims, kid, _by = _read(token, LeaseClaims, trust, None)
     end = trust.ends_at(LeaseClaims.USE, kid)
     if end is None or claims.exp <= to_numeric(end):
         return claims
@@ -164,16 +184,24 @@ def signed_end(token: str | bytes) -> int:
 
 def _read(
     token: str | bytes, cls: type[C], trust: TrustView, max_bytes: int | None
-) -> tuple[C, str]:
-    """The verified claims and the first key's id, whatever the end of that key."""
+) -> tuple[C, str, DelegationClaims | None]:
+    """The verified claims, the first key's id, whatever the end of that key, and the delegation.
+
+    Of what a relay signed the key is its delegation's.
+    """
     if not hasattr(cls, "USE"):
         raise Misuse("a server signs no token of this kind")
     parsed = jws.parse(token, max_bytes=_limit(cls) if max_bytes is None else max_bytes)
     if parsed.typ != cls.TYP:
         raise TokenType(f"a {parsed.typ[:32]!r} where a {cls.TYP!r} is wanted", wanted=cls.TYP)
     issued_at = _issued_at(parsed)
-    kid = parsed.signatures[0].kid
-    _verify(parsed, trust.verify_keys(cls.USE, kid, issued_at))
+    kid, by = parsed.signatures[0].kid, None
+    carried = parsed.payload.get("delegation") if cls in _DELEGATED else None
+    if carried is not None:
+        by, kid = _delegation(carried, trust)
+        _verify(parsed, (delegation.key_of(by),))
+    else:
+        _verify(parsed, trust.verify_keys(cls.USE, kid, issued_at))
     claims: C = _convert(parsed.payload, cls)
     _check(claims)
     if claims.iss != trust.server_id:
@@ -183,7 +211,22 @@ def _read(
         trust.product,
     ):
         raise TokenAudience("made for another product")
+    if by is not None and isinstance(claims, (LicenseClaims, LeaseClaims)):
+        delegation.check(claims, by)
+    return claims, kid, by
+
+
+def read_delegation(token: str | bytes, trust: TrustView) -> tuple[DelegationClaims, str]:
+    """The delegation in ``token`` and the id of the server's key that signed it; see ``read``."""
+    claims, kid, _none = _read(token, DelegationClaims, trust, None)
+    trust.verify_keys(DelegationClaims.USE, kid, from_numeric(claims.exp - 1))
     return claims, kid
+
+
+def _delegation(token: object, trust: TrustView) -> tuple[DelegationClaims, str]:
+    if not isinstance(token, str):
+        raise TokenClaims("a delegation is a token")
+    return read_delegation(token, trust)
 
 
 def read_request(
@@ -241,6 +284,8 @@ def peek_typ(token: str | bytes, *, max_bytes: int = MAX_STATUS_LIST_BYTES) -> s
 
 
 def _limit(cls: type[Any]) -> int:
+    if cls is DelegationClaims:
+        return MAX_DELEGATION_BYTES
     if cls is StatusListClaims:
         return MAX_STATUS_LIST_BYTES
     return MAX_AIR_GAP_BYTES if cls is RequestClaims else MAX_BYTES
@@ -305,6 +350,8 @@ def _check(claims: Any) -> None:
         item.level > claims.level for item in claims.keys
     ):
         raise TokenClaims("keys for a higher level than was verified")
+    if isinstance(claims, DelegationClaims):
+        delegation.key_of(claims)
     if isinstance(claims, LeaseClaims):
         if claims.exp - claims.iat > MAX_LEASE_SECONDS:
             raise TokenClaims("a lease lives at most 400 days")

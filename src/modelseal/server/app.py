@@ -15,12 +15,14 @@ from litestar.exceptions import HTTPException
 
 from modelseal.errors import AccessDenied, ModelsealError
 from modelseal.server.http import (
+    admin_budgets,
     admin_catalog,
     admin_keys,
     admin_leases,
     admin_licenses,
     admin_relays,
     admin_webhooks,
+    delegated,
     device,
     files,
     heartbeat,
@@ -45,6 +47,7 @@ PUBLISHER_CALLS = [
     *admin_catalog.HANDLERS,
     *admin_keys.HANDLERS,
     *admin_webhooks.HANDLERS,
+    *admin_budgets.HANDLERS,
     *admin_relays.HANDLERS,
     *signin.HANDLERS,
 ]
@@ -54,8 +57,8 @@ _log = logging.getLogger("modelseal.server")
 def create_app(server: Server, *, ticking: bool = True) -> Litestar:
     """The application. ``ticking`` runs what is due by itself: the log's sequencer, the catalog."""
     public = [
-        *device.routes(server), *files.routes(server), *wellknown.routes(server),
-        *signin.routes(server),
+        *device.routes(server), *delegated.routes(server), *files.routes(server),
+        *wellknown.routes(server), *signin.routes(server),
     ]  # fmt: skip
     publisher = Router(
         "/",

@@ -60,7 +60,11 @@ GROUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Events", "The audit log for the publisher.", (ADMIN + "events", ADMIN + "checkpoint")),
     ("Tokens", "Who may make admin calls.", (ADMIN + "tokens",)),
     ("Webhooks", "Who is told what happens.", (ADMIN + "webhooks",)),
-    ("Relays", "What a relay in a closed network reports.", (ADMIN + "relays",)),
+    (
+        "Relays",
+        "What relays in closed networks report, and what they gave by themselves.",
+        (ADMIN + "relays", ADMIN + "budgets", "/v1/relays"),
+    ),
     ("The server itself", "Who it is, whether it is well, this document.", ("/",)),
 )
 """Title, a sentence, and the beginnings of paths; the first group that fits has the call."""

@@ -18,20 +18,23 @@ from modelseal.server.http.files import IMMUTABLE, part_of
 from modelseal.server.http.work import AnyRequest, run, token_of
 from modelseal.server.relay import asking, documents
 from modelseal.server.relay.box import MAX_ASKED_FOR, Box
+from modelseal.server.relay.giving import Giving
 from modelseal.server.services.blobs import is_digest
 
 _STEP = 1 << 20
 _OCTETS = "application/octet-stream"
+BUNDLES = "/v1/bundles/"
 
 
-def create_app(box: Box, now: Callable[[], datetime]) -> Litestar:
-    """The application over the relay's ``box``."""
+def create_app(box: Box, now: Callable[[], datetime], giving: Giving | None = None) -> Litestar:
+    """The application over the relay's ``box``, and over its budget where it has one."""
 
     async def ask(request: AnyRequest) -> Response[bytes]:
         path = request.scope["path"]
         asking.check(path)
         token = await token_of(request)
-        found = await run(lambda: asking.answer(box, request.method, path, token, now()))
+        method = request.method
+        found = await run(lambda: asking.answer(box, method, path, token, now(), giving))
         headers = {"Cache-Control": "no-store"}
         return Response(
             found.body, status_code=found.status, media_type=found.media, headers=headers
@@ -47,11 +50,11 @@ def create_app(box: Box, now: Callable[[], datetime]) -> Litestar:
 
     @get("/v1/{rest:path}")
     async def fetched(request: AnyRequest, rest: str) -> Response[bytes]:
-        return await run(_document, box, request.scope["path"])
+        return await run(_document, box, request.scope["path"], giving)
 
     @get("/.well-known/{name:str}")
     async def known(name: str) -> Response[bytes]:
-        return await run(_document, box, f"/.well-known/{name}")
+        return await run(_document, box, f"/.well-known/{name}", None)
 
     @route("/v1/blobs/{digest:str}", http_method=[HttpMethod.GET, HttpMethod.HEAD])
     async def blob(request: AnyRequest, digest: str) -> Response[bytes] | Stream:
@@ -91,8 +94,12 @@ def create_app(box: Box, now: Callable[[], datetime]) -> Litestar:
     )
 
 
-def _document(box: Box, path: str) -> Response[bytes]:
+def _document(box: Box, path: str, giving: Giving | None) -> Response[bytes]:
     """What the last sync brought under ``path``; a status list is noted for the next one."""
+    if giving is not None and path.startswith(BUNDLES):
+        bundle = giving.bundle(path.removeprefix(BUNDLES))
+        if bundle is not None:
+            return Response(bundle, media_type=_OCTETS, headers={"Cache-Control": IMMUTABLE})
     found = box.document(path) if documents.is_document(path) else None
     if found is None:
         changes = documents.is_document(path) and not documents.is_fixed(path)

@@ -1,7 +1,8 @@
 """A device call at a relay: answered with what the license server said to it, or noted.
 
-The relay looks at a request only to know whose question it is: its signature by its own key, the
-server and product it is for, the address it came to. Whether anything is granted it does not know.
+Without a budget (``giving``) the relay looks at a request only to know whose question it is: its
+signature by its own key, the server and product it is for, the address it came to. Whether anything
+is granted it does not know then.
 """
 
 from __future__ import annotations
@@ -9,12 +10,20 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
-from modelseal.errors import Misuse, NotFound, RelayCannot, RelayWaiting, TokenAudience
+from modelseal.errors import (
+    Misuse,
+    NotFound,
+    RelayBudgetSpent,
+    RelayCannot,
+    RelayWaiting,
+    TokenAudience,
+)
 from modelseal.license import tokens
 from modelseal.license.claims import RequestClaims
-from modelseal.server.relay.box import Box, Question, Reply
+from modelseal.server.relay import carrying
+from modelseal.server.relay.box import MAX_WANTED, Box, Question, Reply
+from modelseal.server.relay.giving import RETRY_SECONDS, Giving
 
-RETRY_SECONDS = 300
 _CARRIED = {
     "activate": ("POST", "/v1/devices"),
     "renew": ("PUT", "/v1/leases/{device}"),
@@ -28,20 +37,39 @@ _REFUSED = {
 _RELEASE = re.compile(r"/v1/devices/[^/]{1,128}/key-releases(:nonce|:attest)?")
 
 
-def answer(box: Box, method: str, path: str, token: bytes, now: datetime) -> Reply:
-    """The license server's own answer to this very question.
+def answer(
+    box: Box,
+    method: str,
+    path: str,
+    token: bytes,
+    now: datetime,
+    giving: Giving | None = None,
+) -> Reply:
+    """The license server's own answer to this very question, or the relay's by its budget.
 
-    Raises ``RelayWaiting`` when it is not there yet, and the question is noted durably;
-    ``RelayCannot`` for what is not carried; token errors, ``Misuse``, ``DiskFull``.
+    Raises ``RelayWaiting`` (``RelayBudgetSpent`` where a budget is used up) when it is not there
+    yet, and the question is noted durably; ``RelaySeals`` for a license key that the relay would
+    have to read; ``RelayCannot`` for what is not carried; token errors, ``Misuse``, ``DiskFull``.
     """
     check(path)
     claims = tokens.read_request(token, server_id=box.about.server, any_operation=True)
     if claims.product != box.about.product:
         raise TokenAudience("this relay is for another product")
     _check_address(claims, method, path)
-    found = box.ask(Question(claims.iss, claims.nonce, method, path, token), claims, now)
+    question = Question(claims.iss, claims.nonce, method, path, token)
+    spent: RelayWaiting | None = None
+    if giving is not None:
+        try:
+            given = giving.answer(question, claims)
+        except RelayBudgetSpent as error:
+            given, spent = None, error
+        if given is not None:
+            for named in carrying.named_in(given):
+                box.want(named, MAX_WANTED)
+            return given
+    found = box.ask(question, claims, now)
     if found is None:
-        raise waiting(box)
+        raise spent or waiting(box)
     return found
 
 

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 from modelseal import ids
-from modelseal.admin import HeldLeases, Relayed, RelayReport, RelaySynced
+from modelseal.admin import HeldLeases, Relayed, RelayReport, RelaySynced, ServedDevice
 from modelseal.device import tolerance
 from modelseal.errors import DiskFull, InputMissing, OutputExists, StorageFailed
 from modelseal.license.claims import RequestClaims, TraitDigest
@@ -148,7 +148,7 @@ class Box:
         if not (folder / FILE).is_file():
             raise InputMissing("there is no relay; `modelseal server relay init` makes one",
                                path=str(folder))  # fmt: skip
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # what is given looks at the box while it is noted
         try:
             self._db = _connect(folder / FILE)
             self._db.executescript(ahead.SCHEMA)  # a folder that an older release made
@@ -175,7 +175,7 @@ class Box:
         A question that follows an answer which was handed out ends that answer: whoever still asks
         for it is another holder of the key, and the server is to hear of that.
         """
-        with self._writing() as db:
+        with self.writing() as db:
             row = db.execute(
                 "SELECT status, media, body, final, device, path, handed FROM answers"
                 " WHERE jkt = ? AND nonce = ?",
@@ -200,9 +200,9 @@ class Box:
             return None
         base, place, code = due
         if ahead.release(db, base, place, now):
-            _count(db, "released")
+            count_in(db, "released")
         _see(db, "held", "base = ?", (base,), claims)
-        told = {"next_code": code, "ahead": int(_noted(db, "ahead") or 0)}
+        told = {"next_code": code, "ahead": int(noted_in(db, "ahead") or 0)}
         return Reply(200, "application/json", msgspec.json.encode(told), final=False)
 
     def _hand(
@@ -210,7 +210,7 @@ class Box:
         handed: int,
     ) -> None:  # fmt: skip
         key = (question.jkt, question.nonce)
-        _count(db, "repeated" if handed else "handed")
+        count_in(db, "repeated" if handed else "handed")
         if not final:
             db.execute("DELETE FROM answers WHERE jkt = ? AND nonce = ?", key)
             return
@@ -243,7 +243,7 @@ class Box:
 
     def document(self, path: str) -> Document | None:
         """What lies under ``path``."""
-        with self._reading() as db:
+        with self.reading() as db:
             row = db.execute("SELECT path, media, body FROM documents WHERE path = ?", (path,))
             found = row.fetchone()
         return None if found is None else Document(*found)
@@ -252,7 +252,7 @@ class Box:
         """The next sync brings ``path``, if it is not there and fewer than ``most`` are wanted."""
         if self.document(path) is not None:
             return
-        with self._writing() as db:
+        with self.writing() as db:
             if db.execute("SELECT count(*) FROM wanted").fetchone()[0] < most:
                 db.execute("INSERT OR IGNORE INTO wanted VALUES (?)", (path,))
 
@@ -261,7 +261,7 @@ class Box:
     def questions(self, room: int | None = None) -> list[Question]:
         """What waits, the oldest first; as many as have ``room`` bytes for their answers."""
         found, left = list[Question](), room
-        with self._reading() as db:
+        with self.reading() as db:
             for row in db.execute(
                 "SELECT jkt, nonce, method, path, token FROM questions ORDER BY at"
             ):
@@ -280,13 +280,13 @@ class Box:
         question.
         """
         key = (asked.jkt, asked.nonce)
-        with self._writing() as db:
+        with self.writing() as db:
             row = db.execute("SELECT token FROM questions WHERE jkt = ? AND nonce = ?", key)
             waiting = row.fetchone()
             same = waiting is not None and digest(waiting[0]) == asked.digest
             if same or (reply is not None and reply.final):
                 db.execute("DELETE FROM questions WHERE jkt = ? AND nonce = ?", key)
-            _count(db, "carried")
+            count_in(db, "carried")
             if reply is not None:
                 _keep(db, asked, reply)
                 base = ahead.base_of(reply.body) if reply.final else None
@@ -295,19 +295,19 @@ class Box:
 
     def held(self) -> list[HeldLeases]:
         """The leases ahead that lie here or were given out, oldest first."""
-        with self._reading() as db:
+        with self.reading() as db:
             return ahead.held(db)
 
     def keep_leases(self, told: Relayed) -> None:
         """The codes that came wait for their time; what has ended is given out no more."""
-        with self._writing() as db:
+        with self.writing() as db:
             ahead.keep(db, told.given)
             ahead.end(db, told.ended)
-            _note(db, "ahead", str(told.ahead))
+            note_in(db, "ahead", str(told.ahead))
 
     def put(self, document: Document) -> bool:
         """False for one that is older than what lies there, which stays."""
-        with self._writing() as db:
+        with self.writing() as db:
             row = db.execute("SELECT body FROM documents WHERE path = ?", (document.path,))
             before = row.fetchone()
             if before is not None and not is_newer(document.path, document.body, before[0]):
@@ -321,22 +321,27 @@ class Box:
 
     def paths(self) -> list[str]:
         """Where documents lie."""
-        with self._reading() as db:
+        with self.reading() as db:
             return [row[0] for row in db.execute("SELECT path FROM documents ORDER BY path")]
 
     def wanted(self) -> list[str]:
         """What leases name, or devices asked for, and is not there."""
-        with self._reading() as db:
+        with self.reading() as db:
             return [row[0] for row in db.execute("SELECT path FROM wanted ORDER BY path")]
 
     def digests(self) -> list[str]:
         """The sealed models that lie here, whole."""
         return sorted(each.name for each in self.models.iterdir() if len(each.name) == 64)
 
-    def report(self, now: datetime, random: ids.Random) -> RelayReport:
-        """What the server is to know: the report that it has not acknowledged yet, or a new one."""
-        with self._writing() as db:
-            kept = _noted(db, "report")
+    def report(
+        self, now: datetime, random: ids.Random, serves: Sequence[ServedDevice] = ()
+    ) -> RelayReport:
+        """What the server is to know: the report that it has not acknowledged yet, or a new one.
+
+        ``serves`` are the devices that get leases here.
+        """
+        with self.writing() as db:
+            kept = noted_in(db, "report")
             if kept is not None:
                 return msgspec.json.decode(kept, type=RelayReport)
             twice = "SELECT device FROM answers WHERE double > 0 UNION ALL"
@@ -348,16 +353,18 @@ class Box:
             made = RelayReport(
                 relay=self.about.relay,
                 sync=ids.new_id("syn", now, random),
-                after=_noted(db, "after"),
+                after=noted_in(db, "after"),
                 waiting=db.execute(one).fetchone()[0],
                 devices=db.execute(many).fetchone()[0],
                 double_count=len(doubles),
                 doubles=named[:_NAMED],
-                **{name: int(_noted(db, name) or 0) for name in _COUNTS},
+                serves=list(serves),
             )
-            _note(db, "report", msgspec.json.encode(made).decode())
+            counts = {name: int(noted_in(db, name) or 0) for name in _COUNTS}
+            made = msgspec.structs.replace(made, **counts)
+            note_in(db, "report", msgspec.json.encode(made).decode())
             for name in _COUNTS:
-                _note(db, name, "0")
+                note_in(db, name, "0")
             db.execute("DELETE FROM answers WHERE double > 0 AND handed > 0")
             db.execute("UPDATE held SET double = 0, traits = NULL WHERE double > 0")
         return made
@@ -369,27 +376,29 @@ class Box:
 
     def acknowledged(self, sync: str, synced: RelaySynced, now: datetime) -> bool:
         """The report ``sync`` stands in the server's log; False when another one waits."""
-        with self._writing() as db:
-            kept = _noted(db, "report")
+        with self.writing() as db:
+            kept = noted_in(db, "report")
             if kept is None or msgspec.json.decode(kept, type=RelayReport).sync != sync:
                 return False
             db.execute("DELETE FROM meta WHERE name = 'report'")
             db.execute("DELETE FROM wanted")  # what did not come is not there
-            _note(db, "after", synced.event_id)
-            _note(db, "state", synced.state.value)
-            _note(db, "overdrawn", str(synced.found))
-            _note(db, "synced_at", now.isoformat(timespec="seconds"))
+            note_in(db, "after", synced.event_id)
+            note_in(db, "state", synced.state.value)
+            note_in(db, "overdrawn", str(synced.found))
+            note_in(db, "synced_at", now.isoformat(timespec="seconds"))
+            if synced.budget is not None:
+                note_in(db, "budget_state", synced.budget.value)
         return True
 
     def noted(self, name: str) -> str | None:
         """``after``, ``state``, ``synced_at`` of the last acknowledged sync; counts since."""
-        with self._reading() as db:
-            return _noted(db, name)
+        with self.reading() as db:
+            return noted_in(db, name)
 
     def counts(self) -> dict[str, int]:
         """How many questions wait and answers lie here, and what was done since the last report."""
-        with self._reading() as db:
-            found = {name: int(_noted(db, name) or 0) for name in _COUNTS}
+        with self.reading() as db:
+            found = {name: int(noted_in(db, name) or 0) for name in _COUNTS}
             for name, query in (
                 ("waiting", "SELECT count(*) FROM questions"),
                 ("answers", "SELECT count(*) FROM answers WHERE handed = 0"),
@@ -400,7 +409,8 @@ class Box:
         return found
 
     @contextlib.contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The file, for this thread alone."""
         try:
             with self._lock:
                 yield self._db
@@ -408,8 +418,9 @@ class Box:
             raise _translate(error, self.folder) from None
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._reading() as db:
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """The same; what is written inside is durable as a whole, or not at all."""
+        with self.reading() as db:
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
@@ -433,12 +444,14 @@ def _translate(error: OSError | sqlite3.Error, folder: Path) -> StorageFailed | 
     return StorageFailed(f"the relay's state: {type(error).__name__}", path=str(folder))
 
 
-def _noted(db: sqlite3.Connection, name: str) -> str | None:
+def noted_in(db: sqlite3.Connection, name: str) -> str | None:
+    """What is noted under ``name``."""
     row: Any = db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
     return None if row is None else str(row[0])
 
 
-def _note(db: sqlite3.Connection, name: str, value: str) -> None:
+def note_in(db: sqlite3.Connection, name: str, value: str) -> None:
+    """``value`` is noted under ``name``."""
     db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
 
 
@@ -461,8 +474,9 @@ def _keep(db: sqlite3.Connection, asked: Sent, reply: Reply) -> None:
         db.execute("INSERT OR IGNORE INTO devices VALUES (?)", (asked.jkt,))
 
 
-def _count(db: sqlite3.Connection, name: str) -> None:
-    _note(db, name, str(int(_noted(db, name) or 0) + 1))
+def count_in(db: sqlite3.Connection, name: str) -> None:
+    """One more is noted under ``name``."""
+    note_in(db, name, str(int(noted_in(db, name) or 0) + 1))
 
 
 def _see(

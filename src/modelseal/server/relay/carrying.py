@@ -80,7 +80,7 @@ def carry(line: Line, asked: Question) -> Reply | None:
     """
     answer = line.exchange(
         asked.method, asked.path, body=asked.token,
-        headers={"Content-Type": "application/jwt", "Idempotency-Key": asked.nonce},
+        headers={"Content-Type": _media(asked), "Idempotency-Key": asked.nonce},
         max_bytes=MAX_DOCUMENT_BYTES,
     )  # fmt: skip
     status, media, body = answer.status, answer.media_type, answer.body
@@ -104,6 +104,15 @@ def carry(line: Line, asked: Question) -> Reply | None:
     if status >= 500 and problem.get("code") not in _HANDED_ONCE:
         raise ServerFailed(str(problem.get("detail", ""))[:120], status=status)
     return Reply(status, media, body, final=False, device=_device(asked, body))
+
+
+def is_act(path: str) -> bool:
+    """True for the address where the server books what a relay gave."""
+    return path.startswith("/v1/relays/")
+
+
+def _media(asked: Question) -> str:
+    return "application/json" if is_act(asked.path) else "application/jwt"
 
 
 def carry_all(

@@ -13,7 +13,14 @@ from typing import Any, TypeVar
 import msgspec
 
 from modelseal import cbor
-from modelseal.admin import EndedLeases, GivenLeases, HeldLeases, RelayReport, RelayState
+from modelseal.admin import (
+    BudgetState,
+    EndedLeases,
+    GivenLeases,
+    HeldLeases,
+    RelayReport,
+    RelayState,
+)
 from modelseal.errors import InvalidBytes, RelayFileInvalid
 
 MAGIC = b"\x89MSL\r\n\x1a\n"
@@ -95,6 +102,8 @@ class AnswerFile(_File, frozen=True, tag="answer", tag_field="file"):
     ahead: int = 0
     given: list[GivenLeases] = []
     ended: list[EndedLeases] = []
+    stopped: list[str] = []
+    budget: BudgetState | None = None
 
 
 def write(file: QuestionFile | AnswerFile) -> bytes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,10 +14,14 @@ import uvicorn
 from modelseal import listening
 from modelseal.errors import Unavailable
 from modelseal.hosts import is_loopback
+from modelseal.keys import Ask
 from modelseal.server import certificates
 from modelseal.server.http.serving import configuration
+from modelseal.server.relay import budget as budgets
 from modelseal.server.relay.app import create_app
 from modelseal.server.relay.box import Box
+from modelseal.server.relay.budget import Budget
+from modelseal.server.relay.giving import Giving
 
 
 def serve(
@@ -24,6 +30,7 @@ def serve(
     listen: str,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
     on_ready: Callable[[str], None] | None = None,
+    ask: Ask | None = None,
 ) -> None:
     """Serves the relay in ``folder`` until SIGINT or SIGTERM.
 
@@ -34,12 +41,14 @@ def serve(
     plain = is_loopback(host) and not (folder / "tls" / "server.pem").is_file()
     tls = None if plain else certificates.files(folder)
     over = threading.Event()
-    with Box(folder) as box:
+    with Box(folder) as box, opened(box, now, ask) as giving:
         bound = listening.bind(host, port)
         try:
             url = listening.url(bound, host, "http" if plain else "https")
             told = (lambda: None) if on_ready is None else (lambda: on_ready(url))
-            config = configuration(create_app(box, now), tls, proxy_headers=False, loop="asyncio")
+            config = configuration(
+                create_app(box, now, giving), tls, proxy_headers=False, loop="asyncio"
+            )
             _watch(config, tls, over)
             server = listening.Uvicorn(config, told)
             server.run(sockets=[bound])
@@ -48,6 +57,21 @@ def serve(
         finally:
             over.set()
             bound.close()
+
+
+@contextlib.contextmanager
+def opened(
+    box: Box, now: Callable[[], datetime], ask: Ask | None = None
+) -> Iterator[Giving | None]:
+    """What gives by the budget of the relay in ``box``; None where it has none."""
+    if not budgets.exists(box):
+        yield None
+        return
+    budget = Budget(box, now=now, random=os.urandom, ask=ask)
+    try:
+        yield Giving(budget)
+    finally:
+        budget.close()
 
 
 def _watch(config: uvicorn.Config, tls: tuple[Path, Path] | None, over: threading.Event) -> None:

@@ -30,8 +30,11 @@ from modelseal.server.relay import ahead, carrying, documents
 from modelseal.server.relay.box import MAX_WANTED, Box, Document, Question, Reply, Sent
 from modelseal.server.relay.carrying import Line
 from modelseal.server.relay.files import MAX_BYTES, AnswerFile, Asked, Paper, QuestionFile, Told
+from modelseal.server.relay.given import Given
+from modelseal.server.relay.giving import Giving
 
 _FILE_BYTES = MAX_BYTES * 3 // 4
+_FILE_ACTS = 4096
 
 
 class Office(Protocol):
@@ -59,20 +62,34 @@ class Synced:
 
 
 def over_line(
-    box: Box, line: Line, office: Office, *, models: bool, now: datetime, random: Random
+    box: Box,
+    line: Line,
+    office: Office,
+    *,
+    models: bool,
+    now: datetime,
+    random: Random,
+    giving: Giving | None = None,
 ) -> Synced:
     """The relay and the server agree: what waited is answered, what is held is current.
 
-    Raises ``Unavailable`` errors; what was done until then stands.
+    What was given by a budget is booked first. Raises ``Unavailable`` errors; what was done until
+    then stands.
     """
     answers = papers = 0
 
     def settle(asked: Question, reply: Reply | None) -> None:
         nonlocal answers
         _settle(box, asked.sent, reply)
+        if giving is not None and reply is not None:
+            giving.follow(reply)
         answers += reply is not None
 
-    failed = carrying.carry_all(line, box.questions(), settle)
+    def book(asked: Question, reply: Reply | None) -> None:
+        Given(box).booked(asked.sent, reply)
+
+    failed = carrying.carry_all(line, Given(box).acts(), book)
+    failed += carrying.carry_all(line, box.questions(), settle)
     box.keep_leases(_told_of(office, box.about.relay, box.held()))
 
     def keep(document: Document) -> None:
@@ -83,25 +100,28 @@ def over_line(
     brought = []
     if models:
         brought = carrying.bring_models(line, _listed(box), box.models, box.digests())
-    made = box.report(now, random)
+    made = box.report(now, random, giving.serves() if giving else ())
     synced = office.sync_relay(made)
     box.acknowledged(made.sync, synced, now)
+    Given(box).stop(synced.stopped)
     return Synced(answers, papers, len(brought), failed, synced.event_id, synced.state)
 
 
-def question(box: Box, now: datetime, random: Random) -> QuestionFile:
+def question(box: Box, now: datetime, random: Random, giving: Giving | None = None) -> QuestionFile:
     """What the courier takes along; written again before an answer came, all of it again.
 
-    No more questions than their answers fit in one file; the newest wait for the next one.
+    No more questions than their answers fit in one file; the newest wait for the next one. What was
+    given by a budget stands before them.
     """
     about = box.about
     return QuestionFile(
         relay=about.relay,
         server=about.server,
         product=about.product,
-        report=box.report(now, random),
+        report=box.report(now, random, giving.serves() if giving else ()),
         questions=[
-            Asked(q.jkt, q.nonce, q.method, q.path, q.token) for q in box.questions(_FILE_BYTES)
+            Asked(q.jkt, q.nonce, q.method, q.path, q.token)
+            for q in (*Given(box).acts(_FILE_ACTS), *box.questions(_FILE_BYTES))
         ],
         held=box.paths(),
         wanted=box.wanted(),
@@ -148,6 +168,8 @@ def answer(file: QuestionFile, line: Line, office: Office, models: Path | None) 
         sync=file.report.sync,
         event_id=synced.event_id,
         state=synced.state,
+        stopped=synced.stopped,
+        budget=synced.budget,
         answers=told,
         documents=[Paper(each.path, each.media, each.body) for each in papers.values()],
         models=brought,
@@ -158,7 +180,9 @@ def answer(file: QuestionFile, line: Line, office: Office, models: Path | None) 
     )
 
 
-def take_in(box: Box, file: AnswerFile, models: Path, now: datetime) -> Synced:
+def take_in(
+    box: Box, file: AnswerFile, models: Path, now: datetime, giving: Giving | None = None
+) -> Synced:
     """What the courier brought waits for the devices; the same file may be taken in again.
 
     Raises ``RelayFileInvalid`` for another relay's, ``DownloadDamaged`` for a damaged model.
@@ -176,13 +200,26 @@ def take_in(box: Box, file: AnswerFile, models: Path, now: datetime) -> Synced:
         reply = None
         if told.status:
             reply = Reply(told.status, told.media, told.body, told.final, told.device)
+        if carrying.is_act(told.path):
+            Given(box).booked(sent, reply)
+            continue
         _settle(box, sent, reply)
+        if giving is not None and reply is not None:
+            giving.follow(reply)
     if box.awaits(file.sync):  # an older file would bring back what has ended since
         box.keep_leases(Relayed(ahead=file.ahead, given=file.given, ended=file.ended))
     papers = [Document(each.path, each.media, each.body) for each in file.documents]
     count = sum(box.put(each) for each in papers if documents.is_document(each.path))
-    synced = RelaySynced(event_id=file.event_id, state=file.state, found=file.found)
+    synced = RelaySynced(
+        event_id=file.event_id,
+        state=file.state,
+        found=file.found,
+        stopped=file.stopped,
+        budget=file.budget,
+    )
     known = box.acknowledged(file.sync, synced, now)
+    if known:
+        Given(box).stop(file.stopped)
     done = (sum(bool(told.status) for told in file.answers), count, len(file.models))
     return Synced(*done, 0, file.event_id, file.state) if known else Synced(*done)
 

@@ -219,6 +219,18 @@ class LocalAdmin:
     def list_relays(self, cursor: str | None = None) -> api.Page[api.RelayRecord]:
         return self._server.relays.list(self._actor, cursor)
 
+    def list_budgets(self, cursor: str | None = None) -> api.Page[api.RelayBudget]:
+        return self._server.budgets.list(self._actor, cursor)
+
+    def show_budget(self, relay: str) -> api.RelayBudget:
+        return self._server.budgets.show(self._actor, relay)
+
+    def revoke_budget(self, relay: str, reason: str = "") -> api.RelayBudget:
+        return self._server.budgets.revoke(self._actor, relay, reason)
+
+    def restore_budget(self, relay: str) -> api.RelayBudget:
+        return self._server.budgets.restore(self._actor, relay)
+
     def list_webhooks(self, cursor: str | None = None) -> api.Page[api.WebhookRecord]:
         return self._server.webhooks.list(self._actor, cursor)
 

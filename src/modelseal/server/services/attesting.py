@@ -135,25 +135,34 @@ class Attesting:
         self, claims: RequestClaims, device_id: str, token: bytes, sent: AttestedRequest
     ) -> Released | Refusal:
         """The keys of every wanted section, or a denial that ends nothing but the question."""
-        context, now = self._context, self._context.now()
+        context = self._context
+        asked, device, terms = self.asked(claims, device_id, token, sent)
+        context.store.read(self._appraise, asked, device, terms)
+
+        def act(tx: Connection) -> Released | Refusal:
+            device, terms = self.known(tx, device_id)
+            return self._decide(tx, asked, device, terms)
+
+        return context.store.write(act)
+
+    def asked(
+        self, claims: RequestClaims, device_id: str, token: bytes, sent: AttestedRequest
+    ) -> tuple[Asked, DeviceRow, Terms]:
+        """The question with what its evidence is bound to, and who asks. Its nonce is used now."""
+        now = self._context.now()
         transcript = attested.of(claims, token)
         self._take(claims, device_id, now)
-        device, terms = context.store.read(self._known, device_id)
+        device, terms = self._context.store.read(self.known, device_id)
         proof = self._prover.judge(claims, device, within_lease(terms, device, now), now)
         evidence = [Evidence(one.kind, tuple(one.parts)) for one in sent.evidence]
         question = self._appraising.question(
             evidence, sent.endorsements, transcript, _ak(proof), now
         )
-        asked = Asked(claims, attested.wishes(claims), transcript, question, proof, now)
-        context.store.read(self._appraise, asked, device, terms)
+        wanted = attested.wishes(claims) if claims.op == attested.OP else {}
+        return Asked(claims, wanted, transcript, question, proof, now), device, terms
 
-        def act(tx: Connection) -> Released | Refusal:
-            device, terms = self._known(tx, device_id)
-            return self._decide(tx, asked, device, terms)
-
-        return context.store.write(act)
-
-    def _known(self, tx: Connection, device_id: str) -> tuple[DeviceRow, Terms]:
+    def known(self, tx: Connection, device_id: str) -> tuple[DeviceRow, Terms]:
+        """The device with its license and plan."""
         device = acting.device(tx, device_id)
         return device, acting.terms(tx, acting.license_of(tx, device))
 
@@ -182,11 +191,11 @@ class Attesting:
         judged = self._sections(asked, terms, published, lease)
         # the index last: a refusal shall name the entitlement
         for section, verdict in sorted(judged, key=lambda one: not one[0].alternatives):
-            facts = self._facts(tx, asked, device, terms, lease, section, verdict)
+            facts = self.facts(tx, asked, device, terms, lease, section, verdict)
             decision = decide(facts)
             if decision.code == LevelNotReached.code and verdict.code == "ok":
                 short = replace(verdict, level=0, code="level_short")
-                facts = self._facts(tx, asked, device, terms, lease, section, short)
+                facts = self.facts(tx, asked, device, terms, lease, section, short)
                 decision = decide(facts)
             if not decision.allowed:
                 refusal = acting.refuse(
@@ -195,7 +204,7 @@ class Attesting:
                     more={"verdict_params": [verdict.params]} if verdict.params else None,
                     told={"evidence": asked.question.told()},
                 )  # fmt: skip
-                self._keep(tx, asked, terms, refusal.event_id)
+                self.keep(tx, asked, terms, refusal.event_id)
                 return refusal
             if deciding is None or section.min_level > _demand(deciding[0]):
                 deciding = facts, decision
@@ -233,7 +242,7 @@ class Attesting:
                     verdicts[number],
                 )
 
-    def _facts(
+    def facts(
         self,
         tx: Connection,
         asked: Asked,
@@ -243,6 +252,7 @@ class Attesting:
         section: SectionFacts,
         verdict: Verdict,
     ) -> Facts:
+        """What is judged: the device as it asks, at the level that was reached for ``section``."""
         product, claims = self._context.product, asked.claims
         reached = min(verdict.level, asked.level)
         why = "" if reached >= asked.level else verdict.code
@@ -273,7 +283,7 @@ class Attesting:
         context, claims, now = self._context, asked.claims, asked.now
         if facts.lease is None:
             raise InternalError("a release without a lease")
-        self._remember(tx, device, asked.proof)
+        self.remember(tx, device, asked.proof)
         known = recorder.fresh(context, now)
         trust = context.trusted.within(tx)
         signers = context.signers("lease", now, trust)
@@ -295,16 +305,17 @@ class Attesting:
             more={"release": release.jti, "files": granted.files, "seq": release.seq,
                   "level": asked.level, "exp": release.exp, "evidence": asked.question.told()},
         )  # fmt: skip
-        self._keep(tx, asked, terms, known.event_id)
+        self.keep(tx, asked, terms, known.event_id)
         return Released(release=tokens.sign(release, signers), event_id=known.event_id)
 
-    def _keep(self, tx: Connection, asked: Asked, terms: Terms, event_id: str) -> None:
+    def keep(self, tx: Connection, asked: Asked, terms: Terms, event_id: str) -> None:
+        """The verdicts stand beside the event."""
         verdicts.keep(
             self._context, tx, asked.question,
             license_id=terms.license.license_id, event_id=event_id, now=asked.now,
         )  # fmt: skip
 
-    def _remember(self, tx: Connection, device: DeviceRow, proof: Proof) -> None:
+    def remember(self, tx: Connection, device: DeviceRow, proof: Proof) -> None:
         """The device's row is held, and knows the TPM that was proved."""
         device_store.hold(tx, device)
         if proof.enrolled is None or proof.enrolled == device.tpm:

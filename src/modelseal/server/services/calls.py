@@ -13,7 +13,9 @@ from modelseal.license.claims import RequestClaims
 from modelseal.server.services import intake, limits
 from modelseal.server.services.activation import Activated, Activation
 from modelseal.server.services.attesting import AttestedRequest, Attesting, ReleaseNonce
+from modelseal.server.services.booking import Booked, Booking, DelegatedAct
 from modelseal.server.services.context import Context
+from modelseal.server.services.delegating import Delegated, Delegating
 from modelseal.server.services.denials import Refusal
 from modelseal.server.services.granting import Grants
 from modelseal.server.services.issuing import Issuing
@@ -56,6 +58,8 @@ class DeviceCalls:
         self._returning = Returning(context)
         self._releasing = Releasing(context, grants, self._prover)
         self._attesting = Attesting(context, grants, self._prover)
+        self._delegating = Delegating(context, grants, self._attesting)
+        self._booking = Booking(context)
         self._lookup = Lookup(context)
         self._trials = Trials(context, licensing, self._activation, self._prover)
         self.limiter = Limiter()
@@ -138,6 +142,22 @@ class DeviceCalls:
         if row is None:  # before its nonce is looked at: nobody learns which devices there are
             raise NotFound("no such device", device=device_id)
         return _answered(self._attesting.release(claims, device_id, token, sent))
+
+    def delegate(
+        self, device_id: str, sent: AttestedRequest, *, network: str = "local"
+    ) -> Delegated:
+        """What a relay that proved what it is may give by itself."""
+        token = sent.request.encode()
+        claims, row = self._enrolled(token, "delegate", device_id, limits.RELEASE, network)
+        if row is None:
+            raise NotFound("no such device", device=device_id)
+        return _answered(self._delegating.delegate(claims, device_id, token, sent))
+
+    def book(self, relay: str, sent: DelegatedAct, *, network: str = "local") -> Booked:
+        """What a relay gave by itself stands in the store and the log."""
+        self.limiter.take(limits.NETWORK, network, self._now())
+        self._context.trusted.freshen()
+        return self._booking.book(relay, sent)
 
     def bundle(self, digest: str) -> bytes:
         """The key bundle with this SHA-256 (hex); useless without the key in its lease."""

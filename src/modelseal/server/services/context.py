@@ -22,6 +22,7 @@ from modelseal.crypto.hpke import KemOpener
 from modelseal.crypto.signing import Signer
 from modelseal.errors import KeyStoreUnavailable, SealedKeyInvalid
 from modelseal.keys import KeyRing, OnlineKeys
+from modelseal.license.claims import DelegationClaims
 from modelseal.server.services.blobs import Blobs
 from modelseal.server.services.bucket import BucketBlobs
 from modelseal.server.services.config import ServerConfig
@@ -37,9 +38,28 @@ _DRAWN_BYTES = 4096
 KEK_COUNTER = "kek"
 
 
+@dataclass(frozen=True, slots=True)
+class Delegation:
+    """By what a relay signs in place of the server: the token, what it says, the key in it."""
+
+    token: str = field(repr=False)
+    claims: DelegationClaims
+    signer: Signer = field(repr=False)
+
+
+class NotDelegated(Exception):
+    """A relay says yes and nothing else: what the law refuses is for the server to say.
+
+    It ends the act, of which nothing remains, and leaves the room of the relay never.
+    """
+
+
 @dataclass(slots=True)
 class Context:
-    """Everything a service may use. ``home`` is the workspace, ``folder`` its server half."""
+    """Everything a service may use. ``home`` is the workspace, ``folder`` its server half.
+
+    ``delegation`` is there in a relay, whose services give leases by it and nothing else.
+    """
 
     home: Path
     folder: Path
@@ -51,6 +71,7 @@ class Context:
     trusted: TrustRoom
     clock: Callable[[], datetime]
     random: Callable[[int], bytes]
+    delegation: Delegation | None = None
     _keys: dict[str, tuple[datetime, Any]] = field(default_factory=dict)
     _signers: dict[str, tuple[Trust, datetime, Sequence[Signer]]] = field(default_factory=dict)
     _kek_number: int = -1
@@ -113,6 +134,8 @@ class Context:
         what is signed, ``trust`` is what it sees, so that no token is signed by a key whose last
         one was already counted.
         """
+        if self.delegation is not None:
+            return (self.delegation.signer,)
         trust = self.trusted.kept() if trust is None else trust
         with self._guard:
             kept = self._signers.get(use)

@@ -13,7 +13,7 @@ from modelseal.license.claims import Confirmation, DenialClaims, RequestClaims
 from modelseal.license.decide import Decision
 from modelseal.license.facts import Action
 from modelseal.license.lease import DENIED_STATES
-from modelseal.server.services.context import Context
+from modelseal.server.services.context import Context, NotDelegated
 from modelseal.server.services.recorder import Recorded
 from modelseal.server.store.rows import DeviceRow
 from modelseal.types import LeaseState, to_numeric
@@ -71,8 +71,10 @@ def sign(
 
     Entering a license key never ends what a device already holds, nor does evidence that proves
     too little: such a denial has ``seq`` 0 and erases nothing. Every other one (``chained``) has
-    the chain's next ``seq``, erases, and names the new state.
+    the chain's next ``seq``, erases, and names the new state. In a relay ``NotDelegated``.
     """
+    if context.delegation is not None:
+        raise NotDelegated(decision.code)
     params = {**decision.params, **(more or {})}
     state = (
         DENIED_STATES.get(decision.code, LeaseState.EXPIRED)

@@ -66,6 +66,11 @@ def remember_repetition(tx: Connection, claims: RequestClaims) -> None:
         remember(tx, claims)
 
 
+def marks(claims: RequestClaims) -> tuple[bytes, bytes]:
+    """What a question and this sending of it are remembered by."""
+    return _question(claims), _request(claims)
+
+
 def _question(claims: RequestClaims) -> bytes:
     return _short(f"{claims.iss}|{claims.nonce}")
 

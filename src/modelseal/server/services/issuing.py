@@ -157,7 +157,8 @@ class Issuing:
             nbf=issued_at,
             cnf=Confirmation(jkt=device.jkt),
             keys=[],
-            status=_status(device),
+            status=_status(context, device),
+            delegation=_delegation(context),
             **told,
         )
 
@@ -297,10 +298,11 @@ class Issuing:
             iat=to_numeric(at),
             product=context.product,
             plan=terms.plan_name,
-            ent=_entitlements(terms.entitlements(), at),
+            ent=entitlements_of(terms.entitlements(), at),
             cnf=Confirmation(jkt=device.jkt),
             lease_max_seconds=plan.lease.max_seconds,
-            status=_status(device),
+            status=_status(context, device),
+            delegation=_delegation(context),
             eula=None if plan.eula is None else Eula(plan.eula.digest, plan.eula.uri),
             channels=[] if tuple(plan.channels) == STABLE else plan.channels,
             min_releases=plan.min_releases,
@@ -371,12 +373,12 @@ def entitlements_then(
     if whole is not None:
         return facts_of(msgspec.convert(whole["lease"], LeaseClaims).ent)
     then, _version = terms_then(tx, terms, device.under)
-    return facts_of(_entitlements(then.entitlements(), device.lease_iat))
+    return facts_of(entitlements_of(then.entitlements(), device.lease_iat))
 
 
 def entitlements_at(plan: Plan, at: datetime) -> list[Entitlement]:
     """What a lease of ``plan`` that is given at ``at`` grants."""
-    return _entitlements(judging.entitlements(plan), at)
+    return entitlements_of(judging.entitlements(plan), at)
 
 
 def within(terms: Terms, now: datetime) -> Within:
@@ -411,11 +413,19 @@ def binding_of(claims: LeaseClaims) -> lease_keys.Binding:
     )
 
 
-def _status(device: DeviceRow) -> StatusRef:
+def _status(context: Context, device: DeviceRow) -> StatusRef:
+    """The device's own place; what a relay gives stands at the place of its delegation."""
+    if context.delegation is not None:
+        return context.delegation.claims.status
     return StatusRef(idx=device.status_idx, uri=statuses.path(device.status_list))
 
 
-def _entitlements(facts: tuple[EntitlementFact, ...], now: datetime) -> list[Entitlement]:
+def _delegation(context: Context) -> str | None:
+    return None if context.delegation is None else context.delegation.token
+
+
+def entitlements_of(facts: tuple[EntitlementFact, ...], now: datetime) -> list[Entitlement]:
+    """What is granted at ``now``, as tokens tell it."""
     return [
         Entitlement(
             id=fact.id,

@@ -33,6 +33,7 @@ from modelseal.server.services.actors import LOCAL, Actor
 from modelseal.server.services.airgap import AirGap
 from modelseal.server.services.blobs import Blobs
 from modelseal.server.services.bucket import BucketBlobs, place_of
+from modelseal.server.services.budgets import Budgets
 from modelseal.server.services.calls import DeviceCalls
 from modelseal.server.services.catalog import Catalog
 from modelseal.server.services.context import Context
@@ -94,6 +95,7 @@ class Server:
     webhooks: Webhooks
     relays: Relays
     relayed: RelayedLeases
+    budgets: Budgets
     courier: Courier
     about: About
 
@@ -114,6 +116,7 @@ class Server:
             self.log.sequence()
         _ = self.context.trust  # a trust that another process put in force counts from now on
         self.catalog.refresh()
+        self.budgets.release_ended()
 
     def retire(self) -> None:
         """This process gives its office as sequencer back; all that is waiting has its place."""
@@ -253,6 +256,7 @@ def _assemble(context: Context) -> Server:
         webhooks=webhooks,
         relays=Relays(context),
         relayed=relayed,
+        budgets=Budgets(context),
         courier=Courier(context, webhooks),
         about=About(context, log),
     )

@@ -24,6 +24,7 @@ from sqlalchemy import (
     func,
     select,
     type_coerce,
+    union_all,
     update,
 )
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 PLACE = ("license_id", "device_id", "seq", "state", "status_value", "held")
 """Whoever decides about a device moves one of these on."""
 ACTIVE = "active"
+ENDED = "revoked"
 HELD = 3
 _NEVER = -1
 _MOST_LOOKED_AT = 1000
@@ -70,9 +72,15 @@ _ALL = select(*READ)
 _GET = _ALL.where(_c.device_id == bindparam("device_id"))
 _GET_OF = _GET.where(_c.license_id == bindparam("license_id"))
 _BY_KEY = _ALL.where(_c.license_id == bindparam("license_id"), _c.key_mark == bindparam("mark"))
-_TAKEN = select(_c.status_idx).where(
-    _c.status_list == bindparam("number"),
-    _c.status_idx.in_(bindparam("places", expanding=True)),
+_d = t.delegations.c
+_TAKEN = union_all(
+    *(
+        select(c.status_idx).where(
+            c.status_list == bindparam("number"),
+            c.status_idx.in_(bindparam("places", expanding=True)),
+        )
+        for c in (_c, _d)
+    )
 )
 _NEW = {
     str(column.name): bindparam(f"new_{column.name}", type_=column.type) for column in t.devices.c
@@ -247,11 +255,15 @@ def set_status_of_license(
 ) -> list[int]:
     """``value`` in the status list for every device in state ``of``; the lists it touched.
 
-    A held device that becomes valid again is still held.
+    Also for what relays gave of the license, unless their delegations were revoked. A held device
+    that becomes valid again is still held.
     """
     c = t.devices.c
     mine = (c.license_id == license_id) & (c.state == of)
-    lists = tx.execute(select(c.status_list).where(mine).distinct()).scalars().all()
+    lists = [*tx.execute(select(c.status_list).where(mine).distinct()).scalars()]
+    given = (_d.license_id == license_id) & (_d.state != ENDED)
+    lists += tx.execute(select(_d.status_list).where(given).distinct()).scalars()
+    tx.execute(update(t.delegations).where(given).values(status_value=value))
     kept = case((c.held, HELD), else_=value) if value == 0 else value
     tx.execute(update(t.devices).where(mine).values(status_value=kept))
     return [int(number) for number in lists]
@@ -259,17 +271,18 @@ def set_status_of_license(
 
 def statuses(tx: Connection, status_list: int) -> list[tuple[int, int]]:
     """Index and value of every entry of a list that is not zero."""
-    c = t.devices.c
-    rows = tx.execute(
+    entries = (
         select(c.status_idx, c.status_value).where(
             c.status_list == status_list, c.status_value != 0
         )
+        for c in (_c, _d)
     )
+    rows = tx.execute(union_all(*entries))
     return [(int(idx), int(value)) for idx, value in rows]
 
 
 def taken(tx: Connection, status_list: int, places: Sequence[int]) -> set[int]:
-    """Those of these places in a list that are a device's."""
+    """Those of these places in a list that are a device's or a delegation's."""
     return set(tx.execute(_TAKEN, {"number": status_list, "places": places}).scalars())
 
 

@@ -58,6 +58,14 @@ def add(tx: Connection, row: PlanRow) -> bool:
     return True
 
 
+def put(tx: Connection, row: PlanRow) -> None:
+    """The plan and this version of it are here, as another server has them."""
+    if find(tx, row.plan_id) is None:
+        add(tx, row)
+    elif terms(tx, row.plan_id, row.version) is None:
+        _add_version(tx, row.plan_id, row.version, row.terms, row.created_at)
+
+
 def add_version(
     tx: Connection, plan: PlanRow, terms: dict[str, Any], at: datetime, event_id: str
 ) -> bool:

@@ -71,6 +71,7 @@ class LicenseRow:
     created_at: datetime
     changed_at: datetime
     event_id: str
+    reserved: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +258,36 @@ class RelayedRow:
     shown_at: datetime | None = None
     settled_at: datetime | None = None
     found: list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DelegationRow:
+    """What a relay may give of a license by itself, and what of it was reported and booked.
+
+    ``seats`` and ``renewals`` are totals over all its delegations, of which ``delegation_id`` is
+    the newest. ``reserved`` seats of the license wait for it until ``ends_at``; ``overdrawn``
+    counts what it gave beyond.
+    """
+
+    license_id: str
+    relay: str
+    device_id: str
+    delegation_id: str
+    number: int
+    state: str
+    seats: int
+    renewals: int
+    seats_spent: int
+    renewals_spent: int
+    reserved: int
+    overdrawn: int
+    level: int
+    issued_at: datetime
+    ends_at: datetime
+    status_list: int
+    status_idx: int
+    status_value: int
+    event_id: str
 
 
 @dataclass(frozen=True, slots=True)

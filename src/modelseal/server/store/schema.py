@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 FOLDER = Path(__file__).parent.parent / "migrations"
-HEAD = "0012"
+HEAD = "0013"
 """The version this release works with: the newest in ``migrations/versions``."""
 
 

@@ -2,7 +2,8 @@
 
 A seat is a number in its device's row, and no two rows of a license have the same. The numbers of
 a license begin at 1 and leave none out, for whoever takes a free one takes it from the row that
-had it: so the next seat that nobody ever had is the one after the highest.
+had it: so the next seat that nobody ever had is the one after the highest. Seats that are reserved
+for relays are not given here.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from modelseal.server.store.rows import SeatRow, many, one
 from modelseal.server.store.types import Second
 
 _c, _l = t.devices.c, t.licenses.c
+_SEATS = _l.seats - _l.reserved
 _NOW = bindparam("now", type_=Second())
 _OF = _c.license_id == bindparam("of")
 _DEVICE = _c.device_id == bindparam("device")
@@ -47,7 +49,7 @@ _OF_LICENSE = _ALL.where(_OF, _c.seat_no.is_not(None)).order_by(_c.seat_no)
 
 
 def _crowded() -> ColumnElement[bool]:
-    """True when as many seats are held as a license has, though a number of it is free.
+    """True when as many seats are held as a license has to give, though a number of it is free.
 
     That is so only where seats above its number are held since it had more; then all are counted.
     """
@@ -56,14 +58,14 @@ def _crowded() -> ColumnElement[bool]:
     mine = d.c.license_id == _l.license_id
     above = (  # ordered, so that the index of numbers is read and nothing else
         select(d.c.seat_no)
-        .where(mine, d.c.seat_no.is_not(None), d.c.seat_no > _l.seats, taken)
+        .where(mine, d.c.seat_no.is_not(None), d.c.seat_no > _SEATS, taken)
         .order_by(d.c.seat_no)
         .limit(1)
         .correlate(t.licenses)
         .scalar_subquery()
     )
     count = select(func.count()).select_from(d).where(mine, d.c.seat_no.is_not(None), taken)
-    return case((above.is_not(None), count.scalar_subquery() >= _l.seats), else_=false())
+    return case((above.is_not(None), count.scalar_subquery() >= _SEATS), else_=false())
 
 
 def room(of: ColumnElement[Any], number: ColumnElement[int]) -> tuple[ColumnElement[bool], ...]:
@@ -74,7 +76,7 @@ def room(of: ColumnElement[Any], number: ColumnElement[int]) -> tuple[ColumnElem
     return (
         _l.license_id == of,
         _l.state == "active",
-        _l.seats >= number,
+        number <= _SEATS,
         case((_crowded(), false()), else_=true()),
     )
 
@@ -85,7 +87,7 @@ _FREE = (
         _c.license_id == _l.license_id,
         _c.free_at.is_not(None),
         _c.free_at <= _NOW,
-        _c.seat_no <= _l.seats,
+        _c.seat_no <= _SEATS,
     )
     .order_by(_c.free_at)
     .limit(1)
@@ -99,7 +101,10 @@ _TOP = (
     .correlate(t.licenses)
 )
 _NEXT = select(
-    _FREE.scalar_subquery(), _TOP.scalar_subquery(), _l.seats, _crowded().label("crowded")
+    _FREE.scalar_subquery(),
+    _TOP.scalar_subquery(),
+    _SEATS.label("seats"),
+    _crowded().label("crowded"),
 ).where(_l.license_id == bindparam("of"), _l.state == "active")
 _OF_NUMBER = _ALL.where(_OF, _c.seat_no == _NUMBER)
 _NONE: dict[str, None] = {"seat_no": None, "free_at": None, "prior_until": None}

@@ -99,8 +99,8 @@ licenses = Table(
     Column("created_at", Instant, nullable=False),
     Column("changed_at", Instant, nullable=False),
     _id("event_id", nullable=False),
+    Column("reserved", Integer, nullable=False, server_default=text("0")),
 )
-
 devices = Table(
     "devices",
     metadata,
@@ -324,6 +324,34 @@ relayed_leases = Table(
     Column("settled_at", Instant),
     Column("found", Json),
 )
+
+delegations = Table(
+    "delegations",
+    metadata,
+    _id("license_id", primary_key=True),
+    _id("relay", primary_key=True),
+    _id("device_id", nullable=False),
+    _id("delegation_id", nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("seats", Integer, nullable=False),
+    Column("renewals", Integer, nullable=False),
+    Column("seats_spent", Integer, nullable=False),
+    Column("renewals_spent", Integer, nullable=False),
+    Column("reserved", Integer, nullable=False),
+    Column("overdrawn", Integer, nullable=False),
+    Column("level", SmallInteger, nullable=False),
+    Column("issued_at", Instant, nullable=False),
+    Column("ends_at", Instant, nullable=False),
+    Column("status_list", Integer, nullable=False),
+    Column("status_idx", Integer, nullable=False),
+    Column("status_value", SmallInteger, nullable=False),
+    _id("event_id", nullable=False),
+    UniqueConstraint("relay"),
+    UniqueConstraint("status_list", "status_idx"),
+    _where("reserved > 0", "ends_at"),
+)
+"""What each relay may give by itself; ``store.delegations``."""
 
 answered_requests = Table(
     "answered_requests",

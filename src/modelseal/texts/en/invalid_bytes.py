@@ -147,6 +147,16 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "Going back is never allowed, it could bring a leaked key back.",
         "Tell the publisher; nothing was changed on this device.",
     ),
+    "delegation_exceeded": (
+        "The relay gave more than the license server let it give.",
+        "[`{member}` is beyond its delegation. ]It was altered or works for somebody else.",
+        "Use another server address, and tell the publisher; nothing was changed here.",
+    ),
+    "delegation_over": (
+        "The relay may not give out leases any more.",
+        "Its delegation has ended; it needs a new one from the license server.",
+        "Ask for `modelseal server relay budget` at the relay, or use the license server itself.",
+    ),
     "trust_expired": (
         "The server's list of keys has expired.",
         "Its publisher has not signed it anew in time.",

@@ -119,6 +119,12 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "Somebody else changed it first, or it exists already.",
         "Look at the present state with `show`, then decide again.",
     ),
+    "budget_refused": (
+        "This relay gets no budget[: {why}].",
+        "The license's plan lets no relay give leases, or this relay gave more than it was let,"
+        " or was revoked.",
+        "Ask the publisher: `modelseal server relay budgets` shows them what it gave.",
+    ),
     "idempotency_mismatch": (
         "The same request came twice with different contents.",
         "A request is answered once; a repetition must be identical.",

@@ -66,6 +66,15 @@ SAID: dict[str, str] = {
         " one computer. {ahead} leases ahead lie here, {released} were given out since.[ This relay"
         " and its devices did not agree about {overdrawn} of them.]"
     ),
+    "relay_budget": (
+        "By itself it may still give leases until {expires_at} ({state}): {seats_spent} of {seats}"
+        " devices and {renewals_spent} of {renewals} renewals are given, {unreported} of them not"
+        " reported yet.[ The server found {overdrawn} beyond its budget ({overdrawn_why}).]"
+    ),
+    "relay_revoked": (
+        "The relay {relay} gets no further budget, and what it gave is listed as revoked."
+    ),
+    "relay_restored": ("The relay {relay} may ask for a budget again."),
     "authority_made": (
         "The key {kid} approves measured states: {public} goes to the computers, {private} to a"
         " safe place."

@@ -53,6 +53,17 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "Do it with a line to the license server itself, or by a request file:"
         " `modelseal lease request`.",
     ),
+    "relay_budget_spent": (
+        "The relay has given out all that it may give by itself.",
+        "[It last met the license server at {synced_at}. ]It noted the question, and the license"
+        " server answers it at the next synchronisation.",
+        "Ask for `modelseal server relay sync`, then do the same again; a running lease goes on.",
+    ),
+    "relay_seals": (
+        "The relay wants the license key sealed to itself.",
+        "It may give out leases, and can read only what was sealed to it.",
+        "Update modelseal on this device and activate again.",
+    ),
     "store_behind": (
         "The server's records are older than this device's lease.",
         "The server was probably restored from a backup; nobody is refused for that.",

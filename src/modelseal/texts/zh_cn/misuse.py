@@ -116,6 +116,11 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "他人已先行更改，或该对象已存在。",
         "请用 `show` 查看现状后再决定。",
     ),
+    "budget_refused": (
+        "该中继不能获得额度[：{why}]。",
+        "许可证的方案不允许中继发放租约，或者该中继发放超额，或已被吊销。",
+        "请联系发布者：`modelseal server relay budgets` 可查看它发放了什么。",
+    ),
     "idempotency_mismatch": (
         "同一请求两次到达，但内容不同。",
         "一个请求只答复一次；重复时必须完全相同。",

@@ -49,6 +49,13 @@ SAID: dict[str, str] = {
         "{doubles} 个发给了不止一台计算机。此处存有 {ahead} 个预备租约，其间发出 {released} 个。"
         "[该中继与其设备就预备租约有 {overdrawn} 次不一致。]"
     ),
+    "relay_budget": (
+        "可自行发放：设备已用 {seats_spent}/{seats}，续租已用 {renewals_spent}/{renewals}，"
+        "有效期至 {expires_at}（{state}）。尚未报告 {unreported} 项。"
+        "[超出额度发放：{overdrawn}（{overdrawn_why}）。]"
+    ),
+    "relay_revoked": ("中继 {relay} 不再获得额度，它发放的一切已列为吊销。"),
+    "relay_restored": ("中继 {relay} 可以重新申请额度。"),
     "authority_made": ("密钥 {kid} 用于批准测量状态：{public} 放到各计算机，{private} 妥善保管。"),
     "sign_in_at": "请在本机浏览器中登录：{url}",
     "sign_in_code": "请在任意屏幕上打开 {url}，输入代码 {code}",

@@ -53,6 +53,17 @@ TEXTS: dict[str, tuple[str, str, str]] = {
         "{detail}。",
         "请直接连接许可证服务器办理，或使用请求文件：`modelseal lease request`。",
     ),
+    "relay_budget_spent": (
+        "中继可自行发放的额度已用完。",
+        "[它上次与许可证服务器同步是在 {synced_at}。]"
+        "它已记下该请求，许可证服务器会在下次同步时答复。",
+        "请让人运行 `modelseal server relay sync`，然后重复同一操作；正在运行的租约继续有效。",
+    ),
+    "relay_seals": (
+        "中继要求把许可证密钥封装给它自己。",
+        "它可以发放租约，但只能读取封装给它的内容。",
+        "请更新本设备上的 modelseal，然后重新激活。",
+    ),
     "store_behind": (
         "服务器的记录比本设备的租约更旧。",
         "服务器可能由备份恢复；不会因此拒绝任何人。",

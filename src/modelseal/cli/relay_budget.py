@@ -1,0 +1,166 @@
+"""``modelseal server relay budget|budgets|revoke|restore``: relays that give by themselves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from modelseal.cli import context, files, options, tables, talk
+
+if TYPE_CHECKING:
+    from modelseal.server.relay.box import Box
+
+RelayId = Annotated[str, typer.Argument(help="The relay's id (rly_…).", metavar="RELAY")]
+_COLUMNS = ("relay", "license_id", "state", "level", "seats", "renewals", "overdrawn", "expires_at")
+
+
+def budget(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The relay's folder.", readable=False)
+    ],
+    key: Annotated[str, typer.Argument(help="The license key that devices will type.")],
+    trust: Annotated[
+        Path, typer.Option("--trust", help="The product's trust.json.", readable=False)
+    ],
+    level: Annotated[str, typer.Option("--level", help="The level to prove: L3 to L5.")] = "L3",
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--by", help="azure-vtpm, gramine, nitro, tsm, tpm2, nvidia; default: what is here."
+        ),
+    ] = None,
+    kek: Annotated[
+        str | None,
+        typer.Option(
+            "--kek", help="Where hardware keeps the relay's key (default tpm2:?pcrs=sha256:4,7)."
+        ),
+    ] = None,
+    server: options.DeviceServer = None,
+    ca: options.Ca = None,
+    state: options.State = None,
+    json: options.Json = False,
+) -> None:
+    """Prove this machine to the license server, and get leases to give out without it.
+
+    The machine is a device of the license (`modelseal activate`), whose plan lets relays give
+    leases. Where there is a line, before the relay is carried into its network or again.
+    """
+    import msgspec
+
+    from modelseal.server.relay import budget as keeping
+    from modelseal.server.relay.box import Box
+    from modelseal.server.relay.budget import Budget
+    from modelseal.server.services.delegating import Delegated
+
+    pinned = files.read(trust)
+    with Box(folder) as box:
+        mine = keeping.prepare(box, pinned, kek=kek, now=_now())
+        wanted = int(options.level(level))
+        with context.client(state, None, server, trust, ca, collectors=by) as client:
+            found = client.delegate(box.about.relay, mine.signing.jwk, mine.kem, wanted)
+        answer = msgspec.convert(found.answer, Delegated)
+        held = Budget(box, now=_now, random=os.urandom)
+        try:
+            held.take(answer, found.transcript, found.result, key)
+        finally:
+            held.close()
+        told_now = told(box)
+    talk.answer(told_now, lambda: show(told_now), as_json=json)
+
+
+def budgets(
+    home: options.Home = None,
+    server: options.Server = None,
+    ca: options.Ca = None,
+    everything: options.Everything = False,
+    json: options.Json = False,
+) -> None:
+    """Relays that give leases by themselves, and what of their budgets was reported."""
+    with context.admin(home, server, ca) as api:
+        items, following = context.pages(api.list_budgets, everything=everything)
+    talk.answer(
+        {"items": items, "next_cursor": following},
+        lambda: tables.table(
+            "Relays",
+            _COLUMNS,
+            [
+                (
+                    each.relay, each.license_id, each.state.value, f"L{each.level}",
+                    f"{each.seats_spent} of {each.seats}",
+                    f"{each.renewals_spent} of {each.renewals}",
+                    each.overdrawn, each.expires_at,
+                )
+                for each in items
+            ],
+        ),
+        as_json=json,
+    )  # fmt: skip
+
+
+def revoke(
+    relay: RelayId,
+    reason: options.Reason = "",
+    home: options.Home = None,
+    server: options.Server = None,
+    ca: options.Ca = None,
+    json: options.Json = False,
+) -> None:
+    """Give a relay no further budget; what it gave is listed as revoked."""
+    with context.admin(home, server, ca) as api:
+        record = api.revoke_budget(relay, reason)
+    talk.answer(record, lambda: talk.said("relay_revoked", relay=relay), as_json=json)
+
+
+def restore(
+    relay: RelayId,
+    home: options.Home = None,
+    server: options.Server = None,
+    ca: options.Ca = None,
+    json: options.Json = False,
+) -> None:
+    """Let a relay ask for a budget again; what it gave is good again."""
+    with context.admin(home, server, ca) as api:
+        record = api.restore_budget(relay)
+    talk.answer(record, lambda: talk.said("relay_restored", relay=relay), as_json=json)
+
+
+def told(box: Box) -> dict[str, object]:
+    """What the relay in ``box`` may still give, as it lies there."""
+    from modelseal.server.relay import budget as keeping
+    from modelseal.server.relay.given import Given
+
+    by, given = keeping.peek(box), Given(box)
+    if by is None:
+        return {}
+    refused = box.noted("budget_why")
+    return {
+        "budget": {
+            "license_id": by.lic,
+            "number": by.number,
+            "seats": by.seats,
+            "seats_spent": given.spent("seats"),
+            "renewals": by.renewals,
+            "renewals_spent": given.spent("renewals"),
+            "unreported": len(given.acts()),
+            "overdrawn": int(box.noted("budget_overdrawn") or 0),
+            "overdrawn_why": refused,
+            "state": box.noted("budget_state") or "active",
+            "expires_at": datetime.fromtimestamp(by.exp, UTC),
+        }
+    }
+
+
+def show(found: Mapping[str, object]) -> None:
+    """The budget for a person, where there is one."""
+    told_of = found.get("budget")
+    if isinstance(told_of, dict):
+        talk.said("relay_budget", **told_of)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

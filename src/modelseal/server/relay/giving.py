@@ -1,0 +1,260 @@
+"""A device call answered by the relay itself, by its delegation; or left to the license server.
+
+The same services decide as there, over the relay's own store. Whatever they refuse, and whatever is
+not the plain next question of a device that entered here, is carried. What was given is noted
+durably, with the request, before the answer leaves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import Connection
+
+from modelseal.admin import ServedDevice
+from modelseal.crypto.hpke import KemPublicKey
+from modelseal.crypto.hpke_p256 import P256PublicKey
+from modelseal.errors import (
+    InvalidBytes,
+    NotFound,
+    RelayBudgetSpent,
+    RelaySeals,
+    RelayWaiting,
+    RequestReplayed,
+    SealedKeyInvalid,
+    StoreBehind,
+)
+from modelseal.license import lease_keys, tokens
+from modelseal.license.claims import LeaseClaims, RequestClaims
+from modelseal.license.facts import EntitlementFact
+from modelseal.license.plans import Plan
+from modelseal.server.relay.box import Question, Reply
+from modelseal.server.relay.budget import Budget
+from modelseal.server.relay.given import Act, Given
+from modelseal.server.services import forks, intake, judging
+from modelseal.server.services.activation import Activated, Activation
+from modelseal.server.services.context import Context, NotDelegated
+from modelseal.server.services.denials import Refusal
+from modelseal.server.services.granting import Granted, Grants, KeyMap
+from modelseal.server.services.issuing import Issuing
+from modelseal.server.services.proving import Proving
+from modelseal.server.services.renewal import Renewal, Renewed
+from modelseal.server.store import devices as device_store
+from modelseal.server.store import models as model_store
+from modelseal.server.store import packing
+from modelseal.trust import Trust
+from modelseal.types import from_numeric, to_numeric
+
+RETRY_SECONDS = 300
+_SEALED_SIGNATURES = 2
+"""A lease has the signatures of its delegation in it: fewer keys have room beside them."""
+_CARRIED = (NotDelegated, NotFound, StoreBehind, RequestReplayed)
+MAX_SERVED = 2000
+
+
+class HeldGrants(Grants):
+    """The data keys that came with the delegation, for every lease by it."""
+
+    def __init__(self, context: Context, budget: Budget) -> None:
+        self._context = context
+        self._budget = budget
+
+    def collect(
+        self,
+        tx: Connection,
+        trust: Trust,
+        entitlements: Iterable[EntitlementFact],
+        level: int,
+        now: datetime,
+        wanted: Mapping[bytes, frozenset[int]] | None = None,
+        *,
+        plan: Plan,
+    ) -> KeyMap:
+        """Those of the delegation, whose end is no later than that of any entitlement."""
+        return self._budget.data_keys()
+
+    def seal(
+        self,
+        tx: Connection,
+        keys: KeyMap,
+        to: KemPublicKey,
+        binding: lease_keys.Binding,
+        *,
+        ends_at: datetime,
+        signatures: int,
+        known_bundle: str | None = None,
+        bundle_of: lease_keys.Binding | None = None,
+        hardware: P256PublicKey | None = None,
+    ) -> Granted:
+        """As the license server does; ``keys`` are zeros afterwards."""
+        with lease_keys.wiped(keys):
+            return super().seal(
+                tx, keys, to, binding, ends_at=ends_at, signatures=_SEALED_SIGNATURES,
+                known_bundle=known_bundle, bundle_of=bundle_of, hardware=hardware,
+            )  # fmt: skip
+
+
+class Giving:
+    """See the module. Safe for several threads and processes: one act at a time."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget, self._box, context = budget, budget.box, budget.context
+        self._acts = Given(budget.box)
+        self._context = context
+        issuing = Issuing(context, HeldGrants(context, budget))
+        prover = Proving(context)
+        self._activation = Activation(context, issuing, prover)
+        self._renewal = Renewal(context, issuing, prover)
+
+    def answer(self, question: Question, claims: RequestClaims) -> Reply | None:
+        """The relay's own answer; None where the license server is to be asked.
+
+        Raises ``RelaySeals`` for a license key that only the server can read, ``RelayBudgetSpent``
+        when there is nothing left to give; the caller notes the question then.
+        """
+        if claims.tpm is not None or claims.replace is not None or claims.handover is not None:
+            return None
+        if claims.op not in ("activate", "renew") or self._acts.has_answer(question):
+            return None
+        if self._acts.leaves(claims.iss, claims.nonce):
+            return None
+        self._budget.read()
+        by, now = self._budget.by, self._context.now()
+        if by is None or not by.iat <= to_numeric(now) < by.exp:
+            return None
+        if claims.op == "activate":
+            return self._activate(question, claims)
+        return self._renew(question, claims)
+
+    def _activate(self, question: Question, claims: RequestClaims) -> Reply | None:
+        sealed = claims.license_key
+        if sealed is None:
+            return None
+        again = self._is_again(claims)
+        mine = sealed.recipient == self._budget.keys.kem.kid
+        if not again and self._acts.spent("seats") >= self._most("seats"):
+            raise self._left_to_server(claims) if mine else self._spent()
+        if not mine:
+            raise self._seals()
+        try:
+            return self._given(
+                question, claims, 201, again, lambda: self._activation.activate(claims)
+            )
+        except (*_CARRIED, SealedKeyInvalid, RelayBudgetSpent):
+            raise self._left_to_server(claims) from None
+
+    def _renew(self, question: Question, claims: RequestClaims) -> Reply | None:
+        device_id = claims.sub or ""
+        row = self._context.store.read(device_store.get, device_id)
+        if row is None or row.jkt != claims.iss or self._acts.is_stopped(device_id):
+            return None
+        again = forks.is_repeat(row, claims)
+        if not again and not forks.is_ordinary(row, claims, judging.enrolled(row, claims)):
+            return None
+        _, row = intake.enrolled(self._context, question.token, "renew", device_id)
+        try:
+            return self._given(
+                question, claims, 200, again, lambda: self._renewal.renew(claims, device_id, row)
+            )
+        except _CARRIED:
+            return None
+
+    def _given(
+        self,
+        question: Question,
+        claims: RequestClaims,
+        status: int,
+        again: bool,
+        act: Callable[[], Activated | Renewed | Refusal],
+    ) -> Reply:
+        """What ``act`` gives, spent and noted before it is answered.
+
+        ``again``: it was given before, and is spent only where the relay stopped before it noted.
+        """
+        kind = "seats" if claims.op == "activate" else "renewals"
+        with self._acts.spending(claims.iss, claims.nonce) as spend:
+            if not spend.is_noted and not again and spend.spent(kind) >= self._most(kind):
+                raise self._spent()
+            found = act()
+            if isinstance(found, Refusal):
+                raise NotDelegated(found.decision.code)
+            lease = tokens.read(found.lease, LeaseClaims, self._budget.trust)
+            if not spend.is_noted:
+                request = question.token.decode("ascii")
+                body = msgspec.json.encode({"request": request, "lease": found.lease})
+                spend.note(kind, Act(claims.iss, claims.nonce, lease.sub, body))
+        body = msgspec.json.encode(found)
+        return Reply(status, "application/json", body, device=lease.sub)
+
+    def _is_again(self, claims: RequestClaims) -> bool:
+        by = self._budget.by
+        if by is None:
+            return False
+        row = self._context.store.read(device_store.by_key, by.lic, claims.iss)
+        return row is not None and forks.is_repeat(row, claims)
+
+    def _left_to_server(self, claims: RequestClaims) -> RelayWaiting:
+        """The question, sealed to this relay, is nobody's; the same one sealed to the server is."""
+        self._acts.leave(claims.iss, claims.nonce)
+        return RelayWaiting(
+            "ask again, sealed to the license server",
+            synced_at=self._box.noted("synced_at"),
+            retry_after_seconds=RETRY_SECONDS,
+        )
+
+    def follow(self, reply: Reply) -> None:
+        """A device that the license server answered goes on from there, where it entered here."""
+        with contextlib.suppress(InvalidBytes, msgspec.DecodeError, LookupError, TypeError):
+            token = msgspec.json.decode(reply.body)["lease"]
+            lease = tokens.read(token, LeaseClaims, self._budget.trust)
+            if self._context.store.write(self._follow, lease):
+                self._acts.go_on(lease.sub)
+
+    def _follow(self, tx: Connection, lease: LeaseClaims) -> bool:
+        row = device_store.get(tx, lease.sub)
+        if row is None or row.jkt != lease.cnf.jkt or lease.seq <= row.seq:
+            return False
+        return device_store.change(
+            tx, row, seq=lease.seq, lease_id=lease.jti, lease_seq=lease.seq, last_jti=lease.jti,
+            lease_iat=from_numeric(lease.iat), lease_exp=from_numeric(lease.exp), asked_seq=None,
+            answer=None, question=packing.question(lease.request_nonce), license_iat=None,
+            last_contact_at=from_numeric(lease.iat),
+        )  # fmt: skip
+
+    def serves(self) -> list[ServedDevice]:
+        """Devices that get their leases here, those that were silent longest last."""
+        by = self._budget.by
+        if by is None:
+            return []
+        rows = self._context.store.read(device_store.of_license, by.lic)
+        rows = [row for row in rows if not self._acts.is_stopped(row.device_id)]
+        rows.sort(key=lambda row: row.last_contact_at, reverse=True)
+        return [ServedDevice(device=row.device_id, seq=row.seq) for row in rows[:MAX_SERVED]]
+
+    def bundle(self, digest: str) -> bytes | None:
+        """A key bundle of a lease that was given here."""
+        return self._context.store.read(model_store.bundle, digest)
+
+    def _most(self, kind: str) -> int:
+        by = self._budget.by
+        return 0 if by is None else (by.seats if kind == "seats" else by.renewals)
+
+    def _spent(self) -> RelayBudgetSpent:
+        return RelayBudgetSpent(
+            "nothing is left of its budget",
+            synced_at=self._box.noted("synced_at"),
+            retry_after_seconds=RETRY_SECONDS,
+        )
+
+    def _seals(self) -> RelaySeals:
+        delegation, kem = self._context.delegation, self._budget.keys.kem
+        token = "" if delegation is None else delegation.token
+        return RelaySeals(
+            "seal the license key to the relay",
+            delegation=token,
+            kem=kem.jwk["pub"],
+            retry_after_seconds=0,
+        )
