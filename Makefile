@@ -11,6 +11,9 @@ PEERS  := $(VENV)/.peers
 SHOWN  := examples/face_fusion
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
+# Every process would compile every module anew, a seventh of what the tests take.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint format soak test-vm third-party fuzz bench bench-server coverage docs lock clean
 
 $(STAMP): $(LOCK) pyproject.toml $(SHOWN)/pyproject.toml

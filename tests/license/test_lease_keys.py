@@ -64,13 +64,11 @@ def test_a_ciphertext_relabelled_to_another_level_or_recipient_does_not_open():
     with pytest.raises(SealedKeyInvalid):
         lease_keys.open_keys(sealed, other, BINDING)
     with pytest.raises(SealedKeyInvalid):
-        lease_keys.open_keys(msgspec.structs.replace(sealed, recipient=other.kid), other, BINDING)
+        lease_keys.open_keys(replace(sealed, recipient=other.kid), other, BINDING)
     with pytest.raises(SealedKeyInvalid):
-        lease_keys.open_keys(
-            msgspec.structs.replace(sealed, level=2), KEM, replace(BINDING, level=2)
-        )
+        lease_keys.open_keys(replace(sealed, level=2), KEM, replace(BINDING, level=2))
     with pytest.raises(SealedKeyInvalid):
-        lease_keys.open_keys(msgspec.structs.replace(sealed, suite="other"), KEM, BINDING)
+        lease_keys.open_keys(replace(sealed, suite="other"), KEM, BINDING)
 
 
 def test_a_release_is_bound_to_its_nonce():
@@ -100,14 +98,14 @@ def test_one_flipped_bit_anywhere_is_noticed(flip):
     raw = bytearray(unb64u(sealed.ct))
     raw[flip] ^= 1
     with pytest.raises(SealedKeyInvalid):
-        lease_keys.open_keys(msgspec.structs.replace(sealed, ct=b64u(bytes(raw))), KEM, BINDING)
+        lease_keys.open_keys(replace(sealed, ct=b64u(bytes(raw))), KEM, BINDING)
 
 
 @pytest.mark.parametrize("ct", ["", "AA", "=", "AB", b64u(bytes(1135)), b64u(bytes(2000))])
 def test_a_ciphertext_that_is_none_is_refused(ct):
     sealed = lease_keys.seal({}, KEM.public_key(), BINDING)
     with pytest.raises(SealedKeyInvalid):
-        lease_keys.open_keys(msgspec.structs.replace(sealed, ct=ct), KEM, BINDING)
+        lease_keys.open_keys(replace(sealed, ct=ct), KEM, BINDING)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +130,7 @@ def test_a_ciphertext_that_is_none_is_refused(ct):
 )
 def test_a_truly_sealed_content_of_another_shape_is_refused(content):
     sealed = lease_keys.seal({}, KEM.public_key(), BINDING)
-    odd = msgspec.structs.replace(sealed, ct=b64u(KEM.public_key().seal(content, BINDING.info())))
+    odd = replace(sealed, ct=b64u(KEM.public_key().seal(content, BINDING.info())))
     with pytest.raises(SealedKeyInvalid):
         lease_keys.open_keys(odd, KEM, BINDING)
 
