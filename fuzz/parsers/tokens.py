@@ -16,6 +16,11 @@ def seeds() -> Iterable[bytes]:
     for file in ("valid", "refused"):
         for each in vector(f"tokens/{file}.json")["tokens"]:
             yield each["token"].encode()
+    delegated = vector("tokens/delegated.json")
+    for name in ("delegation", "lease", "license"):
+        yield delegated[name].encode()
+    for each in delegated["refused"]:
+        yield each["token"].encode()
 
 
 def check(data: bytes) -> None:

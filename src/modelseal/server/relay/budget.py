@@ -222,7 +222,8 @@ class Budget:
             raise AnswerInvalid("a delegation to another relay")
         if claims.kem != self.keys.kem.kid or claims.lic != answer.license.license_id:
             raise AnswerInvalid("a delegation for another key or license")
-        if before is not None and claims.number <= before.number:
+        newer = before is None or (claims.iat, claims.number) > (before.iat, before.number)
+        if not newer:  # a server that was restored counts anew
             raise AnswerInvalid("a delegation that is not newer than what is held")
         wrapped = self._wrapped(answer.keys, binding_of(claims, transcript, result))
         hashed = hash_key(self.context, license_key.parse(key))

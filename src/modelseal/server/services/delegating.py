@@ -33,7 +33,7 @@ from modelseal.license.plans import Plan, RelayTerms
 from modelseal.server.services import acting, intake, issuing, recorder, statuses
 from modelseal.server.services.appraising import Verdict
 from modelseal.server.services.attesting import Asked, AttestedRequest, Attesting
-from modelseal.server.services.context import Context
+from modelseal.server.services.context import Context, plain
 from modelseal.server.services.denials import Refusal
 from modelseal.server.services.granting import Grants, KeyMap
 from modelseal.server.services.issuing import Terms
@@ -161,7 +161,8 @@ class Delegating:
             license_row=terms.license, device_id=device.device_id,
             more={"relay": row.relay, "delegation": row.delegation_id, "number": row.number,
                   "seats": row.seats, "renewals": row.renewals, "exp": claims.exp,
-                  "level": row.level, "keys": len(keys), "key": delegation.key_of(claims).kid,
+                  "level": row.level, "keys": len(keys), "status": plain(claims.status),
+                  "key": delegation.key_of(claims).kid,
                   "evidence": asked.question.told()},
         )  # fmt: skip
         self._attesting.keep(tx, asked, terms, known.event_id)

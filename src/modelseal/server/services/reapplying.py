@@ -19,11 +19,13 @@ from modelseal import audit
 from modelseal.audit import Event, EventKind
 from modelseal.crypto.signing import VerifyKey
 from modelseal.errors import AuditBroken, NotFound
+from modelseal.license.claims import StatusRef
 from modelseal.license.status import Status
 from modelseal.server.services import recorder, statuses
 from modelseal.server.services.actors import LOCAL
 from modelseal.server.services.context import Context
 from modelseal.server.services.customers import Customers
+from modelseal.server.store import delegations as delegation_store
 from modelseal.server.store import devices as device_store
 from modelseal.server.store import licenses as license_store
 from modelseal.server.store import log as log_store
@@ -31,9 +33,9 @@ from modelseal.server.store import plans as plan_store
 from modelseal.server.store import seats as seat_store
 from modelseal.server.store import tokens as token_store
 from modelseal.server.store.engine import settle
-from modelseal.server.store.rows import DeviceRow, LicenseRow
+from modelseal.server.store.rows import DelegationRow, DeviceRow, LicenseRow
 from modelseal.trust import Use
-from modelseal.types import check_aware
+from modelseal.types import check_aware, from_numeric
 
 
 class Reapplied(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,6 +170,46 @@ class _Again:
         self._record(known, event)
         return True
 
+    def delegation(self, event: Event) -> bool:
+        """The relay has the delegation that was given: what it gave by it can be booked."""
+        tx, told = self._tx, event.params
+        license_id, relay = event.subjects.get("license", ""), str(told.get("relay", ""))
+        if license_store.get(tx, license_id) is None or not isinstance(told.get("status"), dict):
+            return False
+        license_store.lock(tx, license_id)
+        known = recorder.fresh(self._context, self._now)
+        given: dict[str, Any] = {name: told[name] for name in _GIVEN}
+        given |= {"delegation_id": told["delegation"], "ends_at": from_numeric(told["exp"])}
+        given |= {"issued_at": event.at, "event_id": known.event_id}
+        row = delegation_store.get(tx, relay)
+        if row is not None:
+            delegation_store.change(tx, row, **given)
+        else:
+            claimed = msgspec.convert(told["status"], StatusRef)
+            place = statuses.place(self._context, tx, claimed)
+            fresh = DelegationRow(
+                license_id=license_id, relay=relay, device_id=event.subjects.get("device", ""),
+                state="active", seats_spent=0, renewals_spent=0, reserved=0, overdrawn=0,
+                status_list=place[0], status_idx=place[1], status_value=0, **given,
+            )  # fmt: skip
+            delegation_store.add(tx, fresh)
+        self._record(known, event)
+        return True
+
+    def budget(self, event: Event) -> bool:
+        """The relay's budget is revoked, or was restored since."""
+        tx, row = self._tx, delegation_store.get(self._tx, event.subjects.get("relay", ""))
+        if row is None:
+            return False
+        license_store.lock(tx, row.license_id)
+        revokes = event.kind is EventKind.DELEGATION_REVOKED
+        value = int(Status.REVOKED) if revokes else 0
+        state = "revoked" if revokes else "active"
+        delegation_store.change(tx, row, state=state, status_value=value)
+        statuses.touch(tx, [row.status_list])
+        self._record(recorder.fresh(self._context, self._now), event)
+        return True
+
     def token(self, event: Event) -> bool:
         """The access token opens nothing."""
         token_id = event.subjects.get("token", "")
@@ -217,7 +259,7 @@ class _Again:
         told = {name: value for name, value in event.params.items() if name in _COLUMNS}
         recorder.record(
             self._tx, known, event.kind, at=self._now, actor=LOCAL.name,
-            subjects={noun: event.subjects.get(noun) for noun in ("license", "device", "token")}
+            subjects={noun: event.subjects.get(noun) for noun in _NOUNS}
             | {"customer": row.customer_id if row else None},
             params={**told, "again": event.id},
         )  # fmt: skip
@@ -228,6 +270,8 @@ def _status(state: str) -> int:
 
 
 _COLUMNS = ("plan_id", "plan_version", "seats", "ends_at", "period_seconds", "state")
+_NOUNS = ("license", "device", "token", "relay")
+_GIVEN = ("number", "seats", "renewals", "level")
 _STATUS_OF = {
     "active": Status.VALID,
     "suspended": Status.SUSPENDED,
@@ -248,6 +292,9 @@ _ACTS: Mapping[EventKind, Callable[[_Again, Event], bool]] = {
     EventKind.DEVICE_REVOKED: _Again.device,
     EventKind.DEVICE_RETURNED: _Again.device,
     EventKind.DEVICE_REPLACED: _Again.device,
+    EventKind.DELEGATION_GIVEN: _Again.delegation,
+    EventKind.DELEGATION_REVOKED: _Again.budget,
+    EventKind.DELEGATION_RESTORED: _Again.budget,
     EventKind.TOKEN_REVOKED: _Again.token,
     EventKind.CUSTOMER_ERASED: _Again.customer,
 }
