@@ -212,7 +212,7 @@ def list_(
     everything: options.Everything = False,
     json: options.Json = False,
 ) -> None:
-    """As the publisher: every relay, its newest report, what was found about it."""
+    """Every relay by its newest report."""
     with context.admin(home, server, ca) as api:
         items, following = context.pages(api.list_relays, everything=everything)
     columns = ("relay", "state", "synced_at", "waiting", "devices", "ahead", "found")
