@@ -6,6 +6,7 @@ byte for byte as it was signed.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from collections.abc import Callable
@@ -276,7 +277,13 @@ def _is_fresh(tx: Connection, now: datetime) -> bool:
 
 def _online_roles(tx: Connection) -> dict[str, Role]:
     """The roles of the newest root: who signs snapshot and timestamp."""
-    return metadata.top_level_roles(metadata.read(_need(tuf.newest(tx, "root")).data, "root"))
+    return _roles_of(_need(tuf.newest(tx, "root")).data)
+
+
+@functools.lru_cache(maxsize=4)
+def _roles_of(root: bytes) -> dict[str, Role]:
+    """Asked twice a second of the same root."""
+    return metadata.top_level_roles(metadata.read(root, "root"))
 
 
 def _signed_by(row: MetadataRow, role: Role) -> bool:

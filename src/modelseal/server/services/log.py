@@ -66,8 +66,31 @@ class Log:
 
     def elected(self) -> bool:
         """True while this process is the one that sequences in the background."""
+        return self._context.store.write(self._elect)
+
+    def _elect(self, tx: Connection) -> bool:
         now = self._context.now()
-        return self._context.store.write(log_store.elect, OFFICE, self._holder, now, now + TERM)
+        return log_store.elect(tx, OFFICE, self._holder, now, now + TERM)
+
+    def sequence_if_elected(self) -> None:
+        """Everything waiting has its place, where this process sequences in the background.
+
+        Elected in the transaction that sequences: one commit less. Who is not asks for it
+        only where nobody holds the office, so that nobody waits for a sequencer's lock.
+        """
+
+        def act(tx: Connection) -> int:
+            return self._sequence(tx) if self._elect(tx) else 0
+
+        if self._context.store.read(self._is_my_turn):
+            while self._context.store.write(act) == BATCH:
+                pass
+
+    def _is_my_turn(self, tx: Connection) -> bool:
+        now = self._context.now()
+        if not self._is_behind(tx):
+            return False
+        return not log_store.is_held(tx, OFFICE, now, now + TERM, by_others_than=self._holder)
 
     def retire(self) -> None:
         """Everything waiting has its place, and another process may take the office."""
@@ -190,10 +213,11 @@ class Log:
     def is_behind(self) -> bool:
         """True when an event waits for its place, or there is no head yet."""
 
-        def look(tx: Connection) -> bool:
-            return log_store.head(tx) is None or bool(store.pending(tx, 1))
+        return self._context.store.read(self._is_behind)
 
-        return self._context.store.read(look)
+    @staticmethod
+    def _is_behind(tx: Connection) -> bool:
+        return log_store.head(tx) is None or bool(store.pending(tx, 1))
 
     def waiting(self) -> int:
         """How many events have no place yet."""

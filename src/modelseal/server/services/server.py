@@ -112,8 +112,7 @@ class Server:
 
     def tick(self) -> None:
         """What is due by itself: events get their place in the log, the catalog stays fresh."""
-        if self.log.is_behind() and self.log.elected():
-            self.log.sequence()
+        self.log.sequence_if_elected()
         _ = self.context.trust  # a trust that another process put in force counts from now on
         self.catalog.refresh()
         self.budgets.release_ended()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Connection, Select, delete, select, true, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, select, true, update
 
 from modelseal.audit import Event, Personal, encode
 from modelseal.server.store import tables as t
@@ -16,6 +16,12 @@ from modelseal.strict_json import b64u
 
 _ADD = Bulk(lambda _tx: t.events.insert(), t.events.c.keys())
 _PLACE = Bulk(lambda _tx: t.log_entries.insert(), ["idx", "event_id"])
+_PENDING = (
+    select(t.events.c.event_id, t.events.c.body)
+    .join(t.events_pending, t.events_pending.c.event_id == t.events.c.event_id)
+    .order_by(t.events.c.event_id)
+    .limit(bindparam("most"))
+)
 _WAIT = Bulk(lambda _tx: t.events_pending.insert(), ["event_id"])
 
 
@@ -149,12 +155,7 @@ def erase_personal(tx: Connection, customer_id: str, licenses: list[str]) -> Non
 
 def pending(tx: Connection, limit: int) -> list[tuple[str, bytes]]:
     """Ids and canonical bytes of events without a place yet, oldest first."""
-    rows = tx.execute(
-        select(t.events.c.event_id, t.events.c.body)
-        .join(t.events_pending, t.events_pending.c.event_id == t.events.c.event_id)
-        .order_by(t.events.c.event_id)
-        .limit(limit)
-    )
+    rows = tx.execute(_PENDING, {"most": limit})
     return [(event_id, bytes(body)) for event_id, body in rows]
 
 

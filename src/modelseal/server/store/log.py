@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, or_, select, update
 
 from modelseal.server.store import tables as t
 from modelseal.server.store.dialect import insert
 from modelseal.server.store.rows import HeadRow, many, one
 
+# Built once: building a statement takes longer than carrying it out.
+_HEAD = select(t.log_heads).order_by(t.log_heads.c.size.desc()).limit(1)
+_TILE = select(t.log_tiles.c.data).where(
+    t.log_tiles.c.level == bindparam("of_level"), t.log_tiles.c.idx == bindparam("at")
+)
+
 
 def head(tx: Connection) -> HeadRow | None:
     """The newest signed head."""
-    query = select(t.log_heads).order_by(t.log_heads.c.size.desc()).limit(1)
-    return one(HeadRow, tx.execute(query).first())
+    return one(HeadRow, tx.execute(_HEAD).first())
 
 
 def heads(tx: Connection, up_to: int) -> list[HeadRow]:
@@ -35,9 +40,7 @@ def add_head(tx: Connection, row: HeadRow) -> bool:
 
 def tile(tx: Connection, level: int, index: int) -> bytes | None:
     """The widest stored form of a hash tile."""
-    c = t.log_tiles.c
-    query = select(c.data).where(c.level == level, c.idx == index)
-    data = tx.execute(query).scalar()
+    data = tx.execute(_TILE, {"of_level": level, "at": index}).scalar()
     return None if data is None else bytes(data)
 
 
@@ -68,10 +71,14 @@ def elect(tx: Connection, name: str, holder: str, now: datetime, until: datetime
     return done.rowcount == 1
 
 
-def is_held(tx: Connection, name: str, now: datetime, until: datetime) -> bool:
+def is_held(
+    tx: Connection, name: str, now: datetime, until: datetime, *, by_others_than: str | None = None
+) -> bool:
     """True when somebody has the office ``name``; ``until`` as of one who would take it now."""
     c = t.elections.c
     held = (c.until > now) & (c.until <= until + (until - now))
+    if by_others_than is not None:
+        held &= c.holder != by_others_than
     return tx.execute(select(c.name).where(c.name == name, held)).first() is not None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from modelseal.server.store import tables as t
 from modelseal.server.store.dialect import insert
@@ -19,11 +19,15 @@ def put(tx: Connection, row: MetadataRow) -> bool:
     return done.rowcount == 1
 
 
+_c = t.tuf_metadata.c
+_NEWEST = (
+    select(t.tuf_metadata).where(_c.role == bindparam("of")).order_by(_c.version.desc()).limit(1)
+)
+
+
 def newest(tx: Connection, role: str) -> MetadataRow | None:
     """The newest version of a role."""
-    c = t.tuf_metadata.c
-    query = select(t.tuf_metadata).where(c.role == role).order_by(c.version.desc()).limit(1)
-    return one(MetadataRow, tx.execute(query).first())
+    return one(MetadataRow, tx.execute(_NEWEST, {"of": role}).first())
 
 
 def version(tx: Connection, role: str, number: int) -> MetadataRow | None:
