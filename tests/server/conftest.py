@@ -20,8 +20,9 @@ from modelseal.desk import workspace as workspaces
 from modelseal.server.services import open_server
 
 CONTRACT = frozenset({
-    "test_activation", "test_admin", "test_events", "test_lost_replies", "test_processes",
-    "test_relayed", "test_renewal", "test_seats", "test_webhooks", "test_workers",
+    "test_activation", "test_admin", "test_budgets", "test_events", "test_lost_replies",
+    "test_processes", "test_relayed", "test_renewal", "test_seats", "test_webhooks",
+    "test_workers",
 })  # fmt: skip
 """The suite that both stores pass."""
 RARELY = frozenset({"test_admin", "test_events"})
