@@ -215,7 +215,7 @@ def test_a_sync_waits_where_the_server_wants_that_and_passes_over_what_fails():
 
 def held(box: Box, *starts: int) -> None:
     """The box holds leases ahead of the device, each from a day on for two days."""
-    with box._writing() as db:
+    with box.writing() as db:
         ahead.note(db, "j", "dev_1", "lea_1")
     places = [
         LeasePlace(place=n, starts_at=START + timedelta(days=day),
@@ -277,7 +277,7 @@ def test_a_file_of_questions_holds_what_its_answers_leave_room_for(box):
 
 
 def test_a_relay_of_an_older_release_learns_of_leases_ahead(box, tmp_path):
-    with box._writing() as db:
+    with box.writing() as db:
         db.execute("DROP TABLE held")
         db.execute("DROP TABLE places")
     with Box(tmp_path / "r") as again:
