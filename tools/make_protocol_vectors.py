@@ -222,10 +222,10 @@ class Exchange:
         if old is not None:
             sealed = msgspec.convert(old, SealedText)
             try:
-                license_key.open_key(sealed, self._sealing, binding)
+                opened = license_key.open_key(sealed, self._sealing, binding)
             except InvalidBytes:
-                pass
-            else:
+                opened = b""
+            if opened == license_key.parse(text):  # another one was issued this time
                 return sealed
         return license_key.seal(text, self._sealing.public_key(), binding)
 
