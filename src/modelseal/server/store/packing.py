@@ -22,7 +22,7 @@ from modelseal.strict_json import JsonInvalid, b64u, encode_plain, unb64u
 
 PREFIXES = (
     "lic", "dev", "lea", "den", "rel", "req", "evt", "pln", "cus", "mod", "prd", "tok", "srv",
-    "whk", "rly", "syn",
+    "whk", "rly", "syn", "dlg",
 )  # fmt: skip
 """The kinds of ids; the place of one is its byte where it is not the kind that is expected."""
 KINDS = (
