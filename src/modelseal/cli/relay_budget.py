@@ -45,7 +45,7 @@ def budget(
     state: options.State = None,
     json: options.Json = False,
 ) -> None:
-    """Prove this machine to the license server, and get leases to give out without it.
+    """Prove this machine, and get leases to give out by itself.
 
     The machine is a device of the license (`modelseal activate`), whose plan lets relays give
     leases. Where there is a line, before the relay is carried into its network or again.
@@ -80,7 +80,7 @@ def budgets(
     everything: options.Everything = False,
     json: options.Json = False,
 ) -> None:
-    """Relays that give leases by themselves, and what of their budgets was reported."""
+    """The budgets of relays, and what was reported of them."""
     with context.admin(home, server, ca) as api:
         items, following = context.pages(api.list_budgets, everything=everything)
     talk.answer(
@@ -110,7 +110,7 @@ def revoke(
     ca: options.Ca = None,
     json: options.Json = False,
 ) -> None:
-    """Give a relay no further budget; what it gave is listed as revoked."""
+    """No further budget for a relay; what it gave is revoked."""
     with context.admin(home, server, ca) as api:
         record = api.revoke_budget(relay, reason)
     talk.answer(record, lambda: talk.said("relay_revoked", relay=relay), as_json=json)
@@ -123,7 +123,7 @@ def restore(
     ca: options.Ca = None,
     json: options.Json = False,
 ) -> None:
-    """Let a relay ask for a budget again; what it gave is good again."""
+    """Let a relay ask again; what it gave is good again."""
     with context.admin(home, server, ca) as api:
         record = api.restore_budget(relay)
     talk.answer(record, lambda: talk.said("relay_restored", relay=relay), as_json=json)
