@@ -73,7 +73,7 @@ def test_trust_moves_forward_as_the_vectors_say(case: dict[str, Any]) -> None:
 def test_valid_tokens_are_read_and_others_refused_with_their_code() -> None:
     said = vector("tokens/valid.json")
     for case in said["tokens"]:
-        if case["typ"] == "request+jwt":
+        if case["typ"] in ("request+jwt", "delegation+jwt"):  # it meets no relay with a budget
             continue
         trust = believed(said["trust"], hybrid=len(case["signers"]) > 1)
         assert tokens.read(case["token"], case["typ"], trust) == case["claims"], case["name"]
