@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
@@ -18,13 +18,7 @@ from modelseal.container import VerifiedModel
 from modelseal.errors import InvalidBytes, NotSealed, TokenIssuer, TokenMalformed, TrustSignature
 from modelseal.license import air_gap, tokens
 from modelseal.license.claims import (
-    DelegationClaims,
-    DenialClaims,
-    LeaseClaims,
-    LicenseClaims,
-    ReleaseClaims,
     RequestClaims,
-    StatusListClaims,
 )
 from modelseal.trust import Trust, Use
 from modelseal.types import from_numeric
@@ -33,17 +27,7 @@ if TYPE_CHECKING:
     from modelseal.desk.filesource import FileSource
 
 _MAX_BYTES = trust.MAX_BYTES
-_TOKENS: dict[str, Any] = {
-    cls.TYP: cls
-    for cls in (
-        LicenseClaims,
-        LeaseClaims,
-        DenialClaims,
-        ReleaseClaims,
-        StatusListClaims,
-        DelegationClaims,
-    )
-}
+_TOKENS: dict[str, Any] = {cls.TYP: cls for cls in get_args(tokens.ServerClaims)}
 _RESPONSE = "air-gap response"
 _BUNDLE = "endorsement bundle"
 _TIMES = {"iat", "nbf", "exp", "renew_after_at"}

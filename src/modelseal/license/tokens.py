@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, get_args
 
 import msgspec
 from msgspec import Struct
@@ -66,18 +66,7 @@ C = TypeVar(
     DelegationClaims,
 )
 
-KINDS: dict[str, type[Any]] = {
-    cls.TYP: cls
-    for cls in (
-        LicenseClaims,
-        LeaseClaims,
-        DenialClaims,
-        ReleaseClaims,
-        RequestClaims,
-        StatusListClaims,
-        DelegationClaims,
-    )
-}
+KINDS: dict[str, type[Any]] = {cls.TYP: cls for cls in get_args(Claims)}
 """The claims class of every ``typ``."""
 _DELEGATED = frozenset({LicenseClaims, LeaseClaims})
 """What a relay may sign by a delegation."""

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from modelseal.admin import MeterUse
 from modelseal.audit import EventKind
 from modelseal.license.air_gap import NextLease
-from modelseal.license.claims import RequestClaims
+from modelseal.license.claims import LeaseClaims, RequestClaims
 from modelseal.license.decide import Decision, decide
 from modelseal.license.facts import Action, Chain, Facts, SeatFacts
 from modelseal.server.services import (
@@ -393,7 +393,17 @@ def lease_values(
     answer: Answer, claims: RequestClaims, owner: LicenseRow, event_id: str, now: datetime
 ) -> dict[str, object]:
     """What the device's row remembers of a new lease and of the question it answers."""
-    lease = answer.claims
+    values = chain_values(answer.claims, claims.seq, owner.plan_id)
+    values["recipient"] = answer.recipient
+    values["answer"] = answer.kept or None
+    values["event_id"] = event_id
+    values["bundle"] = _bundle(answer)
+    values["last_contact_at"] = now
+    return values
+
+
+def chain_values(lease: LeaseClaims, asked_seq: int | None, plan_id: str) -> dict[str, object]:
+    """Where the device's chain stands after ``lease``, whoever signed it."""
     return {
         "seq": lease.seq,
         "last_jti": lease.jti,
@@ -402,15 +412,10 @@ def lease_values(
         "lease_iat": from_numeric(lease.iat),
         "lease_exp": from_numeric(lease.exp),
         "renew_after_at": from_numeric(lease.renew_after_at),
-        "asked_seq": claims.seq,
+        "asked_seq": asked_seq,
         "question": packing.question(lease.request_nonce),
-        "recipient": answer.recipient,
-        "under": packing.under(owner.plan_id, lease.pv),
+        "under": packing.under(plan_id, lease.pv),
         "prev": lease.prev,
-        "answer": answer.kept or None,
-        "event_id": event_id,
-        "bundle": _bundle(answer),
-        "last_contact_at": now,
     }
 
 

@@ -29,6 +29,7 @@ from modelseal.server.services import (
     recorder,
     statuses,
 )
+from modelseal.server.services.activation import chain_values
 from modelseal.server.services.context import Context
 from modelseal.server.services.issuing import Terms
 from modelseal.server.store import delegations as store
@@ -215,19 +216,8 @@ class Booking:
         Whoever repeats the question here gets the same lease, signed by the server.
         """
         claims, lease = act.claims, act.lease
-        return {
-            "seq": lease.seq,
-            "last_jti": lease.jti,
-            "lease_id": lease.jti,
-            "lease_seq": lease.seq,
-            "lease_iat": from_numeric(lease.iat),
-            "lease_exp": from_numeric(lease.exp),
-            "renew_after_at": from_numeric(lease.renew_after_at),
-            "asked_seq": claims.seq,
-            "question": packing.question(lease.request_nonce),
+        return chain_values(lease, claims.seq, terms.license.plan_id) | {
             "recipient": issuing.recipient_of(intake.kem_key(claims)),
-            "under": packing.under(terms.license.plan_id, lease.pv),
-            "prev": lease.prev,
             "answer": None,
             "bundle": None,
             "presented": judging.stored(claims.traits),
