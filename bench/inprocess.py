@@ -19,7 +19,7 @@ from typing import TypeVar
 from bench import meter, server
 from bench.fleet import Device
 from modelseal.server.services import Server, open_server
-from modelseal.server.services.ticks import Asked
+from modelseal.server.services.ordinary import Asked
 from modelseal.trust import parse
 
 RENEWING = 256

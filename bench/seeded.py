@@ -27,8 +27,8 @@ from bench import meter
 from bench.fleet import Device
 from modelseal.ids import new_id
 from modelseal.server.services import Server, open_server
+from modelseal.server.services.ordinary import Asked
 from modelseal.server.services.statuses import ENTRIES
-from modelseal.server.services.ticks import Asked
 from modelseal.server.store import devices as device_store
 from modelseal.server.store import licenses as license_store
 from modelseal.server.store import tables as t

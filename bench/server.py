@@ -32,8 +32,8 @@ from modelseal.desk import publishing, sealing, workspace
 from modelseal.ids import new_id
 from modelseal.license.plans import Plan, PlanEntitlement
 from modelseal.server.services import LocalAdmin, limits, open_server
-from modelseal.server.services.calls import DeviceCalls
 from modelseal.server.services.renewal import Renewed
+from modelseal.server.services.ticks import Tick
 
 OUT = Path(__file__).resolve().parents[1] / "bench-out"
 FLEET = 10_000_000
@@ -119,7 +119,11 @@ def serve(home: str, plain: bool, pipe: Connection) -> None:
 def http_alone(home: str, pipe: Connection) -> None:
     """A server whose renewals are answered by nobody: what HTTP, limits and the tick cost."""
     answer = Renewed(lease="x" * anchors.PAYLOAD_BYTES, event_id="", verdict=None)
-    DeviceCalls.renew_many = lambda _self, asked: [answer] * len(asked)  # type: ignore[method-assign]
+    for step in (Tick.look, Tick.judge, Tick.write):
+        setattr(Tick, step.__name__, lambda _self: None)
+    Tick.judge_some = lambda self, most: False  # type: ignore[method-assign]
+    Tick.is_done = True  # type: ignore[assignment,method-assign]
+    Tick.outcomes = lambda self: [answer] * len(self._asked)  # type: ignore[method-assign]
     serve(home, True, pipe)
 
 

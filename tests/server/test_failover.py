@@ -30,8 +30,8 @@ from modelseal.errors import Unavailable
 from modelseal.license import tokens
 from modelseal.license.claims import LeaseClaims
 from modelseal.server.services import open_server
+from modelseal.server.services.ordinary import Asked
 from modelseal.server.services.renewal import Renewed
-from modelseal.server.services.ticks import Asked
 from modelseal.strict_json import b64u
 
 DEVICES = 12

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.server.world import Computer, Shop
 
 from modelseal import strict_json
 from modelseal.crypto.hpke import KemPrivateKey
-from modelseal.errors import ModelsealError, RateLimited
+from modelseal.crypto.signing import Signer
+from modelseal.errors import EvidenceOutdated, ModelsealError, RateLimited, StorageFailed
 from modelseal.license import tokens
-from modelseal.license.claims import LeaseClaims
+from modelseal.license.claims import LeaseClaims, P256Point, TpmEvidence
 from modelseal.server.services import ticks
+from modelseal.server.services.ordinary import Asked
 from modelseal.server.services.renewal import Renewed
-from modelseal.server.services.ticks import Asked
 from modelseal.strict_json import JsonInvalid, b64u
 
 
@@ -35,10 +37,14 @@ class Fleet:
             device.activate(self.issued.license_key)
         self.kems: dict[int, KemPrivateKey] = {}
 
-    def ask(self, number: int, nonce: str | None = None) -> Asked:
+    def ask(self, number: int, nonce: str | None = None, **told: object) -> Asked:
         device = self.devices[number]
         kem = self.kems.setdefault(number, KemPrivateKey.generate())
-        more = {"nonce": nonce or b64u(number.to_bytes(32, "big")), "kem": device.kem(kem)}
+        more: dict[str, Any] = {
+            "nonce": nonce or b64u(number.to_bytes(32, "big")),
+            "kem": device.kem(kem),
+        }
+        more |= told
         token = device.sign(device.request("renew", **more))
         return Asked(device.device_id or "", token, "local")
 
@@ -106,29 +112,122 @@ def test_who_is_not_ordinary_is_left_to_be_asked_alone_and_keeps_nobody_waiting(
 def test_what_is_revoked_between_judging_and_writing_gets_no_lease(shop: Shop, act: str) -> None:
     fleet = Fleet(shop, 2)
     asked = [fleet.ask(0), fleet.ask(1)]
-    tick = shop.server.devices._ticks
-    number, ready = shop.server.context.store.read(tick._judge, asked, {})
-    assert len(ready) == 2
+    tick = shop.server.devices.tick(asked)
+    tick.look()
+    tick.judge()
+    assert tick.is_ready and not tick.is_left
     if act == "suspend":
         shop.admin.suspend_license(fleet.issued.license_id, "unpaid")
-        left = []
     else:
         shop.admin.revoke_device(asked[0].device_id, "lost")
-        left = [asked[1].device_id]
-    assert shop.server.context.store.write(tick._write, number, ready) == left
-    assert len(shop.events("lease_renewed")) == len(left)
+    tick.write()
+    assert tick.is_done
+    first, second = tick.outcomes()
+    assert first is None
+    assert second is None if act == "suspend" else isinstance(second, Renewed)
+    assert len(shop.events("lease_renewed")) == (0 if act == "suspend" else 1)
 
 
 def test_what_was_judged_under_another_trust_is_judged_anew(shop: Shop, tmp_path: Path) -> None:
     fleet = Fleet(shop, 1)
-    asked, tick = fleet.ask(0), shop.server.devices._ticks
-    number, ready = shop.server.context.store.read(tick._judge, [asked], {})
+    tick = shop.server.devices.tick([fleet.ask(0)])
+    tick.look()
+    tick.judge()
     shop.publish(tmp_path, "swap.onnx", "face.swap")
-    assert shop.server.context.store.write(tick._write, number, ready) is None
-    [answer] = fleet.renew(asked)
+    tick.write()
+    assert tick.is_left and not tick.is_ready and not shop.events("lease_renewed")
+    [answer] = ticks.finish(tick)
     assert isinstance(answer, Renewed)
     lease = tokens.read(answer.lease, LeaseClaims, shop.trust)
     assert fleet.devices[0].opened(lease, fleet.kems[0])
+
+
+def test_whose_trust_changes_each_time_it_is_to_be_written_is_left_to_be_asked_alone(
+    shop: Shop, tmp_path: Path
+) -> None:
+    fleet = Fleet(shop, 1)
+    asked = fleet.ask(0)
+    tick = shop.server.devices.tick([asked])
+    for name in ("one.onnx", "two.onnx"):
+        assert not tick.is_done
+        tick.look()
+        tick.judge()
+        shop.publish(tmp_path, name, "face.swap")
+        tick.write()
+    assert tick.is_done and tick.outcomes() == [None]
+    assert shop.server.devices.renew_alone(asked).lease
+
+
+def test_what_is_judged_a_few_at_a_time_is_answered_as_what_is_judged_at_once(shop: Shop) -> None:
+    fleet = Fleet(shop, 5)
+    tick = shop.server.devices.tick([fleet.ask(n) for n in range(5)])
+    tick.look()
+    assert [tick.judge_some(2) for _ in range(3)] == [True, True, False]
+    assert tick.is_ready and not tick.is_left
+    tick.write()
+    assert all(isinstance(outcome, Renewed) for outcome in tick.outcomes())
+    assert len(shop.events("lease_renewed")) == 5
+
+
+def test_a_key_that_is_elsewhere_signs_only_where_waiting_is_allowed(shop: Shop) -> None:
+    class Elsewhere:
+        def __init__(self, inner: Signer) -> None:
+            self.alg, self.jwk, self.kid = inner.alg, inner.jwk, inner.kid
+            self._inner = inner
+
+        def sign(self, message: bytes) -> bytes:
+            return self._inner.sign(message)
+
+    fleet = Fleet(shop, 2)
+    tick = shop.server.devices.tick([fleet.ask(0), fleet.ask(1)])
+    tick.look()
+    seen = tick._seen
+    assert seen is not None and seen.is_quick
+    seen.signers = [Elsewhere(signer) for signer in seen.signers]
+    assert not tick.judge_some(2) and tick.is_left and not tick.is_ready
+    tick.judge()
+    tick.write()
+    assert all(isinstance(outcome, Renewed) for outcome in tick.outcomes())
+
+
+def test_what_a_tpm_states_is_judged_where_waiting_is_allowed_and_the_others_do_not_wait_for_it(
+    shop: Shop,
+) -> None:
+    fleet = Fleet(shop, 3)
+    point = P256Point(b64u(bytes(32)), b64u(bytes(32)))
+    stated = TpmEvidence(
+        ak=point, key=point, clock_limit_ms=1, reset_limit=1, attest="AA", signature="AA"
+    )
+    asked = [fleet.ask(0), fleet.ask(1, tpm=stated), fleet.ask(2)]
+    tick = shop.server.devices.tick(asked)
+    tick.look()
+    assert not tick.judge_some(3)
+    assert tick.is_left and tick.is_ready
+    tick.judge()
+    tick.write()
+    first, stating, last = tick.outcomes()
+    assert isinstance(first, Renewed) and isinstance(last, Renewed) and stating is None
+    with pytest.raises(EvidenceOutdated):
+        shop.server.devices.renew_alone(asked[1])
+
+
+def test_when_the_store_is_gone_everybody_of_the_tick_is_told_so(shop: Shop) -> None:
+    fleet = Fleet(shop, 2)
+    for step in ("read", "write"):
+        tick = shop.server.devices.tick([fleet.ask(0), fleet.ask(1)])
+        store = shop.server.context.store
+        real = getattr(store, step)
+
+        def gone(*_args: object, **_named: object) -> None:
+            raise StorageFailed("the database is gone")
+
+        setattr(store, step, gone)
+        try:
+            outcomes = ticks.finish(tick)
+        finally:
+            setattr(store, step, real)
+        assert tick.is_done and [type(outcome) for outcome in outcomes] == [StorageFailed] * 2
+    assert not shop.events("lease_renewed")
 
 
 def test_a_floating_seat_and_a_counted_plan_are_left_to_be_asked_alone(shop: Shop) -> None:

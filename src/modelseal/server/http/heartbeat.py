@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -20,8 +21,9 @@ from modelseal.server.http.work import DEVICE_BODY_BYTES, JWT
 from modelseal.server.services import Server
 from modelseal.server.services.calls import DeviceCalls
 from modelseal.server.services.limits import prefix
+from modelseal.server.services.ordinary import Asked
 from modelseal.server.services.renewal import Renewed
-from modelseal.server.services.ticks import MOST, Asked, Outcome
+from modelseal.server.services.ticks import MOST, Outcome
 
 ROUTE = "/v1/leases/{device_id}"
 _PATH = re.compile(r"/v1/leases/([A-Za-z0-9_.-]{1,128})")
@@ -29,6 +31,8 @@ _AT_ONCE = 2
 """While one tick waits for the disk, the next is judged."""
 ENOUGH = 16
 """So many begin a tick beside another one; fewer wait for its end, and share what one costs."""
+AT_A_TIME = 8
+"""So many renewals are judged before the event loop does what else there is to do."""
 SPACE_SECONDS = 0.008
 """A tick begins so long after the one before at the earliest, for the same reason."""
 PAUSE_SECONDS = 0.004
@@ -119,6 +123,7 @@ class Ticker:
 
     async def renew(self, asked: Asked) -> Renewed:
         """The next lease; raises as ``DeviceCalls.renew`` does."""
+        self._calls.let_in(asked)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Outcome] = loop.create_future()
         self._waiting.append((asked, future))
@@ -154,10 +159,18 @@ class Ticker:
 
     async def _tick(self, batch: list[tuple[Asked, asyncio.Future[Outcome]]]) -> None:
         try:
-            asked = [item for item, _future in batch]
-            outcomes = await to_thread.run_sync(
-                self._calls.renew_many, asked, limiter=self._threads
-            )
+            tick = self._calls.tick([item for item, _future in batch])
+            while not tick.is_done:
+                await self._aside(tick.look)
+                more = tick.judge_some(AT_A_TIME)
+                while more:
+                    await asyncio.sleep(0)
+                    more = tick.judge_some(AT_A_TIME)
+                if tick.is_left:
+                    await self._aside(tick.judge)
+                if tick.is_ready:
+                    await self._aside(tick.write)
+            outcomes = tick.outcomes()
         except BaseException as error:
             for _item, future in batch:
                 if not future.done():
@@ -168,3 +181,6 @@ class Ticker:
         for (_item, future), outcome in zip(batch, outcomes, strict=True):
             if not future.done():
                 future.set_result(outcome)
+
+    async def _aside(self, act: Callable[[], None]) -> None:
+        await to_thread.run_sync(act, limiter=self._threads)

@@ -10,7 +10,7 @@ import msgspec
 
 from modelseal.errors import ModelsealError, NotFound, RateLimited, SealedKeyInvalid
 from modelseal.license.claims import RequestClaims
-from modelseal.server.services import intake, limits
+from modelseal.server.services import intake, limits, ticks
 from modelseal.server.services.activation import Activated, Activation
 from modelseal.server.services.attesting import AttestedRequest, Attesting, ReleaseNonce
 from modelseal.server.services.booking import Booked, Booking, DelegatedAct
@@ -23,12 +23,13 @@ from modelseal.server.services.licensing import Licensing
 from modelseal.server.services.limits import Limiter, Pace
 from modelseal.server.services.lookup import Looked, Lookup
 from modelseal.server.services.models import Models
+from modelseal.server.services.ordinary import Asked, Ordinary
 from modelseal.server.services.proving import Challenged, Proving
 from modelseal.server.services.relayed import RelayedLeases
 from modelseal.server.services.releasing import Released, Releasing
 from modelseal.server.services.renewal import Renewal, Renewed
 from modelseal.server.services.returning import Returned, Returning
-from modelseal.server.services.ticks import Asked, Outcome, Ticks
+from modelseal.server.services.ticks import Outcome, Tick
 from modelseal.server.services.trials import Trials
 from modelseal.server.store import models as model_store
 from modelseal.server.store.rows import DeviceRow
@@ -64,7 +65,7 @@ class DeviceCalls:
         self._trials = Trials(context, licensing, self._activation, self._prover)
         self.limiter = Limiter()
         self._pace = Pace(context.config.heartbeats_per_second)
-        self._ticks = Ticks(context, issuing, grants, self._prover, self.limiter)
+        self._ordinary = Ordinary(context, issuing, grants, self._prover, self.limiter)
 
     def activate(self, token: bytes, *, network: str = "local") -> Activated:
         """A device, its license and its first lease."""
@@ -98,17 +99,26 @@ class DeviceCalls:
 
     def renew_many(self, asked: Sequence[Asked]) -> list[Outcome]:
         """The next leases, written as one; None where ``renew_alone`` has to answer."""
-        now, outcomes = self._now(), list[Outcome]()
+        outcomes = list[Outcome]()
         for item in asked:
             try:
-                self.limiter.take(limits.NETWORK, item.network, now)
-                self._pace.take(now)
+                self.let_in(item)
                 outcomes.append(None)
             except RateLimited as error:
                 outcomes.append(error)
         let_in = [item for item, outcome in zip(asked, outcomes, strict=True) if outcome is None]
-        answers = iter(self._ticks.renew(let_in))
+        answers = iter(ticks.finish(self.tick(let_in)))
         return [next(answers) if outcome is None else outcome for outcome in outcomes]
+
+    def let_in(self, asked: Asked) -> None:
+        """Returns for a renewal that may be part of a ``tick``; ``RateLimited`` otherwise."""
+        now = self._now()
+        self.limiter.take(limits.NETWORK, asked.network, now)
+        self._pace.take(now)
+
+    def tick(self, asked: Sequence[Asked]) -> Tick:
+        """Renewals that were let in, to be answered together."""
+        return Tick(self._context, self._ordinary, asked)
 
     def renew_alone(self, asked: Asked) -> Renewed:
         """The next lease of whoever went through ``renew_many`` without an answer."""
