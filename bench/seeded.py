@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,12 +24,12 @@ from sqlalchemy import Connection, Table, text
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.types import TypeDecorator
 
-from bench import meter
 from bench.fleet import Device
 from modelseal.ids import new_id
 from modelseal.server.services import Server, open_server
 from modelseal.server.services.ordinary import Asked
 from modelseal.server.services.statuses import ENTRIES
+from modelseal.server.services.ticks import Outcome
 from modelseal.server.store import devices as device_store
 from modelseal.server.store import licenses as license_store
 from modelseal.server.store import tables as t
@@ -36,8 +37,9 @@ from modelseal.trust import parse
 
 FEW = 10_000
 ASKING = 256
-AT_ONCE = 32
+AT_ONCE = 64
 _STEP = 20_000
+_ROUNDS = 15
 _PER_LICENSE = 1_000
 _TAKEN = int(0.6 * ENTRIES)
 """Devices of one status list."""
@@ -45,35 +47,65 @@ _ODD = 40503
 _ANY = DefaultDialect()
 _RANDOM = ("key_mark", "traits", "question", "recipient", "lease_id", "prev", "event_id")
 _OWN = ("license_id", "device_id", "key", "seat_no", "status_list", "status_idx")
-_BEGAN, _ARRIVAL = datetime(2025, 1, 1, tzinfo=UTC), timedelta(milliseconds=50)
-"""Licenses are sold one after the other, and each rolled out at once."""
+_BEGAN, _ARRIVAL = datetime.now(UTC) + timedelta(hours=1), timedelta(milliseconds=50)
+"""Licenses are sold one after the other, and each rolled out at once; all after the fleet's own."""
 
 
-def measure(home: Path, key: str, stored: int) -> dict[str, Any]:
-    """CPU of a renewal beside ``FEW`` and beside ``stored`` devices, and bytes of one of them."""
-    with open_server(home) as server:
+class Shop:
+    """A server with its fleet and so many devices beside it, and how many bytes one takes."""
+
+    def __init__(self, stack: ExitStack, home: Path, key: str, stored: int) -> None:
+        server = self._server = stack.enter_context(open_server(home))
         server.devices.limiter.take = lambda *_args: None  # type: ignore[method-assign]
         trust = parse((home / "trust.json").read_bytes())
-        fleet = [Device(trust, number) for number in range(ASKING)]
-        for device in fleet:
+        self._fleet = [Device(trust, number) for number in range(ASKING)]
+        for device in self._fleet:
             device.take(server.devices.activate(device.activation(key)).lease)
-        model = fleet[0].device_id or ""
-        _renewals(server, fleet)
+        self.renewals()
+        model = self._fleet[0].device_id or ""
         _seed(server, model, 0, FEW)
-        few, small = _renewals(server, fleet), _size(server)
+        before = _size(server)
         _seed(server, model, FEW, stored)
-        large = _size(server)
-        many = _renewals(server, fleet)
-        before = meter.resident()
-        _renewals(server, fleet)
+        self.bytes_per_device = (_size(server) - before) / max(1, stored - FEW)
+
+    def renewals(self) -> float:
+        """Microseconds of CPU of one renewal of a whole round."""
+        asked = [Asked(d.device_id or "", d.renewal(), "local") for d in self._fleet]
+        before, answers = time.process_time(), list[Outcome]()
+        for begin in range(0, len(asked), AT_ONCE):
+            answers += self._server.devices.renew_many(asked[begin : begin + AT_ONCE])
+        spent = 1e6 * (time.process_time() - before) / len(asked)
+        for device, answer in zip(self._fleet, answers, strict=True):
+            if answer is None or isinstance(answer, Exception):
+                raise SystemExit(f"no ordinary renewal: {answer!r}")
+            device.take(answer.lease)
+        return spent
+
+
+def measure(few: tuple[Path, str], many: tuple[Path, str], stored: int) -> dict[str, Any]:
+    """CPU of a renewal beside ``FEW`` and beside ``stored`` devices, in turns, and bytes of one."""
+    with ExitStack() as stack:
+        beside_few, beside_many = Shop(stack, *few, FEW), Shop(stack, *many, stored)
+        turns = [(beside_few.renewals(), beside_many.renewals()) for _ in range(_ROUNDS)]
         return {
             "stored": stored,
-            "renewal_cpu_us beside few": few,
-            "renewal_cpu_us beside many": many,
-            "ratio": many / few,
-            "bytes_per_device": (large - small) / (stored - FEW),
-            "resident_bytes_per_live_device": max(0, meter.resident() - before) / ASKING,
+            "renewal_cpu_us beside few": statistics.median(one for one, _ in turns),
+            "renewal_cpu_us beside many": statistics.median(other for _, other in turns),
+            "ratio": statistics.median(other / one for one, other in turns),
+            "bytes_per_device": beside_many.bytes_per_device,
         }
+
+
+def shops(folder: Path, url: str | None) -> tuple[tuple[Path, str], tuple[Path, str]]:
+    """Two shops on one kind of store."""
+    from bench import server
+
+    made = []
+    for name in ("few", "many"):
+        place = folder / name
+        place.mkdir()
+        made.append(server.shop(place, None if url is None else server.database(url, name)))
+    return made[0], made[1]
 
 
 def _seed(server: Server, model: str, first: int, count: int) -> None:
@@ -147,22 +179,6 @@ def _bound(of: Table, values: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _renewals(server: Server, fleet: list[Device]) -> float:
-    """Microseconds of CPU: the median of some rounds."""
-    spent = []
-    for _ in range(5):
-        asked = [Asked(device.device_id or "", device.renewal(), "local") for device in fleet]
-        before, answers = time.process_time(), []
-        for begin in range(0, len(asked), AT_ONCE):
-            answers += server.devices.renew_many(asked[begin : begin + AT_ONCE])
-        spent.append(1e6 * (time.process_time() - before) / len(asked))
-        for device, answer in zip(fleet, answers, strict=True):
-            if answer is None or isinstance(answer, Exception):
-                raise SystemExit(f"no ordinary renewal: {answer!r}")
-            device.take(answer.lease)
-    return statistics.median(spent)
-
-
 def _size(server: Server) -> int:
     engine = server.context.store.engine
     if engine.dialect.name == "sqlite":
@@ -182,14 +198,10 @@ def main() -> int:
     parser.add_argument("--stored", type=int, default=1_000_000)
     parser.add_argument("--on", choices=("SQLite", "PostgreSQL"), default="SQLite")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="modelseal-bench-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="modelseal-bench-") as scratch, ExitStack() as stack:
         place = Path(scratch)
-        if options.on == "SQLite":
-            found = measure(*server.shop(place, None), options.stored)
-        else:
-            with server.postgresql(place) as url:
-                (place / "shop").mkdir()
-                found = measure(*server.shop(place / "shop", url), options.stored)
+        url = None if options.on == "SQLite" else stack.enter_context(server.postgresql(place))
+        found = measure(*shops(place, url), options.stored)
     sys.stdout.write(json.dumps(found, indent=1) + "\n")
     return 0
 

@@ -261,7 +261,7 @@ def measure(folder: Path, url: str | None, options: Any) -> dict[str, Any]:
         _say(f"{'SQLite' if url is None else 'PostgreSQL'} over {name}")
         place = folder / name
         place.mkdir()
-        address = None if url is None else _database(url, name.lower())
+        address = None if url is None else database(url, name.lower())
         home, key = shop(place, address)
         if plain:
             _hide_desk(home)
@@ -269,7 +269,7 @@ def measure(folder: Path, url: str | None, options: Any) -> dict[str, Any]:
     return found
 
 
-def _database(url: str, name: str) -> str:
+def database(url: str, name: str) -> str:
     """A database of its own in the same server."""
     import psycopg
 
@@ -317,9 +317,9 @@ def main() -> int:
             if options.only != "SQLite" and options.stored:
                 _say(f"{options.stored} stored devices, PostgreSQL")
                 (place / "e").mkdir()
-                kept = shop(place / "e", _database(url, "stored"))
+                kept = seeded.shops(place / "e", url)
                 found["stored (PostgreSQL)"] = seeded.measure(*kept, options.stored)
-            base = None if options.only == "SQLite" else _database(url, "anchor")
+            base = None if options.only == "SQLite" else database(url, "anchor")
             _say("anchors")
             (place / "d").mkdir()
             home, _key = shop(place / "d", None)
@@ -329,7 +329,9 @@ def main() -> int:
         if options.only != "PostgreSQL" and options.stored:
             _say(f"{options.stored} stored devices, SQLite")
             (place / "c").mkdir()
-            found["stored (SQLite)"] = seeded.measure(*shop(place / "c", None), options.stored)
+            found["stored (SQLite)"] = seeded.measure(
+                *seeded.shops(place / "c", None), options.stored
+            )
     found["cores_for_ten_million"] = cores(found)
     found["load_after"], found["seconds"] = os.getloadavg()[0], time.monotonic() - began
     OUT.mkdir(exist_ok=True)
