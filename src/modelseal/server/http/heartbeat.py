@@ -31,7 +31,7 @@ _AT_ONCE = 2
 """While one tick waits for the disk, the next is judged."""
 ENOUGH = 16
 """So many begin a tick beside another one; fewer wait for its end, and share what one costs."""
-AT_A_TIME = 8
+AT_A_TIME = 4
 """So many renewals are judged before the event loop does what else there is to do."""
 SPACE_SECONDS = 0.008
 """A tick begins so long after the one before at the earliest, for the same reason."""
