@@ -23,7 +23,7 @@ from modelseal.server.services.ordinary import Asked
 from modelseal.trust import parse
 
 RENEWING = 256
-AT_ONCE = 32
+AT_ONCE = 64
 ACTIVATING = 64
 Cost = tuple[float, float]
 T = TypeVar("T")
@@ -32,9 +32,11 @@ T = TypeVar("T")
 class Shop:
     """A server in this process with its fleet."""
 
-    def __init__(self, stack: ExitStack, folder: Path, url: str | None) -> None:
+    def __init__(
+        self, stack: ExitStack, folder: Path, url: str | None, signing: str = "Ed25519"
+    ) -> None:
         folder.mkdir()
-        home, self._key = server.shop(folder, url)
+        home, self._key = server.shop(folder, url, signing)
         self.server: Server = stack.enter_context(open_server(home))
         self.server.devices.limiter.take = lambda *_args: None  # type: ignore[method-assign]
         self._trust = parse((home / "trust.json").read_bytes())

@@ -43,10 +43,10 @@ DATABASE: list[int | None] = [None]
 _SPAWN = get_context("spawn")
 
 
-def shop(folder: Path, url: str | None) -> tuple[Path, str]:
+def shop(folder: Path, url: str | None, signing: str = "Ed25519") -> tuple[Path, str]:
     """A workspace with one published model, one plan and one license of many seats; its key."""
     home = folder / "shop"
-    workspace.init(home, "bench")
+    workspace.init(home, "bench", token_alg=signing)
     if url is not None:
         path = home / "server" / "server.toml"
         kept = [x for x in path.read_text().splitlines() if not x.startswith("database")]
@@ -291,6 +291,8 @@ def cores(found: dict[str, Any]) -> dict[str, float]:
 
 def main() -> int:
     """Measures, prints, and writes ``bench-out/server.json`` and its table."""
+    from bench import kinds  # which needs what stands above
+
     parser = argparse.ArgumentParser(prog="python -m bench.server", description=__doc__)
     parser.add_argument("--devices", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3, help="rounds that count")
@@ -332,6 +334,9 @@ def main() -> int:
             found["stored (SQLite)"] = seeded.measure(
                 *seeded.shops(place / "c", None), options.stored
             )
+        _say("other kinds of renewals")
+        (place / "k").mkdir()
+        found["kinds_us"] = kinds.measure(place / "k")
     found["cores_for_ten_million"] = cores(found)
     found["load_after"], found["seconds"] = os.getloadavg()[0], time.monotonic() - began
     OUT.mkdir(exist_ok=True)
@@ -360,6 +365,9 @@ def table(found: dict[str, Any]) -> str:
                 )
     lines += [f"| {k} | {v['cpu_us']:.0f} µs | | | | |" for k, v in found["anchors"].items()]
     lines += [f"| {k} | {v:.0f} µs | | | | |" for k, v in found["primitives_us"].items()]
+    lines += [
+        f"| renewal without HTTP, {k} | {v:.0f} µs | | | | |" for k, v in found["kinds_us"].items()
+    ]
     lines += [
         "",
         f"What a process keeps for a live device, of a million: "
