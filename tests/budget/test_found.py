@@ -33,7 +33,7 @@ from modelseal.server.relay import files, syncing
 from modelseal.server.relay.box import Box
 from modelseal.server.relay.budget import Budget
 from modelseal.server.relay.given import Given
-from modelseal.server.services.booking import DelegatedAct
+from modelseal.server.services.acts import DelegatedAct
 
 
 def given(site, *names, folder=None):

@@ -15,8 +15,9 @@ from modelseal.server.http.work import (
     run,
 )
 from modelseal.server.services import Server
+from modelseal.server.services.acts import DelegatedAct
 from modelseal.server.services.attesting import AttestedRequest
-from modelseal.server.services.booking import Booked, DelegatedAct
+from modelseal.server.services.booking import Booked
 from modelseal.server.services.delegating import Delegated
 
 

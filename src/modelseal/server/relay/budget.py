@@ -22,6 +22,7 @@ from modelseal.crypto.signing import SigningKey
 from modelseal.errors import (
     AnswerInvalid,
     InputMissing,
+    InvalidBytes,
     KeyStoreUnavailable,
     OutputExists,
     StateDamaged,
@@ -58,10 +59,15 @@ DataKeys = dict[tuple[bytes, int], bytes]
 
 
 class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a relay keeps of its newest delegation; ``keys`` are file id, section, wrapped key."""
+    """What a relay keeps of its newest delegation; ``keys`` are file id, section, wrapped key.
+
+    ``license`` and ``key_hash`` are what its store has by it.
+    """
 
     delegation: str
     keys: list[tuple[bytes, int, bytes]]
+    license: DelegatedLicense | None = None
+    key_hash: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +143,18 @@ def peek(box: Box) -> DelegationClaims | None:
     text = box.noted("budget")
     if text is None:
         return None
-    kept = msgspec.json.decode(text, type=Kept)
-    payload = jws.parse(kept.delegation, max_bytes=len(kept.delegation)).payload
-    return msgspec.convert(payload, DelegationClaims)
+    token = _kept(box, text).delegation
+    try:
+        return msgspec.convert(jws.parse(token, max_bytes=len(token)).payload, DelegationClaims)
+    except (InvalidBytes, msgspec.ValidationError):
+        raise StateDamaged("the delegation is not readable", path=str(box.folder)) from None
+
+
+def _kept(box: Box, text: str) -> Kept:
+    try:
+        return msgspec.json.decode(text, type=Kept)
+    except msgspec.DecodeError:
+        raise StateDamaged("the delegation is not readable", path=str(box.folder)) from None
 
 
 class Budget:
@@ -205,8 +220,10 @@ class Budget:
         text = self.box.noted("budget")
         if text is None or (self._kept is not None and text == self._text):
             return
-        kept = msgspec.json.decode(text, type=Kept)
+        kept = _kept(self.box, text)
         claims, _kid = tokens.read_delegation(kept.delegation, self.trust)
+        if kept.license is not None:  # a stop may have come between the note and this
+            self.context.store.write(self._put, claims, kept.license, kept.key_hash)
         self.context.delegation = Delegation(kept.delegation, claims, self.keys.signing)
         self._kept, self._text = kept, text
 
@@ -227,9 +244,14 @@ class Budget:
             raise AnswerInvalid("a delegation that is not newer than what is held")
         wrapped = self._wrapped(answer.keys, binding_of(claims, transcript, result))
         hashed = hash_key(self.context, license_key.parse(key))
-        self.context.store.write(self._put, claims, answer.license, hashed)
-        kept = Kept(delegation=answer.delegation, keys=wrapped)
-        Given(self.box).note(budget=msgspec.json.encode(kept).decode())
+        kept = Kept(
+            delegation=answer.delegation, keys=wrapped, license=answer.license, key_hash=hashed
+        )
+        Given(self.box).take(
+            msgspec.json.encode(kept).decode(),
+            seats=answer.seats_spent,
+            renewals=answer.renewals_spent,
+        )
         self.read()
 
     def data_keys(self) -> DataKeys:
@@ -259,6 +281,8 @@ class Budget:
         terms = msgspec.to_builtins(_terms(told.terms, by))
         plan_store.put(tx, PlanRow(told.plan_id, told.plan, told.pv, terms, now, now, by.jti))
         row = license_store.get(tx, by.lic)
+        if row is not None and row.event_id == by.jti:
+            return
         values: dict[str, Any] = {
             "key_hash": key_hash,
             "plan_id": told.plan_id,

@@ -123,16 +123,20 @@ def carry_all(
 ) -> int:
     """How many of ``questions`` the server failed at; ``keep`` got what it said to the others.
 
-    Waits where the server wants that. Raises ``Unavailable`` errors; what was kept stands.
+    Waits where the server wants that. After an act at which it failed no later one is sent: acts
+    follow one another. Raises ``Unavailable`` errors; what was kept stands.
     """
-    failed = 0
+    failed, stopped = 0, False
     for asked in questions:
+        if stopped and is_act(asked.path):
+            failed += 1
+            continue
         for left in reversed(range(_PATIENCE)):
             try:
                 keep(asked, carry(line, asked))
                 break
             except InternalError:
-                failed += 1
+                failed, stopped = failed + 1, stopped or is_act(asked.path)
                 break
             except RateLimited as error:
                 if not left:

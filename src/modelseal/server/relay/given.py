@@ -32,6 +32,19 @@ CREATE TABLE IF NOT EXISTS given (jkt TEXT PRIMARY KEY, nonce TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS left_to_server (jkt TEXT PRIMARY KEY, nonce TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS stopped (device TEXT PRIMARY KEY);
 """
+_ADDED = (
+    ("acts", "kind", "TEXT NOT NULL DEFAULT 'renewals'"),
+    ("acts", "told", "INTEGER NOT NULL DEFAULT 0"),
+    ("given", "kem", "TEXT"),
+    ("given", "status", "INTEGER"),
+    ("given", "body", "BLOB"),
+    ("given", "device", "TEXT"),
+)
+_GIVEN = ("jkt", "nonce", "kem", "status", "body", "device")
+_UNTOLD = "told != 1 AND refused IS NULL"
+_STATES = frozenset({"booked", "again", "forked", "overdrawn"})
+MAX_TOLD = 4096
+"""Acts that are kept though the server was told of them: it may be restored, a courier may lie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +55,16 @@ class Act:
     nonce: str
     device: str
     body: bytes = field(repr=False)
+    kem: str
+    reply: Reply
 
 
 @dataclass(slots=True)
 class Spending:
-    """One act that is being given; ``is_noted``: it was noted before, and is given again."""
+    """One act that is being given. ``is_noted``: it was noted before, with ``reply`` if kept."""
 
     is_noted: bool
+    reply: Reply | None
     _db: sqlite3.Connection = field(repr=False)
 
     def spent(self, kind: str) -> int:
@@ -59,10 +75,14 @@ class Spending:
         """One more is given: this act."""
         note_in(self._db, f"spent_{kind}", str(self.spent(kind) + 1))
         self._db.execute(
-            "INSERT INTO acts (jkt, nonce, device, body) VALUES (?, ?, ?, ?)",
-            (act.jkt, act.nonce, act.device, act.body),
+            "INSERT INTO acts (jkt, nonce, device, body, kind) VALUES (?, ?, ?, ?, ?)",
+            (act.jkt, act.nonce, act.device, act.body, kind),
         )
-        self._db.execute("INSERT OR REPLACE INTO given VALUES (?, ?)", (act.jkt, act.nonce))
+        self._db.execute(
+            "INSERT OR REPLACE INTO given (jkt, nonce, kem, status, body, device)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (act.jkt, act.nonce, act.kem, act.reply.status, act.reply.body, act.device),
+        )
 
 
 class Given:
@@ -71,7 +91,10 @@ class Given:
     def __init__(self, box: Box) -> None:
         self._box = box
         with box.reading() as db:
-            db.executescript(_SCHEMA)
+            known = db.execute("SELECT count(*) FROM pragma_table_info('given')").fetchone()[0]
+            if known < len(_GIVEN):
+                db.executescript(_SCHEMA)
+                _extend(db)
 
     def has_answer(self, question: Question) -> bool:
         """Whether the license server's answer to this very question is there."""
@@ -83,11 +106,17 @@ class Given:
             return row.fetchone() is not None
 
     @contextlib.contextmanager
-    def spending(self, jkt: str, nonce: str) -> Iterator[Spending]:
+    def spending(self, jkt: str, nonce: str, kem: str) -> Iterator[Spending]:
         """What is given inside is spent once, durably, or not at all; one act at a time."""
         with self._box.writing() as db:
-            row = db.execute("SELECT nonce FROM given WHERE jkt = ?", (jkt,)).fetchone()
-            yield Spending(row is not None and row[0] == nonce, db)
+            row = db.execute(
+                "SELECT status, body, device, kem FROM given WHERE jkt = ? AND nonce = ?",
+                (jkt, nonce),
+            ).fetchone()
+            reply = None
+            if row is not None and row[1] is not None and row[3] == kem:
+                reply = Reply(row[0], "application/json", row[1], device=row[2])
+            yield Spending(row is not None, reply, db)
 
     def spent(self, kind: str) -> int:
         """How many ``seats`` or ``renewals`` were ever given."""
@@ -133,35 +162,122 @@ class Given:
         path = f"/v1/relays/{self._box.about.relay}/acts"
         with self._box.reading() as db:
             rows = db.execute(
-                "SELECT jkt, nonce, body FROM acts WHERE refused IS NULL ORDER BY id LIMIT ?",
+                f"SELECT jkt, nonce, body FROM acts WHERE {_UNTOLD} ORDER BY id LIMIT ?",  # noqa: S608 - no input
                 (most,),
             ).fetchall()
         return [Question(jkt, nonce, "POST", path, body) for jkt, nonce, body in rows]
 
+    def refused(self) -> tuple[int, str | None]:
+        """How many acts the server refuses to look at, and with which code the newest."""
+        with self._box.reading() as db:
+            rows = db.execute(
+                "SELECT refused FROM acts WHERE refused IS NOT NULL ORDER BY id"
+            ).fetchall()
+        return len(rows), (rows[-1][0] if rows else None)
+
     def booked(self, asked: Sent, reply: Reply | None) -> None:
-        """What the server said to an act: it is booked, or the server refuses to look at it."""
+        """What the server said to an act: it is booked, or the server refuses to look at it.
+
+        It is kept: a restored server may ask for it once more.
+        """
         if reply is None or reply.status >= 500:
             return
+        said = _said(reply.body)
         key = (asked.jkt, asked.nonce)
-        try:
-            said = msgspec.json.decode(reply.body)
-            code, state = str(said.get("code", "")), said.get("state")
-        except (msgspec.DecodeError, AttributeError):
-            return
         with self._box.writing() as db:
-            if state is None:
-                db.execute("UPDATE acts SET refused = ? WHERE jkt = ? AND nonce = ?", (code, *key))
+            row = db.execute(
+                "SELECT device, told FROM acts WHERE jkt = ? AND nonce = ?", key
+            ).fetchone()
+            if row is None or (said.state is None and said.code is None):
                 return
-            row = db.execute("SELECT device FROM acts WHERE jkt = ? AND nonce = ?", key).fetchone()
-            db.execute("DELETE FROM acts WHERE jkt = ? AND nonce = ?", key)
-            if row is not None and said.get("goes_on") is False:
-                db.execute("INSERT OR IGNORE INTO stopped VALUES (?)", row)
-            if state == "overdrawn" and row is not None:
+            device, told = row
+            if said.state is None and not told:
+                db.execute(
+                    "UPDATE acts SET refused = ? WHERE jkt = ? AND nonce = ?", (said.code, *key)
+                )
+                return
+            db.execute("UPDATE acts SET told = 1 WHERE jkt = ? AND nonce = ?", key)
+            db.execute(
+                "DELETE FROM acts WHERE told = 1 AND id NOT IN"
+                " (SELECT id FROM acts WHERE told = 1 ORDER BY id DESC LIMIT ?)",
+                (MAX_TOLD,),
+            )
+            if not said.goes_on:
+                db.execute("INSERT OR IGNORE INTO stopped VALUES (?)", (device,))
+            if said.state == "overdrawn" and not told:
                 count_in(db, "budget_overdrawn")
-                note_in(db, "budget_why", str(said.get("why"))[:64])
+                note_in(db, "budget_why", str(said.why)[:64])
+
+    def tell_again(self) -> None:
+        """Every act that is kept is told at the next sync: the server has forgotten some."""
+        with self._box.writing() as db:
+            tell_again_in(db)
+
+    def take(self, budget: str, *, seats: int, renewals: int) -> None:
+        """A new delegation is noted; so much the server has booked by all of them."""
+        with self._box.writing() as db:
+            settle_in(db, "seats", seats)
+            settle_in(db, "renewals", renewals)
+            note_in(db, "budget", budget)
 
     def note(self, **values: str) -> None:
         """``values`` are noted under their names."""
         with self._box.writing() as db:
             for name, value in values.items():
                 note_in(db, name, value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    state: str | None = None
+    code: str | None = None
+    goes_on: bool = True
+    why: object = None
+
+
+def _said(body: bytes) -> _Said:
+    """What an answer to an act says; nothing where it has an unknown form."""
+    try:
+        said = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return _Said()
+    if not isinstance(said, dict):
+        return _Said()
+    state, code = said.get("state"), said.get("code")
+    return _Said(
+        state if isinstance(state, str) and state in _STATES else None,
+        code[:64] if isinstance(code, str) else None,
+        said.get("goes_on") is not False,
+        said.get("why"),
+    )
+
+
+def tell_again_in(db: sqlite3.Connection) -> None:
+    """See ``Given.tell_again``."""
+    db.execute("UPDATE acts SET told = 2 WHERE told = 1")
+    db.execute("UPDATE acts SET refused = NULL")
+
+
+def settle_in(db: sqlite3.Connection, kind: str, booked: int) -> None:
+    """``spent`` is what the server has booked and what it is still to be told.
+
+    Where it has booked less than it once said, it is told all of it again; where it has booked
+    more than this folder knows, the folder is an older one.
+    """
+    spent = int(noted_in(db, f"spent_{kind}") or 0)
+    if booked < spent - _untold(db, kind):
+        tell_again_in(db)
+    note_in(db, f"spent_{kind}", str(booked + _untold(db, kind)))
+
+
+def _untold(db: sqlite3.Connection, kind: str) -> int:
+    count = f"SELECT count(*) FROM acts WHERE kind = ? AND {_UNTOLD}"  # noqa: S608 - no input
+    return int(db.execute(count, (kind,)).fetchone()[0])
+
+
+def _extend(db: sqlite3.Connection) -> None:
+    """A folder that an older release made has the columns of this one."""
+    for table, column, form in _ADDED:
+        known = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
+        if column not in known:
+            db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {form}")

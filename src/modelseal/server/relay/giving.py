@@ -18,6 +18,7 @@ from modelseal.admin import ServedDevice
 from modelseal.crypto.hpke import KemPublicKey
 from modelseal.crypto.hpke_p256 import P256PublicKey
 from modelseal.errors import (
+    DelegationExceeded,
     InvalidBytes,
     NotFound,
     RelayBudgetSpent,
@@ -174,20 +175,26 @@ class Giving:
 
         ``again``: it was given before, and is spent only where the relay stopped before it noted.
         """
-        kind = "seats" if claims.op == "activate" else "renewals"
-        with self._acts.spending(claims.iss, claims.nonce) as spend:
+        kind, kem = "seats" if claims.op == "activate" else "renewals", intake.kem_key(claims).kid
+        with self._acts.spending(claims.iss, claims.nonce, kem) as spend:
+            if spend.reply is not None:  # by an earlier delegation, perhaps
+                return spend.reply
+            self._budget.read()
             if not spend.is_noted and not again and spend.spent(kind) >= self._most(kind):
                 raise self._spent()
             found = act()
             if isinstance(found, Refusal):
                 raise NotDelegated(found.decision.code)
-            lease = tokens.read(found.lease, LeaseClaims, self._budget.trust)
+            try:
+                lease = tokens.read(found.lease, LeaseClaims, self._budget.trust)
+            except DelegationExceeded as error:
+                raise NotDelegated(error.code) from None
+            reply = Reply(status, "application/json", msgspec.json.encode(found), device=lease.sub)
             if not spend.is_noted:
                 request = question.token.decode("ascii")
                 body = msgspec.json.encode({"request": request, "lease": found.lease})
-                spend.note(kind, Act(claims.iss, claims.nonce, lease.sub, body))
-        body = msgspec.json.encode(found)
-        return Reply(status, "application/json", body, device=lease.sub)
+                spend.note(kind, Act(claims.iss, claims.nonce, lease.sub, body, kem, reply))
+        return reply
 
     def _is_again(self, claims: RequestClaims) -> bool:
         by = self._budget.by

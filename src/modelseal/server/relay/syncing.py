@@ -103,7 +103,7 @@ def over_line(
     made = box.report(now, random, giving.serves() if giving else ())
     synced = office.sync_relay(made)
     box.acknowledged(made.sync, synced, now)
-    Given(box).stop(synced.stopped)
+    _heard(box, synced)
     return Synced(answers, papers, len(brought), failed, synced.event_id, synced.state)
 
 
@@ -195,6 +195,7 @@ def take_in(
     for digest in file.models:
         if digest not in held:
             _take_model(models / digest, digest, box)
+    awaited = box.awaits(file.sync)  # an older file would bring back what has ended since
     for told in file.answers:
         sent = Sent(told.jkt, told.nonce, told.path, told.sent)
         reply = None
@@ -204,9 +205,9 @@ def take_in(
             Given(box).booked(sent, reply)
             continue
         _settle(box, sent, reply)
-        if giving is not None and reply is not None:
+        if giving is not None and reply is not None and awaited:
             giving.follow(reply)
-    if box.awaits(file.sync):  # an older file would bring back what has ended since
+    if awaited:
         box.keep_leases(Relayed(ahead=file.ahead, given=file.given, ended=file.ended))
     papers = [Document(each.path, each.media, each.body) for each in file.documents]
     count = sum(box.put(each) for each in papers if documents.is_document(each.path))
@@ -219,9 +220,17 @@ def take_in(
     )
     known = box.acknowledged(file.sync, synced, now)
     if known:
-        Given(box).stop(file.stopped)
+        _heard(box, synced)
     done = (sum(bool(told.status) for told in file.answers), count, len(file.models))
     return Synced(*done, 0, file.event_id, file.state) if known else Synced(*done)
+
+
+def _heard(box: Box, synced: RelaySynced) -> None:
+    """What the server said of the budget: whom to leave alone, and whether it forgot acts."""
+    given = Given(box)
+    given.stop(synced.stopped)
+    if synced.state is RelayState.BEHIND:
+        given.tell_again()
 
 
 def _told_of(office: Office, relay: str, held: Sequence[HeldLeases]) -> Relayed:

@@ -12,8 +12,9 @@ from modelseal.errors import ModelsealError, NotFound, RateLimited, SealedKeyInv
 from modelseal.license.claims import RequestClaims
 from modelseal.server.services import intake, limits, ticks
 from modelseal.server.services.activation import Activated, Activation
+from modelseal.server.services.acts import DelegatedAct
 from modelseal.server.services.attesting import AttestedRequest, Attesting, ReleaseNonce
-from modelseal.server.services.booking import Booked, Booking, DelegatedAct
+from modelseal.server.services.booking import Booked, Booking
 from modelseal.server.services.context import Context
 from modelseal.server.services.delegating import Delegated, Delegating
 from modelseal.server.services.denials import Refusal

@@ -61,13 +61,16 @@ class DelegatedLicense(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Delegated(Struct, frozen=True, kw_only=True):
     """The answer to a relay: its delegation, the license, and what its leases carry.
 
-    ``keys`` are the data keys, 64 at most in each, sealed to the KEM key of the request.
+    ``keys`` are the data keys, 64 at most in each, sealed to the KEM key of the request. So many
+    ``seats_spent`` and ``renewals_spent`` the server has booked of this relay.
     """
 
     delegation: str
     license: DelegatedLicense
     keys: list[SealedKeys]
     event_id: str
+    seats_spent: int
+    renewals_spent: int
 
 
 class Delegating:
@@ -171,6 +174,8 @@ class Delegating:
             license=_told(terms, now),
             keys=[self._sealed(asked, claims, part) for part in _parts(keys)],
             event_id=known.event_id,
+            seats_spent=row.seats_spent,
+            renewals_spent=row.renewals_spent,
         )
 
     def _ends_at(self, asked: Asked, terms: Terms, trust: Trust, kid: str) -> datetime:

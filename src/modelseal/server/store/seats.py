@@ -106,6 +106,9 @@ _NEXT = select(
     _SEATS.label("seats"),
     _crowded().label("crowded"),
 ).where(_l.license_id == bindparam("of"), _l.state == "active")
+_ANY = select(_FREE.scalar_subquery(), _TOP.scalar_subquery()).where(
+    _l.license_id == bindparam("of")
+)
 _OF_NUMBER = _ALL.where(_OF, _c.seat_no == _NUMBER)
 _NONE: dict[str, None] = {"seat_no": None, "free_at": None, "prior_until": None}
 _PUT = (
@@ -172,6 +175,24 @@ def take(tx: Connection, license_id: str, device_id: str, now: datetime) -> int 
     if mine is not None and free.of is not None:
         _swap(tx, mine, free.of)
     return free.seat_no if _put(tx, wanted, device_id, free.prior_until, now) else None
+
+
+def give(tx: Connection, license_id: str, device_id: str, now: datetime) -> int:
+    """A seat that was promised is the device's, which the license knows: its number.
+
+    Whatever the state of the license is by now, and above its number where that was lowered since.
+    """
+    mine = of_device(tx, license_id, device_id)
+    number, prior = (None, None) if mine is None else (mine.seat_no, mine.prior_until)
+    if number is None:
+        free, top = tx.execute(_ANY, {"of": license_id, "now": now}).one()
+        number, asked = int(top or 0) + 1, {"of": license_id, "number": free}
+        seat = None if free is None else one(SeatRow, tx.execute(_OF_NUMBER, asked).first())
+        if seat is not None and _let_go(tx, seat, now):
+            number, prior = seat.seat_no, seat.prior_until
+    here = {"of": license_id, "device": device_id, "new_seat_no": number}
+    tx.execute(_PUT, here | {"new_free_at": None, "new_prior_until": prior})
+    return number
 
 
 def _let_go(tx: Connection, seat: SeatRow, now: datetime) -> bool:

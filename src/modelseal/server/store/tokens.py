@@ -179,6 +179,15 @@ def add_restore(
     )
 
 
+def restored_since(tx: Connection, at: datetime) -> str | None:
+    """The newest recorded restore that was made after ``at``."""
+    c = t.restores.c
+    found: str | None = tx.execute(
+        select(func.max(c.restore_id)).where(c.restored_at >= at)
+    ).scalar()
+    return found
+
+
 def restore_covering(tx: Connection, at: datetime) -> str | None:
     """A recorded restore that lost what happened at ``at``."""
     c = t.restores.c
