@@ -28,8 +28,7 @@ from modelseal.license.claims import DelegationClaims
 from modelseal.license.plans import LeaseTerms, Plan, PlanEntitlement, RelayTerms
 from modelseal.server.http.serving import configuration
 from modelseal.server.relay import box as boxes
-from modelseal.server.relay import budget as budgets
-from modelseal.server.relay import syncing
+from modelseal.server.relay import keeping, syncing
 from modelseal.server.relay.app import create_app
 from modelseal.server.relay.box import Box
 from modelseal.server.relay.budget import Budget
@@ -96,14 +95,13 @@ class Site:
         """The relay proves itself and has a budget."""
         trust = (self.shop.server.home / "trust.json").read_bytes()
         with self.box() as box:
-            mine = budgets.prepare(box, trust, kek=self.kek, now=self.now())
+            mine = keeping.prepare(box, trust, kek=self.kek, now=self.now())
             found = self.keeper.client.delegate(box.about.relay, mine.signing.jwk, mine.kem, level)
-            held = Budget(box, now=self.now, random=os.urandom)
-            try:
-                answer = msgspec.convert(found.answer, Delegated)
-                held.take(answer, found.transcript, found.result, key or self.key)
-            finally:
-                held.close()
+            answer = msgspec.convert(found.answer, Delegated)
+            keeping.take(
+                box, mine, answer, found.transcript, found.result, key or self.key,
+                random=os.urandom,
+            )  # fmt: skip
         return found.claims
 
     @contextlib.contextmanager

@@ -22,14 +22,14 @@ from modelseal.errors import (
     KeyPolicyFailed,
     KeyStoreUnavailable,
     LevelNotReached,
+    ModelsealError,
     NoFreeSeat,
     RelayWaiting,
 )
 from modelseal.license import jws, tokens
 from modelseal.license.claims import LeaseClaims
 from modelseal.license.status import Status
-from modelseal.server.relay import budget as budgets
-from modelseal.server.relay import files, syncing
+from modelseal.server.relay import files, keeping, syncing
 from modelseal.server.relay.box import Box
 from modelseal.server.relay.budget import Budget
 from modelseal.server.relay.given import Given
@@ -175,9 +175,9 @@ def test_a_stolen_disk_opens_on_no_other_machine_and_in_no_other_state(site, tmp
     site.ask()
     given(site, "a")
     with site.giving() as (_box, giving):
-        keys = list(giving._budget.data_keys().values())
-        private = giving._budget.keys.signing.to_pkcs8()[-32:]
-        kem = giving._budget.keys.kem.to_bytes()[:32]
+        keys = list(giving._budget.read().data_keys().values())
+        private = giving._budget.read().keys.signing.to_pkcs8()[-32:]
+        kem = giving._budget.read().keys.kem.to_bytes()[:32]
     held = b"".join(p.read_bytes() for p in site.folder.rglob("*") if p.is_file())
     assert keys and not any(secret in held for secret in (*keys, private, kem))
     assert site.key.encode() not in held and site.key.replace("-", "").encode() not in held
@@ -197,8 +197,53 @@ def test_keys_that_any_state_of_the_machine_opens_are_not_taken_for_a_budget(sit
     with site.box() as box:
         for kek in ("file:kek.key", f"tpm2://{site.tpm.address}?file=free.tpm2"):
             with pytest.raises(KeyStoreUnavailable):
-                budgets.prepare(box, trust, kek=kek, now=site.now())
+                keeping.prepare(box, trust, kek=kek, now=site.now())
         assert box.noted("kek") is None
+
+
+def test_keys_that_lay_in_the_folder_are_never_delegated(site, tmp_path):
+    """Who writes the disk knows them; the run that proves itself makes its own."""
+    site.ask()
+    before = site.giving
+    with before() as (_box, giving):
+        known = giving._budget.read().keys
+    planted = tmp_path / "planted"
+    shutil.copytree(site.folder / "budget" / "1", planted)
+    site.passes(hours=1)
+    shutil.copytree(planted, site.folder / "budget" / "2")
+    again = site.ask()
+    assert again.kem != known.kem.kid and again.jwk != dict(known.signing.jwk)
+    with site.giving() as (_box, giving):
+        opened = giving._budget.read()
+        assert opened.keys.kem.kid == again.kem
+    keys = opened.keys.place
+    shutil.rmtree(keys)
+    shutil.copytree(planted, keys)
+    with pytest.raises(ModelsealError), site.giving():
+        pass
+    with site.box() as box:
+        Given(box).note(kek="file:kek.key")
+        trust = (site.shop.server.home / "trust.json").read_bytes()
+        with pytest.raises(KeyStoreUnavailable):
+            keeping.prepare(box, trust, kek=None, now=site.now())
+
+
+def test_a_relay_that_runs_goes_by_its_new_delegation_at_once(site):
+    first = site.ask()
+    with site.open():
+        device = site.device("a")
+        device.activate(site.key)
+        site.passes(hours=1)
+        second = site.ask()
+        device.renew()
+        lease = device.standing().lease
+        assert tokens.read_delegation(lease.delegation, site.keeper.client._core.trust)[0] == second
+        assert first.kem != second.kem
+        site.device("b").activate(site.key)
+        assert opens(site.device("b"), site.shop.swap)
+    assert [each.name for each in (site.folder / "budget").iterdir() if each.is_dir()].count("1")
+    site.ask()
+    assert not (site.folder / "budget" / "1").exists()
 
 
 def test_files_carry_what_was_given_and_may_come_twice(site, tmp_path):
@@ -297,7 +342,7 @@ def test_a_client_takes_nothing_from_a_relay_that_gives_more_than_it_was_let(sit
     """The relay's own key signs a longer lease; the device stays where it was."""
     site.ask()
     with site.giving() as (_box, giving):
-        signer = giving._budget.keys.signing
+        signer = giving._budget.read().keys.signing
     with site.open():
         device = site.device("a")
         device.activate(site.key)

@@ -13,7 +13,7 @@ from modelseal.admin import BudgetState, RelayState
 from modelseal.client.transport import HttpTransport, TransportSettings
 from modelseal.errors import RelayWaiting, StateDamaged
 from modelseal.server.relay import budget as budgets
-from modelseal.server.relay import files, syncing
+from modelseal.server.relay import files, keeping, syncing
 from modelseal.server.relay.given import Given
 from modelseal.server.store import delegations, tables
 
@@ -57,17 +57,18 @@ def test_a_stop_while_a_delegation_is_taken_in_leaves_one_that_gives(site, monke
     with site.open():
         device = site.device("a")
         device.activate(site.key)
-    real = budgets.Budget._put
+    real = budgets._put
 
     def stop(*args: Any) -> None:
         real(*args)
         raise KeyboardInterrupt
 
     site.passes(hours=1)
+    site.ask()
     with monkeypatch.context() as patch:
-        patch.setattr(budgets.Budget, "_put", stop)
-        with pytest.raises(KeyboardInterrupt):
-            site.ask()
+        patch.setattr(budgets, "_put", stop)
+        with pytest.raises(KeyboardInterrupt), site.giving():
+            pass
     with site.open():
         assert site.device("a").renew().state == "ACTIVE"
         site.passes(hours=1)
@@ -226,6 +227,6 @@ def test_a_damaged_note_of_the_delegation_is_said_by_name(site):
     with site.box() as box:
         Given(box).note(budget='{"delegation": 7}')
         with pytest.raises(StateDamaged):
-            budgets.peek(box)
+            keeping.peek(box)
     with pytest.raises(StateDamaged), site.giving():
         pass

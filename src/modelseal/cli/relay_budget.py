@@ -13,9 +13,12 @@ import typer
 from modelseal.cli import context, files, options, tables, talk
 
 if TYPE_CHECKING:
+    from modelseal.client import Client
     from modelseal.server.relay.box import Box
 
 RelayId = Annotated[str, typer.Argument(help="The relay's id (rly_…).", metavar="RELAY")]
+_ASKS = 2
+"""A server that was restored is told again what it forgot, and asked again."""
 _COLUMNS = ("relay", "license_id", "state", "level", "seats", "renewals", "overdrawn", "expires_at")
 
 
@@ -48,29 +51,34 @@ def budget(
     """Prove this machine, and get leases to give out by itself.
 
     The machine is a device of the license (`modelseal activate`), whose plan lets relays give
-    leases. Where there is a line, before the relay is carried into its network or again.
+    leases. Where there is a line, before the relay is carried into its network or again. What was
+    given meanwhile is told first. A relay that runs by a budget goes by the new one at once.
     """
-    import msgspec
-
-    from modelseal.server.relay import budget as keeping
     from modelseal.server.relay.box import Box
-    from modelseal.server.relay.budget import Budget
-    from modelseal.server.services.delegating import Delegated
 
-    pinned = files.read(trust)
-    with Box(folder) as box:
-        mine = keeping.prepare(box, pinned, kek=kek, now=_now())
-        wanted = int(options.level(level))
-        with context.client(state, None, server, trust, ca, collectors=by) as client:
-            found = client.delegate(box.about.relay, mine.signing.jwk, mine.kem, wanted)
-        answer = msgspec.convert(found.answer, Delegated)
-        held = Budget(box, now=_now, random=os.urandom)
-        try:
-            held.take(answer, found.transcript, found.result, key)
-        finally:
-            held.close()
+    pinned, wanted = files.read(trust), int(options.level(level))
+    with Box(folder) as box, context.client(state, None, server, trust, ca, collectors=by) as asker:
+        for _ in range(_ASKS):
+            if not _ask(box, asker, pinned, kek, wanted, key):
+                break
         told_now = told(box)
     talk.answer(told_now, lambda: show(told_now), as_json=json)
+
+
+def _ask(box: Box, asker: Client, trust: bytes, kek: str | None, level: int, key: str) -> bool:
+    """The relay has a new delegation; True where the server had forgotten what it was told."""
+    import msgspec
+
+    from modelseal.server.relay import keeping, syncing
+    from modelseal.server.relay.given import Given
+    from modelseal.server.services.delegating import Delegated
+
+    syncing.tell_acts(box, asker.line)
+    mine = keeping.prepare(box, trust, kek=kek, now=_now())
+    found = asker.delegate(box.about.relay, mine.signing.jwk, mine.kem, level)
+    answer = msgspec.convert(found.answer, Delegated)
+    keeping.take(box, mine, answer, found.transcript, found.result, key, random=os.urandom)
+    return bool(Given(box).acts())
 
 
 def budgets(
@@ -131,13 +139,13 @@ def restore(
 
 def told(box: Box) -> dict[str, object]:
     """What the relay in ``box`` may still give, as it lies there."""
-    from modelseal.server.relay import budget as keeping
+    from modelseal.server.relay import keeping
     from modelseal.server.relay.given import Given
 
     by, given = keeping.peek(box), Given(box)
     if by is None:
         return {}
-    refused = box.noted("budget_why")
+    refused, code = given.refused()
     return {
         "budget": {
             "license_id": by.lic,
@@ -148,7 +156,9 @@ def told(box: Box) -> dict[str, object]:
             "renewals_spent": given.spent("renewals"),
             "unreported": len(given.acts()),
             "overdrawn": int(box.noted("budget_overdrawn") or 0),
-            "overdrawn_why": refused,
+            "overdrawn_why": box.noted("budget_why"),
+            "refused": refused,
+            "refused_code": code,
             "state": box.noted("budget_state") or "active",
             "expires_at": datetime.fromtimestamp(by.exp, UTC),
         }
@@ -159,7 +169,7 @@ def show(found: Mapping[str, object]) -> None:
     """The budget for a person, where there is one."""
     told_of = found.get("budget")
     if isinstance(told_of, dict):
-        talk.said("relay_budget", **told_of)
+        talk.said("relay_budget", **{**told_of, "refused": told_of["refused"] or None})
 
 
 def _now() -> datetime:

@@ -73,6 +73,7 @@ from modelseal.types import LeaseState, MemoryProtection
 if TYPE_CHECKING:
     from modelseal.attest.collect import Collector
     from modelseal.client.airgap import AirGap
+    from modelseal.client.transport import Transport
     from modelseal.container import VerifiedModel
 
 _ASKS_ONCE = frozenset({LeaseState.EXPIRED, LeaseState.SUSPENDED})
@@ -255,6 +256,11 @@ class Client:
         """What the relay ``relay`` may give by itself, as this device proves ``level``."""
         with self._told():
             return delegating.ask(self._core, relay, jwk, kem, level, self._prover.collectors)
+
+    @property
+    def line(self) -> Transport:
+        """The line to the license server, over which a relay tells what it gave by itself."""
+        return self._core.transport
 
     def may_prove(self, level: int) -> bool:
         """Whether a load tries to prove ``level``: a TPM's own L2 stands in the lease already."""

@@ -26,21 +26,16 @@ from modelseal.server.relay.box import (
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS acts (
     id INTEGER PRIMARY KEY, jkt TEXT NOT NULL, nonce TEXT NOT NULL, device TEXT NOT NULL,
-    body BLOB NOT NULL, refused TEXT, UNIQUE (jkt, nonce)
+    body BLOB NOT NULL, kind TEXT NOT NULL, told INTEGER NOT NULL DEFAULT 0, refused TEXT,
+    UNIQUE (jkt, nonce)
 );
-CREATE TABLE IF NOT EXISTS given (jkt TEXT PRIMARY KEY, nonce TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS given (
+    jkt TEXT PRIMARY KEY, nonce TEXT NOT NULL, kem TEXT NOT NULL, status INTEGER NOT NULL,
+    body BLOB NOT NULL, device TEXT NOT NULL
+);
 CREATE TABLE IF NOT EXISTS left_to_server (jkt TEXT PRIMARY KEY, nonce TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS stopped (device TEXT PRIMARY KEY);
 """
-_ADDED = (
-    ("acts", "kind", "TEXT NOT NULL DEFAULT 'renewals'"),
-    ("acts", "told", "INTEGER NOT NULL DEFAULT 0"),
-    ("given", "kem", "TEXT"),
-    ("given", "status", "INTEGER"),
-    ("given", "body", "BLOB"),
-    ("given", "device", "TEXT"),
-)
-_GIVEN = ("jkt", "nonce", "kem", "status", "body", "device")
 _UNTOLD = "told != 1 AND refused IS NULL"
 _STATES = frozenset({"booked", "again", "forked", "overdrawn"})
 MAX_TOLD = 4096
@@ -61,7 +56,7 @@ class Act:
 
 @dataclass(slots=True)
 class Spending:
-    """One act that is being given. ``is_noted``: it was noted before, with ``reply`` if kept."""
+    """One act that is being given; ``is_noted``: it was before, and ``reply`` was the answer."""
 
     is_noted: bool
     reply: Reply | None
@@ -91,10 +86,7 @@ class Given:
     def __init__(self, box: Box) -> None:
         self._box = box
         with box.reading() as db:
-            known = db.execute("SELECT count(*) FROM pragma_table_info('given')").fetchone()[0]
-            if known < len(_GIVEN):
-                db.executescript(_SCHEMA)
-                _extend(db)
+            db.executescript(_SCHEMA)
 
     def has_answer(self, question: Question) -> bool:
         """Whether the license server's answer to this very question is there."""
@@ -114,7 +106,7 @@ class Given:
                 (jkt, nonce),
             ).fetchone()
             reply = None
-            if row is not None and row[1] is not None and row[3] == kem:
+            if row is not None and row[3] == kem:
                 reply = Reply(row[0], "application/json", row[1], device=row[2])
             yield Spending(row is not None, reply, db)
 
@@ -213,12 +205,13 @@ class Given:
         with self._box.writing() as db:
             tell_again_in(db)
 
-    def take(self, budget: str, *, seats: int, renewals: int) -> None:
+    def take(self, budget: str, kek: str, *, seats: int, renewals: int) -> None:
         """A new delegation is noted; so much the server has booked by all of them."""
         with self._box.writing() as db:
             settle_in(db, "seats", seats)
             settle_in(db, "renewals", renewals)
             note_in(db, "budget", budget)
+            note_in(db, "kek", kek)
 
     def note(self, **values: str) -> None:
         """``values`` are noted under their names."""
@@ -273,11 +266,3 @@ def settle_in(db: sqlite3.Connection, kind: str, booked: int) -> None:
 def _untold(db: sqlite3.Connection, kind: str) -> int:
     count = f"SELECT count(*) FROM acts WHERE kind = ? AND {_UNTOLD}"  # noqa: S608 - no input
     return int(db.execute(count, (kind,)).fetchone()[0])
-
-
-def _extend(db: sqlite3.Connection) -> None:
-    """A folder that an older release made has the columns of this one."""
-    for table, column, form in _ADDED:
-        known = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
-        if column not in known:
-            db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {form}")

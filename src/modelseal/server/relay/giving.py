@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
@@ -33,11 +34,11 @@ from modelseal.license.claims import LeaseClaims, RequestClaims
 from modelseal.license.facts import EntitlementFact
 from modelseal.license.plans import Plan
 from modelseal.server.relay.box import Question, Reply
-from modelseal.server.relay.budget import Budget
+from modelseal.server.relay.budget import Budget, Opened
 from modelseal.server.relay.given import Act, Given
 from modelseal.server.services import forks, intake, judging
 from modelseal.server.services.activation import Activated, Activation
-from modelseal.server.services.context import Context, NotDelegated
+from modelseal.server.services.context import NotDelegated
 from modelseal.server.services.denials import Refusal
 from modelseal.server.services.granting import Granted, Grants, KeyMap
 from modelseal.server.services.issuing import Issuing
@@ -59,9 +60,9 @@ MAX_SERVED = 2000
 class HeldGrants(Grants):
     """The data keys that came with the delegation, for every lease by it."""
 
-    def __init__(self, context: Context, budget: Budget) -> None:
-        self._context = context
-        self._budget = budget
+    def __init__(self, opened: Opened) -> None:
+        self._context = opened.context
+        self._opened = opened
 
     def collect(
         self,
@@ -75,7 +76,7 @@ class HeldGrants(Grants):
         plan: Plan,
     ) -> KeyMap:
         """Those of the delegation, whose end is no later than that of any entitlement."""
-        return self._budget.data_keys()
+        return self._opened.data_keys()
 
     def seal(
         self,
@@ -98,17 +99,37 @@ class HeldGrants(Grants):
             )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class _Services:
+    """What decides by one delegation."""
+
+    opened: Opened
+    activation: Activation
+    renewal: Renewal
+
+    @classmethod
+    def over(cls, opened: Opened) -> _Services:
+        context = opened.context
+        issuing, prover = Issuing(context, HeldGrants(opened)), Proving(context)
+        activation = Activation(context, issuing, prover)
+        return cls(opened, activation, Renewal(context, issuing, prover))
+
+
 class Giving:
     """See the module. Safe for several threads and processes: one act at a time."""
 
     def __init__(self, budget: Budget) -> None:
-        self._budget, self._box, context = budget, budget.box, budget.context
+        self._budget, self._box = budget, budget.box
         self._acts = Given(budget.box)
-        self._context = context
-        issuing = Issuing(context, HeldGrants(context, budget))
-        prover = Proving(context)
-        self._activation = Activation(context, issuing, prover)
-        self._renewal = Renewal(context, issuing, prover)
+        self._kept: _Services | None = None
+
+    def _services(self) -> _Services:
+        """By the delegation that lies in the folder now."""
+        opened, kept = self._budget.read(), self._kept
+        if kept is None or kept.opened is not opened:
+            kept = _Services.over(opened)
+            self._kept = kept
+        return kept
 
     def answer(self, question: Question, claims: RequestClaims) -> Reply | None:
         """The relay's own answer; None where the license server is to be asked.
@@ -122,44 +143,44 @@ class Giving:
             return None
         if self._acts.leaves(claims.iss, claims.nonce):
             return None
-        self._budget.read()
-        by, now = self._budget.by, self._context.now()
-        if by is None or not by.iat <= to_numeric(now) < by.exp:
+        opened = self._services().opened
+        if not opened.by.iat <= to_numeric(opened.context.now()) < opened.by.exp:
             return None
         if claims.op == "activate":
-            return self._activate(question, claims)
-        return self._renew(question, claims)
+            return self._activate(question, claims, opened)
+        return self._renew(question, claims, opened)
 
-    def _activate(self, question: Question, claims: RequestClaims) -> Reply | None:
+    def _activate(self, question: Question, claims: RequestClaims, opened: Opened) -> Reply | None:
         sealed = claims.license_key
         if sealed is None:
             return None
-        again = self._is_again(claims)
-        mine = sealed.recipient == self._budget.keys.kem.kid
-        if not again and self._acts.spent("seats") >= self._most("seats"):
+        again = _is_again(claims, opened)
+        mine = sealed.recipient == opened.keys.kem.kid
+        if not again and self._acts.spent("seats") >= opened.by.seats:
             raise self._left_to_server(claims) if mine else self._spent()
         if not mine:
-            raise self._seals()
+            raise _seals(opened)
         try:
             return self._given(
-                question, claims, 201, again, lambda: self._activation.activate(claims)
+                question, claims, 201, again, lambda by: by.activation.activate(claims)
             )
         except (*_CARRIED, SealedKeyInvalid, RelayBudgetSpent):
             raise self._left_to_server(claims) from None
 
-    def _renew(self, question: Question, claims: RequestClaims) -> Reply | None:
-        device_id = claims.sub or ""
-        row = self._context.store.read(device_store.get, device_id)
+    def _renew(self, question: Question, claims: RequestClaims, opened: Opened) -> Reply | None:
+        context, device_id = opened.context, claims.sub or ""
+        row = context.store.read(device_store.get, device_id)
         if row is None or row.jkt != claims.iss or self._acts.is_stopped(device_id):
             return None
         again = forks.is_repeat(row, claims)
         if not again and not forks.is_ordinary(row, claims, judging.enrolled(row, claims)):
             return None
-        _, row = intake.enrolled(self._context, question.token, "renew", device_id)
+        _, row = intake.enrolled(context, question.token, "renew", device_id)
         try:
             return self._given(
-                question, claims, 200, again, lambda: self._renewal.renew(claims, device_id, row)
-            )
+                question, claims, 200, again,
+                lambda by: by.renewal.renew(claims, device_id, row),
+            )  # fmt: skip
         except _CARRIED:
             return None
 
@@ -169,7 +190,7 @@ class Giving:
         claims: RequestClaims,
         status: int,
         again: bool,
-        act: Callable[[], Activated | Renewed | Refusal],
+        act: Callable[[_Services], Activated | Renewed | Refusal],
     ) -> Reply:
         """What ``act`` gives, spent and noted before it is answered.
 
@@ -179,14 +200,16 @@ class Giving:
         with self._acts.spending(claims.iss, claims.nonce, kem) as spend:
             if spend.reply is not None:  # by an earlier delegation, perhaps
                 return spend.reply
-            self._budget.read()
-            if not spend.is_noted and not again and spend.spent(kind) >= self._most(kind):
+            services = self._services()  # a new delegation waits until an act is over
+            opened = services.opened
+            most = opened.by.seats if kind == "seats" else opened.by.renewals
+            if not spend.is_noted and not again and spend.spent(kind) >= most:
                 raise self._spent()
-            found = act()
+            found = act(services)
             if isinstance(found, Refusal):
                 raise NotDelegated(found.decision.code)
             try:
-                lease = tokens.read(found.lease, LeaseClaims, self._budget.trust)
+                lease = tokens.read(found.lease, LeaseClaims, opened.trust)
             except DelegationExceeded as error:
                 raise NotDelegated(error.code) from None
             reply = Reply(status, "application/json", msgspec.json.encode(found), device=lease.sub)
@@ -195,13 +218,6 @@ class Giving:
                 body = msgspec.json.encode({"request": request, "lease": found.lease})
                 spend.note(kind, Act(claims.iss, claims.nonce, lease.sub, body, kem, reply))
         return reply
-
-    def _is_again(self, claims: RequestClaims) -> bool:
-        by = self._budget.by
-        if by is None:
-            return False
-        row = self._context.store.read(device_store.by_key, by.lic, claims.iss)
-        return row is not None and forks.is_repeat(row, claims)
 
     def _left_to_server(self, claims: RequestClaims) -> RelayWaiting:
         """The question, sealed to this relay, is nobody's; the same one sealed to the server is."""
@@ -216,38 +232,22 @@ class Giving:
         """A device that the license server answered goes on from there, where it entered here."""
         with contextlib.suppress(InvalidBytes, msgspec.DecodeError, LookupError, TypeError):
             token = msgspec.json.decode(reply.body)["lease"]
-            lease = tokens.read(token, LeaseClaims, self._budget.trust)
-            if self._context.store.write(self._follow, lease):
+            opened = self._budget.read()
+            lease = tokens.read(token, LeaseClaims, opened.trust)
+            if opened.context.store.write(_follow, lease):
                 self._acts.go_on(lease.sub)
-
-    def _follow(self, tx: Connection, lease: LeaseClaims) -> bool:
-        row = device_store.get(tx, lease.sub)
-        if row is None or row.jkt != lease.cnf.jkt or lease.seq <= row.seq:
-            return False
-        return device_store.change(
-            tx, row, seq=lease.seq, lease_id=lease.jti, lease_seq=lease.seq, last_jti=lease.jti,
-            lease_iat=from_numeric(lease.iat), lease_exp=from_numeric(lease.exp), asked_seq=None,
-            answer=None, question=packing.question(lease.request_nonce), license_iat=None,
-            last_contact_at=from_numeric(lease.iat),
-        )  # fmt: skip
 
     def serves(self) -> list[ServedDevice]:
         """Devices that get their leases here, those that were silent longest last."""
-        by = self._budget.by
-        if by is None:
-            return []
-        rows = self._context.store.read(device_store.of_license, by.lic)
+        opened = self._budget.read()
+        rows = opened.context.store.read(device_store.of_license, opened.by.lic)
         rows = [row for row in rows if not self._acts.is_stopped(row.device_id)]
         rows.sort(key=lambda row: row.last_contact_at, reverse=True)
         return [ServedDevice(device=row.device_id, seq=row.seq) for row in rows[:MAX_SERVED]]
 
     def bundle(self, digest: str) -> bytes | None:
         """A key bundle of a lease that was given here."""
-        return self._context.store.read(model_store.bundle, digest)
-
-    def _most(self, kind: str) -> int:
-        by = self._budget.by
-        return 0 if by is None else (by.seats if kind == "seats" else by.renewals)
+        return self._budget.read().context.store.read(model_store.bundle, digest)
 
     def _spent(self) -> RelayBudgetSpent:
         return RelayBudgetSpent(
@@ -256,12 +256,28 @@ class Giving:
             retry_after_seconds=RETRY_SECONDS,
         )
 
-    def _seals(self) -> RelaySeals:
-        delegation, kem = self._context.delegation, self._budget.keys.kem
-        token = "" if delegation is None else delegation.token
-        return RelaySeals(
-            "seal the license key to the relay",
-            delegation=token,
-            kem=kem.jwk["pub"],
-            retry_after_seconds=0,
-        )
+
+def _is_again(claims: RequestClaims, opened: Opened) -> bool:
+    row = opened.context.store.read(device_store.by_key, opened.by.lic, claims.iss)
+    return row is not None and forks.is_repeat(row, claims)
+
+
+def _follow(tx: Connection, lease: LeaseClaims) -> bool:
+    row = device_store.get(tx, lease.sub)
+    if row is None or row.jkt != lease.cnf.jkt or lease.seq <= row.seq:
+        return False
+    return device_store.change(
+        tx, row, seq=lease.seq, lease_id=lease.jti, lease_seq=lease.seq, last_jti=lease.jti,
+        lease_iat=from_numeric(lease.iat), lease_exp=from_numeric(lease.exp), asked_seq=None,
+        answer=None, question=packing.question(lease.request_nonce), license_iat=None,
+        last_contact_at=from_numeric(lease.iat),
+    )  # fmt: skip
+
+
+def _seals(opened: Opened) -> RelaySeals:
+    return RelaySeals(
+        "seal the license key to the relay",
+        delegation=opened.kept.delegation,
+        kem=opened.keys.kem.jwk["pub"],
+        retry_after_seconds=0,
+    )

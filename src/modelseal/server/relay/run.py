@@ -17,7 +17,7 @@ from modelseal.hosts import is_loopback
 from modelseal.keys import Ask
 from modelseal.server import certificates
 from modelseal.server.http.serving import configuration
-from modelseal.server.relay import budget as budgets
+from modelseal.server.relay import keeping
 from modelseal.server.relay.app import create_app
 from modelseal.server.relay.box import Box
 from modelseal.server.relay.budget import Budget
@@ -64,7 +64,7 @@ def opened(
     box: Box, now: Callable[[], datetime], ask: Ask | None = None
 ) -> Iterator[Giving | None]:
     """What gives by the budget of the relay in ``box``; None where it has none."""
-    if not budgets.exists(box):
+    if not keeping.exists(box):
         yield None
         return
     budget = Budget(box, now=now, random=os.urandom, ask=ask)

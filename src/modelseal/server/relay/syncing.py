@@ -85,10 +85,7 @@ def over_line(
             giving.follow(reply)
         answers += reply is not None
 
-    def book(asked: Question, reply: Reply | None) -> None:
-        Given(box).booked(asked.sent, reply)
-
-    failed = carrying.carry_all(line, Given(box).acts(), book)
+    failed = tell_acts(box, line)
     failed += carrying.carry_all(line, box.questions(), settle)
     box.keep_leases(_told_of(office, box.about.relay, box.held()))
 
@@ -105,6 +102,12 @@ def over_line(
     box.acknowledged(made.sync, synced, now)
     _heard(box, synced)
     return Synced(answers, papers, len(brought), failed, synced.event_id, synced.state)
+
+
+def tell_acts(box: Box, line: Line) -> int:
+    """The server was told what was given by itself; at how many acts it failed."""
+    given = Given(box)
+    return carrying.carry_all(line, given.acts(), lambda a, reply: given.booked(a.sent, reply))
 
 
 def question(box: Box, now: datetime, random: Random, giving: Giving | None = None) -> QuestionFile:

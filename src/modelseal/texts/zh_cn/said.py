@@ -53,6 +53,7 @@ SAID: dict[str, str] = {
         "可自行发放：设备已用 {seats_spent}/{seats}，续租已用 {renewals_spent}/{renewals}，"
         "有效期至 {expires_at}（{state}）。尚未报告 {unreported} 项。"
         "[超出额度发放：{overdrawn}（{overdrawn_why}）。]"
+        "[服务器不受理 {refused} 项（{refused_code}）。]"
     ),
     "relay_revoked": ("中继 {relay} 不再获得额度，它发放的一切已列为吊销。"),
     "relay_restored": ("中继 {relay} 可以重新申请额度。"),
