@@ -24,6 +24,7 @@ from modelseal import listening
 from modelseal.admin import PlanDraft
 from modelseal.client import Client, Ports
 from modelseal.client.transport import HttpTransport, TransportSettings
+from modelseal.errors import KeyStoreUnavailable
 from modelseal.license.claims import DelegationClaims
 from modelseal.license.plans import LeaseTerms, Plan, PlanEntitlement, RelayTerms
 from modelseal.server.http.serving import configuration
@@ -180,8 +181,6 @@ class NoTpm:
     """A computer without one."""
 
     def clock(self):
-        from modelseal.errors import KeyStoreUnavailable
-
         raise KeyStoreUnavailable("no TPM here")
 
 
@@ -205,6 +204,16 @@ class Keeper:
 def site(shop, tmp_path, tpm) -> Iterator[Site]:
     """A relay without a budget yet, its machine activated under the plan ``site``."""
     yield from _site(shop, tmp_path, tpm, "site")
+
+
+@pytest.fixture
+def uncounted(monkeypatch) -> None:
+    """The TPM has no room for a chain: counts are bound to nothing."""
+
+    def full(*_args):
+        raise KeyStoreUnavailable("no room")
+
+    monkeypatch.setattr(keeping.chain, "make", full)
 
 
 @pytest.fixture

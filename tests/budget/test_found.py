@@ -56,7 +56,7 @@ def overdrawn(site):
     return [event.params["why"] for event in site.events("relay_overdrew")]
 
 
-def test_a_copied_relay_spends_twice_and_is_found_at_the_sync(site, tmp_path):
+def test_a_copied_relay_spends_twice_and_is_found_at_the_sync(uncounted, site, tmp_path):
     site.ask()
     site.sync()
     copy = shutil.copytree(site.folder, tmp_path / "copy")
@@ -77,7 +77,7 @@ def test_a_copied_relay_spends_twice_and_is_found_at_the_sync(site, tmp_path):
     assert site.ask().number == 2
 
 
-def test_a_relay_that_forgets_what_it_gave_is_found_by_the_counts(site):
+def test_a_relay_that_forgets_what_it_gave_is_found_by_the_counts(uncounted, site):
     site.ask()
     given(site, "a", "b")
     with site.box() as box:

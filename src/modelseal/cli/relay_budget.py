@@ -157,6 +157,8 @@ def told(box: Box) -> dict[str, object]:
             "unreported": len(given.acts()),
             "overdrawn": int(box.noted("budget_overdrawn") or 0),
             "overdrawn_why": box.noted("budget_why"),
+            "rollback": "prevented" if keeping.is_counted(box) else "found",
+            "stopped": box.noted("stopped_why") or None,
             "refused": refused,
             "refused_code": code,
             "state": box.noted("budget_state") or "active",

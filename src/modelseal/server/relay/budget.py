@@ -6,6 +6,7 @@ license is what was delegated. Normative: ``docs/spec/relay.md``, section 8.
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,6 +26,7 @@ from modelseal.license.claims import DelegationClaims
 from modelseal.license.plans import Plan
 from modelseal.server.relay import keeping
 from modelseal.server.relay.box import Box
+from modelseal.server.relay.counting import Counting
 from modelseal.server.relay.keeping import Kept, Keys
 from modelseal.server.services import trusted
 from modelseal.server.services.blobs import Blobs
@@ -64,6 +66,7 @@ class Opened:
     keys: Keys = field(repr=False)
     trust: Trust
     context: RelayContext
+    counting: Counting | None
 
     def data_keys(self) -> DataKeys:
         """The data keys that leases carry, opened; the caller wipes them."""
@@ -120,6 +123,9 @@ class Budget:
         keys = _keys(online, place, kek)
         if dict(by.jwk) != dict(keys.signing.jwk) or by.kem != keys.kem.kid:
             raise StateDamaged("the delegation of other keys", path=str(place))
+        secret = ring.unwrap(kept.secret, keeping.bound_to(server, keeping.SECRET))
+        if not hmac.compare_digest(kept.seal, keeping.seal_of(kept, secret)):
+            raise StateDamaged("the delegation's note was altered", path=str(place))
         context = RelayContext(
             home=self.folder,
             folder=self.folder,
@@ -132,11 +138,12 @@ class Budget:
             clock=self._now,
             random=self._random,
             delegation=Delegation(kept.delegation, by, keys.signing),
-            held_secret=ring.unwrap(kept.secret, keeping.bound_to(server, keeping.SECRET)),
+            held_secret=secret,
         )
         store.write(trusted.seed, trust)
         store.write(_put, context, by, kept.license, kept.key_hash)
-        return Opened(text, kept, by, keys, trust, context)
+        counting = keeping.counting_of(kept, kek, secret, by, self._random)
+        return Opened(text, kept, by, keys, trust, context, counting)
 
 
 def _keys(online: OnlineKeys, place: Path, kek: str) -> Keys:

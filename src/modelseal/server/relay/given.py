@@ -22,6 +22,7 @@ from modelseal.server.relay.box import (
     note_in,
     noted_in,
 )
+from modelseal.server.relay.counting import Counting
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS acts (
@@ -61,12 +62,18 @@ class Spending:
     is_noted: bool
     reply: Reply | None
     _db: sqlite3.Connection = field(repr=False)
+    _held: bytes = field(default=b"", repr=False)
 
     def spent(self, kind: str) -> int:
         """How many ``seats`` or ``renewals`` were ever given."""
         return int(noted_in(self._db, f"spent_{kind}") or 0)
 
-    def note(self, kind: str, act: Act) -> None:
+    def settle(self, counting: Counting | None) -> None:
+        """The counts that lie here are the newest ones; ``RolledBack``."""
+        if counting is not None:
+            self._held = counting.settle(self._db)
+
+    def note(self, kind: str, act: Act, counting: Counting | None) -> None:
         """One more is given: this act."""
         note_in(self._db, f"spent_{kind}", str(self.spent(kind) + 1))
         self._db.execute(
@@ -78,6 +85,8 @@ class Spending:
             " VALUES (?, ?, ?, ?, ?, ?)",
             (act.jkt, act.nonce, act.kem, act.reply.status, act.reply.body, act.device),
         )
+        if counting is not None:
+            counting.note(self._db, self._held)
 
 
 class Given:
@@ -205,13 +214,25 @@ class Given:
         with self._box.writing() as db:
             tell_again_in(db)
 
-    def take(self, budget: str, kek: str, *, seats: int, renewals: int) -> None:
+    def take(
+        self, budget: str, kek: str, *, seats: int, renewals: int, counting: Counting | None
+    ) -> None:
         """A new delegation is noted; so much the server has booked by all of them."""
         with self._box.writing() as db:
             settle_in(db, "seats", seats)
             settle_in(db, "renewals", renewals)
             note_in(db, "budget", budget)
             note_in(db, "kek", kek)
+            note_in(db, "stopped_why", "")
+            if counting is not None:
+                counting.begin(db)
+        self.settle(counting)
+
+    def settle(self, counting: Counting | None) -> None:
+        """What was noted last counts in the TPM, too, from now on."""
+        if counting is not None:
+            with self._box.writing() as db:
+                counting.settle(db)
 
     def note(self, **values: str) -> None:
         """``values`` are noted under their names."""

@@ -21,6 +21,7 @@ from modelseal.crypto.hpke_p256 import P256PublicKey
 from modelseal.errors import (
     DelegationExceeded,
     InvalidBytes,
+    KeyStoreUnavailable,
     NotFound,
     RelayBudgetSpent,
     RelaySeals,
@@ -35,6 +36,7 @@ from modelseal.license.facts import EntitlementFact
 from modelseal.license.plans import Plan
 from modelseal.server.relay.box import Question, Reply
 from modelseal.server.relay.budget import Budget, Opened
+from modelseal.server.relay.counting import RolledBack
 from modelseal.server.relay.given import Act, Given
 from modelseal.server.services import forks, intake, judging
 from modelseal.server.services.activation import Activated, Activation
@@ -53,7 +55,7 @@ from modelseal.types import from_numeric, to_numeric
 RETRY_SECONDS = 300
 _SEALED_SIGNATURES = 2
 """A lease has the signatures of its delegation in it: fewer keys have room beside them."""
-_CARRIED = (NotDelegated, NotFound, StoreBehind, RequestReplayed)
+_CARRIED = (KeyStoreUnavailable, NotDelegated, NotFound, StoreBehind, RequestReplayed)
 MAX_SERVED = 2000
 
 
@@ -161,9 +163,7 @@ class Giving:
         if not mine:
             raise _seals(opened)
         try:
-            return self._given(
-                question, claims, 201, again, lambda by: by.activation.activate(claims)
-            )
+            return self._given(question, claims, 201, lambda by: by.activation.activate(claims))
         except (*_CARRIED, SealedKeyInvalid, RelayBudgetSpent):
             raise self._left_to_server(claims) from None
 
@@ -178,7 +178,7 @@ class Giving:
         _, row = intake.enrolled(context, question.token, "renew", device_id)
         try:
             return self._given(
-                question, claims, 200, again,
+                question, claims, 200,
                 lambda by: by.renewal.renew(claims, device_id, row),
             )  # fmt: skip
         except _CARRIED:
@@ -189,34 +189,30 @@ class Giving:
         question: Question,
         claims: RequestClaims,
         status: int,
-        again: bool,
         act: Callable[[_Services], Activated | Renewed | Refusal],
     ) -> Reply:
-        """What ``act`` gives, spent and noted before it is answered.
-
-        ``again``: it was given before, and is spent only where the relay stopped before it noted.
-        """
+        """What ``act`` gives, spent and noted before it is answered."""
         kind, kem = "seats" if claims.op == "activate" else "renewals", intake.kem_key(claims).kid
-        with self._acts.spending(claims.iss, claims.nonce, kem) as spend:
-            if spend.reply is not None:  # by an earlier delegation, perhaps
-                return spend.reply
-            services = self._services()  # a new delegation waits until an act is over
-            opened = services.opened
-            most = opened.by.seats if kind == "seats" else opened.by.renewals
-            if not spend.is_noted and not again and spend.spent(kind) >= most:
-                raise self._spent()
-            found = act(services)
-            if isinstance(found, Refusal):
-                raise NotDelegated(found.decision.code)
-            try:
-                lease = tokens.read(found.lease, LeaseClaims, opened.trust)
-            except DelegationExceeded as error:
-                raise NotDelegated(error.code) from None
-            reply = Reply(status, "application/json", msgspec.json.encode(found), device=lease.sub)
-            if not spend.is_noted:
-                request = question.token.decode("ascii")
-                body = msgspec.json.encode({"request": request, "lease": found.lease})
-                spend.note(kind, Act(claims.iss, claims.nonce, lease.sub, body, kem, reply))
+        try:
+            with self._acts.spending(claims.iss, claims.nonce, kem) as spend:
+                services = self._services()  # a new delegation waits until an act is over
+                opened = services.opened
+                spend.settle(opened.counting)
+                if spend.reply is not None:  # by an earlier delegation, perhaps
+                    return spend.reply
+                most = opened.by.seats if kind == "seats" else opened.by.renewals
+                if not spend.is_noted and spend.spent(kind) >= most:
+                    raise self._spent()
+                found = act(services)
+                if isinstance(found, Refusal):
+                    raise NotDelegated(found.decision.code)
+                reply = _reply(found, status, opened)
+                if not spend.is_noted:
+                    spend.note(kind, _noted(question, claims, found, reply), opened.counting)
+        except RolledBack as error:
+            self._acts.note(stopped_why=str(error))
+            raise
+        self._acts.settle(opened.counting)
         return reply
 
     def _left_to_server(self, claims: RequestClaims) -> RelayWaiting:
@@ -255,6 +251,24 @@ class Giving:
             synced_at=self._box.noted("synced_at"),
             retry_after_seconds=RETRY_SECONDS,
         )
+
+
+def _reply(found: Activated | Renewed, status: int, opened: Opened) -> Reply:
+    """What was given, as it is answered; a lease beyond the delegation is no answer."""
+    try:
+        lease = tokens.read(found.lease, LeaseClaims, opened.trust)
+    except DelegationExceeded as error:
+        raise NotDelegated(error.code) from None
+    return Reply(status, "application/json", msgspec.json.encode(found), device=lease.sub)
+
+
+def _noted(
+    question: Question, claims: RequestClaims, found: Activated | Renewed, reply: Reply
+) -> Act:
+    request = question.token.decode("ascii")
+    body = msgspec.json.encode({"request": request, "lease": found.lease})
+    kem = intake.kem_key(claims).kid
+    return Act(claims.iss, claims.nonce, reply.device or "", body, kem, reply)
 
 
 def _is_again(claims: RequestClaims, opened: Opened) -> bool:

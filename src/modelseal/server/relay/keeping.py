@@ -31,10 +31,12 @@ from modelseal.errors import (
 )
 from modelseal.ids import Random
 from modelseal.keys import Ask, KeyRing, OnlineKeys, dispatch, files
+from modelseal.keys.tpm2 import chain
 from modelseal.license import jws, lease_keys, license_key, tokens
 from modelseal.license.claims import DelegationClaims, SealedKeys
 from modelseal.license.lease_keys import Binding
 from modelseal.server.relay.box import Box
+from modelseal.server.relay.counting import Counting
 from modelseal.server.relay.given import Given
 from modelseal.server.services.delegating import Delegated, DelegatedLicense, binding_of
 from modelseal.trust import Trust
@@ -53,7 +55,8 @@ class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a relay keeps of its newest delegation; ``keys`` are file id, section, wrapped key.
 
     ``place`` is the folder of its own keys, ``secret`` the wrapped one by which the license key is
-    hashed; ``license`` and ``key_hash`` are what its store has.
+    hashed; ``license`` and ``key_hash`` are what its store has, ``chain`` is the handle in the TPM
+    of what its counts are bound to. ``seal`` is the secret's over all the rest.
     """
 
     delegation: str
@@ -62,6 +65,8 @@ class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     secret: bytes
     key_hash: bytes
     license: DelegatedLicense
+    chain: int | None = None
+    seal: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +154,12 @@ def exists(box: Box) -> bool:
     return box.noted("budget") is not None
 
 
+def is_counted(box: Box) -> bool:
+    """Whether the counts are bound to a TPM, as the folder says."""
+    text = box.noted("budget")
+    return text is not None and kept_of(box, text).chain is not None
+
+
 def peek(box: Box) -> DelegationClaims | None:
     """What the delegation in ``box`` says; nothing is opened, and nothing proved anew."""
     text = box.noted("budget")
@@ -170,6 +181,36 @@ def kept_of(box: Box, text: str) -> Kept:
     if not kept.place.isdecimal():
         raise _unreadable(box)
     return kept
+
+
+def _chain(box: Box, kek: str, random: Random) -> int | None:
+    """The chain in the TPM to which the counts are bound, the one that is there or a new one.
+
+    None with another store of keys, and where the TPM has no room or its owner a password.
+    """
+    if not kek.startswith("tpm2:"):
+        return None
+    text = box.noted("budget")
+    known = None if text is None else kept_of(box, text).chain
+    try:
+        if known is not None and chain.read(kek, known) is not None:
+            return known
+        return chain.make(kek, box.about.relay.encode(), random(chain.SIZE))
+    except KeyStoreUnavailable:
+        return None
+
+
+def counting_of(
+    kept: Kept, kek: str, secret: bytes, by: DelegationClaims, random: Random
+) -> Counting | None:
+    """What binds the counts to the TPM; None where nothing does."""
+    return None if kept.chain is None else Counting(kek, kept.chain, by.jti, secret, random)
+
+
+def seal_of(kept: Kept, secret: bytes) -> bytes:
+    """What only the relay can write, about all of ``kept``."""
+    said = msgspec.json.encode(msgspec.structs.replace(kept, seal=b""))
+    return hmac.digest(secret, b"relay budget " + said, "sha256")
 
 
 def trust_of(place: Path) -> Trust:
@@ -210,6 +251,7 @@ def take(
     if before is not None and (claims.iat, claims.number) <= (before.iat, before.number):
         raise AnswerInvalid("a delegation that is not newer than what is held")  # counts restart
     ring, secret = ring_of(mine.kek, mine.place, ask), random(_SECRET_BYTES)
+    handle = _chain(box, mine.kek, random)
     server = box.about.server
     kept = Kept(
         delegation=answer.delegation,
@@ -220,12 +262,16 @@ def take(
         secret=ring.wrap(secret, bound_to(server, SECRET)),
         key_hash=hmac.new(secret, license_key.parse(key), hashlib.sha256).digest(),
         license=answer.license,
+        chain=handle,
     )  # fmt: skip
+    kept = msgspec.structs.replace(kept, seal=seal_of(kept, secret))
+    counting = counting_of(kept, mine.kek, secret, claims, random)
     Given(box).take(
         msgspec.json.encode(kept).decode(),
         mine.kek,
         seats=answer.seats_spent,
         renewals=answer.renewals_spent,
+        counting=counting,
     )
 
 

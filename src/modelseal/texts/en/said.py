@@ -70,7 +70,8 @@ SAID: dict[str, str] = {
         "By itself it may still give leases until {expires_at} ({state}): {seats_spent} of {seats}"
         " devices and {renewals_spent} of {renewals} renewals are given, {unreported} of them not"
         " reported yet.[ The server found {overdrawn} beyond its budget ({overdrawn_why}).]"
-        "[ It does not look at {refused} of them ({refused_code}).]"
+        "[ It does not look at {refused} of them ({refused_code}).][ The folder is an older copy or"
+        " was altered ({stopped}): it gives nothing until it asks again.]"
     ),
     "relay_revoked": (
         "The relay {relay} gets no further budget, and what it gave is listed as revoked."

@@ -54,6 +54,7 @@ SAID: dict[str, str] = {
         "有效期至 {expires_at}（{state}）。尚未报告 {unreported} 项。"
         "[超出额度发放：{overdrawn}（{overdrawn_why}）。]"
         "[服务器不受理 {refused} 项（{refused_code}）。]"
+        "[其文件夹是旧副本或已被改动（{stopped}）：重新申请之前不再发放。]"
     ),
     "relay_revoked": ("中继 {relay} 不再获得额度，它发放的一切已列为吊销。"),
     "relay_restored": ("中继 {relay} 可以重新申请额度。"),

@@ -14,6 +14,7 @@ from modelseal.tpm2.wire.codes import Alg, Command, Hierarchy, NvAttribute
 MAX_PART_BYTES = 1024
 _MAX_INDEX_BYTES = 64 * 1024
 OUR_COUNTER = NvAttribute.COUNTER | NvAttribute.AUTH_READ | NvAttribute.AUTH_WRITE
+OUR_CHAIN = NvAttribute.EXTEND | NvAttribute.AUTH_READ | NvAttribute.AUTH_WRITE
 OUR_VALUE = NvAttribute.AUTH_READ | NvAttribute.AUTH_WRITE
 
 
@@ -71,6 +72,12 @@ def find_index(tpm: Tpm, handle: int) -> Index | None:
 def increment(tpm: Tpm, index: Ref, auth: Authorization = PASSWORD) -> Index:
     """The counter is one higher, for ever."""
     tpm.execute(Command.NV_INCREMENT, (index, index), b"", (auth,))
+    return read_index(tpm, index.handle)
+
+
+def extend(tpm: Tpm, index: Ref, data: bytes, auth: Authorization = PASSWORD) -> Index:
+    """The index holds the hash of what it held and ``data``; nothing ever brings that back."""
+    tpm.execute(Command.NV_EXTEND, (index, index), sized(data), (auth,))
     return read_index(tpm, index.handle)
 
 

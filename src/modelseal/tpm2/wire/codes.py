@@ -51,11 +51,12 @@ class Attribute(IntFlag):
 
 
 class NvAttribute(IntFlag):
-    """TPMA_NV; the index's kind stands in bits 4 to 7 (0 ordinary, 1 counter)."""
+    """TPMA_NV; the index's kind stands in bits 4 to 7 (0 ordinary, 1 counter, 4 extend)."""
 
     OWNER_WRITE = 1 << 1
     AUTH_WRITE = 1 << 2
     COUNTER = 1 << 4
+    EXTEND = 4 << 4
     OWNER_READ = 1 << 17
     AUTH_READ = 1 << 18
     NO_DA = 1 << 25
@@ -73,6 +74,7 @@ class Command(IntEnum):
     CLOCK_RATE_ADJUST = 0x130
     CREATE_PRIMARY = 0x131
     NV_INCREMENT = 0x134
+    NV_EXTEND = 0x136
     NV_WRITE = 0x137
     DICTIONARY_ATTACK_LOCK_RESET = 0x139
     STARTUP = 0x144
