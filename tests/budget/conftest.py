@@ -23,6 +23,7 @@ from tests.tpm import SwTpm
 from modelseal import listening
 from modelseal.admin import PlanDraft
 from modelseal.client import Client, Ports
+from modelseal.client.delegating import Wish
 from modelseal.client.transport import HttpTransport, TransportSettings
 from modelseal.errors import KeyStoreUnavailable
 from modelseal.license.claims import DelegationClaims
@@ -97,7 +98,9 @@ class Site:
         trust = (self.shop.server.home / "trust.json").read_bytes()
         with self.box() as box:
             mine = keeping.prepare(box, trust, kek=self.kek, now=self.now())
-            found = self.keeper.client.delegate(box.about.relay, mine.signing.jwk, mine.kem, level)
+            found = self.keeper.client.delegate(
+                Wish(box.about.relay, mine.signing.jwk, mine.kem, level)
+            )
             answer = msgspec.convert(found.answer, Delegated)
             keeping.take(
                 box, mine, answer, found.transcript, found.result, key or self.key,

@@ -69,13 +69,15 @@ def _ask(box: Box, asker: Client, trust: bytes, kek: str | None, level: int, key
     """The relay has a new delegation; True where the server had forgotten what it was told."""
     import msgspec
 
+    from modelseal.client.delegating import Wish
     from modelseal.server.relay import keeping, syncing
     from modelseal.server.relay.given import Given
     from modelseal.server.services.delegating import Delegated
 
-    syncing.tell_acts(box, asker.line)
     mine = keeping.prepare(box, trust, kek=kek, now=_now())
-    found = asker.delegate(box.about.relay, mine.signing.jwk, mine.kem, level)
+    found = asker.delegate(Wish(
+        box.about.relay, mine.signing.jwk, mine.kem, level, lambda to: syncing.tell_acts(box, to)
+    ))  # fmt: skip
     answer = msgspec.convert(found.answer, Delegated)
     keeping.take(box, mine, answer, found.transcript, found.result, key, random=os.urandom)
     return bool(Given(box).acts())

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -51,7 +51,6 @@ from modelseal.client.settings import PathLike, Settings
 from modelseal.client.standing import Standing
 from modelseal.client.status import Status
 from modelseal.client.unattended import Unattended
-from modelseal.crypto.hpke import KemPrivateKey
 from modelseal.errors import (
     AssuranceNotReached,
     ClientClosed,
@@ -73,7 +72,6 @@ from modelseal.types import LeaseState, MemoryProtection
 if TYPE_CHECKING:
     from modelseal.attest.collect import Collector
     from modelseal.client.airgap import AirGap
-    from modelseal.client.transport import Transport
     from modelseal.container import VerifiedModel
 
 _ASKS_ONCE = frozenset({LeaseState.EXPIRED, LeaseState.SUSPENDED})
@@ -252,15 +250,10 @@ class Client:
                 raise refusal
             return self._prover.prove(model, level, found, shown)
 
-    def delegate(self, relay: str, jwk: Mapping[str, str], kem: KemPrivateKey, level: int) -> Given:
-        """What the relay ``relay`` may give by itself, as this device proves ``level``."""
+    def delegate(self, wish: delegating.Wish) -> Given:
+        """What a relay may give by itself, as this device proves the level of ``wish``."""
         with self._told():
-            return delegating.ask(self._core, relay, jwk, kem, level, self._prover.collectors)
-
-    @property
-    def line(self) -> Transport:
-        """The line to the license server, over which a relay tells what it gave by itself."""
-        return self._core.transport
+            return delegating.ask(self._core, wish, self._prover.collectors)
 
     def may_prove(self, level: int) -> bool:
         """Whether a load tries to prove ``level``: a TPM's own L2 stands in the lease already."""

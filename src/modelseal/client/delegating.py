@@ -6,7 +6,7 @@ own keys stand. Normative: ``docs/spec/protocol.md``, section 4.6.2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +21,24 @@ from modelseal.strict_json import JsonInvalid, b64u, unb64u
 
 if TYPE_CHECKING:
     from modelseal.attest.collect import Collector
+    from modelseal.client.transport import Transport
 
 
 Collectors = Sequence["str | Collector"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """For which relay and its two keys, at which level.
+
+    ``tell`` gets the line to the license server before anything is asked.
+    """
+
+    relay: str
+    jwk: Mapping[str, str]
+    kem: KemPrivateKey = field(repr=False)
+    level: int
+    tell: Callable[[Transport], object] = lambda _line: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +51,14 @@ class Delegated:
     result: bytes
 
 
-def ask(
-    core: Core,
-    relay: str,
-    jwk: Mapping[str, str],
-    kem: KemPrivateKey,
-    level: int,
-    collectors: Collectors | None = None,
-) -> Delegated:
-    """What the relay with that id and key may give by itself from now on.
+def ask(core: Core, wish: Wish, collectors: Collectors | None = None) -> Delegated:
+    """What the relay of ``wish`` may give by itself from now on.
 
     Raises the denial's error, ``BudgetRefused``, ``LevelNotReached`` where nothing here can prove
-    ``level``, ``KeyNotInLease`` without a lease, ``Unavailable`` errors.
+    the level, ``KeyNotInLease`` without a lease, ``Unavailable`` errors.
     """
+    relay, level = wish.relay, wish.level
+    wish.tell(core.transport)
     me = core.unlock()
     with releases.alone(core):
         held = core.held()
@@ -57,9 +67,9 @@ def ask(
             raise KeyNotInLease("there is no lease")
         by = evidence.chosen(core, me, level, collectors)
         held = releases.at_its_lease(held, lease)
-        exchange = Exchange(core, me, held, lease, by, kem=kem)
-        wish = RelayKey(relay=relay, jwk=dict(jwk))
-        found = exchange.ask("delegations", attested.DELEGATE, level, delegate=wish)
+        exchange = Exchange(core, me, held, lease, by, kem=wish.kem)
+        key = RelayKey(relay=relay, jwk=dict(wish.jwk))
+        found = exchange.ask("delegations", attested.DELEGATE, level, delegate=key)
         token = asking.text_of(found.answer, "delegation")
         claims = trusting.read_token(core, token, DelegationClaims)
         mine = (claims.sub, claims.device, claims.cnf.jkt) == (relay, held.device_id, me.kid)
