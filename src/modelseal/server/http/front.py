@@ -19,6 +19,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from modelseal.errors import Misuse, ModelsealError, NotFound
 from modelseal.server.http import problems
 from modelseal.server.http.addresses import Addresses
+from modelseal.server.http.cycle import Whole
 from modelseal.server.services.limits import PUBLIC, Limiter, prefix
 
 Header = tuple[bytes, bytes]
@@ -68,6 +69,9 @@ class Front:
                 self._count(template, message["status"], time.perf_counter() - began)
             await send(message)
 
+        if isinstance(receive, Whole):  # none of what follows can be said of it
+            await app(scope, receive, sending)
+            return
         odd = _oddness(scope)
         if odd is not None:
             await _refuse(odd, sending)

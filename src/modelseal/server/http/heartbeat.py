@@ -17,6 +17,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from modelseal.errors import ModelsealError
 from modelseal.server.http import problems
+from modelseal.server.http.cycle import Whole
 from modelseal.server.http.work import DEVICE_BODY_BYTES, JWT
 from modelseal.server.services import Server
 from modelseal.server.services.calls import DeviceCalls
@@ -45,7 +46,7 @@ def in_front(app: ASGIApp, server: Server) -> ASGIApp:
     ticker = Ticker(server.devices)
 
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
-        device_id = _plain(scope)
+        device_id = receive.device_id if isinstance(receive, Whole) else _plain(scope)
         if device_id is None:
             await app(scope, receive, send)
             return
@@ -99,6 +100,8 @@ def _plain(scope: Any) -> str | None:
 
 async def _body(receive: Receive) -> bytes:
     """The whole body, no longer than was said; what came of it when whoever sends it is gone."""
+    if isinstance(receive, Whole):
+        return receive.take()
     parts: list[bytes] = []
     while True:
         message = await receive()

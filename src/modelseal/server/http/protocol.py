@@ -1,19 +1,23 @@
 """HTTP/1.1 as uvicorn speaks it, with an end to waiting and refusals that are problem documents.
 
 A peer that says nothing, or one letter now and then, is left; when the house is full, whoever keeps
-it waiting longest goes first. What is no HTTP gets the problem that everything else gets.
+it waiting longest goes first. What is no HTTP gets the problem that everything else gets. Plain
+renewals, which are most of all that comes, are read without h11 (``plain``).
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections import OrderedDict
 from typing import Any
 
 import h11
+from uvicorn.protocols.http.flow_control import service_unavailable
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from modelseal.server.http import problems
+from modelseal.server.http import plain, problems
+from modelseal.server.http.cycle import PlainCycle
 
 REQUEST_SECONDS = 10
 """How long a connection may be open, and a begun request line, until its headers are there."""
@@ -31,9 +35,14 @@ class Protocol(H11Protocol):
     _until: asyncio.TimerHandle | None = None
     _taken: asyncio.TimerHandle | None = None
     _waiting: OrderedDict[Protocol, None]
+    _plain: PlainCycle | None = None
+    """The answer under way of which h11 knows nothing."""
+    _may_be_plain = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        more = self.access_log or self.root_path or getattr(self.config, "reset_contextvars", False)
+        self._may_be_plain = not more  # what plain renewals would need besides, and nobody sets
         self._waiting = _waiting_at(self.server_state)
         limit = self.limit_concurrency or MAX_CONNECTIONS
         while len(self.connections) > limit - _SPARE and self._waiting:
@@ -48,6 +57,15 @@ class Protocol(H11Protocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._plain is not None:  # more than was asked for; it waits for its turn
+            self._plain.held += data
+            self.flow.pause_reading()
+            return
+        if self._may_be_plain and data.startswith(plain.BEGINNING) and self._is_idle:
+            asked = plain.read(data)
+            if asked is not None:
+                self._renew(asked, data)
+                return
         if self._until is None and self.conn.their_state is h11.IDLE:
             self._wait()
         super().data_received(data)
@@ -70,13 +88,77 @@ class Protocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         unread = self.conn.their_state is h11.SEND_BODY
+        held, self._plain = None if self._plain is None else self._plain.held, None
         super().on_response_complete()
+        if held and not self.transport.is_closing():
+            self.conn.receive_data(bytes(held))
+            self.handle_events()
         if self.transport.is_closing():
             return
         self._waiting.setdefault(self)
         if unread:  # answered before the body was there: the rest is read, but not for long
             self._stop_waiting()
             self._until = self.loop.call_later(DRAIN_SECONDS, self.leave)
+
+    @property
+    def _is_idle(self) -> bool:
+        conn, idle = self.conn, h11.IDLE
+        if conn.our_state is not idle or conn.their_state is not idle:
+            return False
+        return not conn.trailing_data[0] and not self.transport.is_closing()
+
+    def _renew(self, asked: plain.Plain, data: bytes) -> None:
+        """What uvicorn does when a request is whole, for one that h11 has not seen."""
+        self._unset_keepalive_if_required()
+        self._stop_waiting()
+        self._waiting.pop(self, None)
+        path = asked.path.decode("ascii")
+        self.headers = asked.headers
+        self.scope = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": "1.1",
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,  # type: ignore[typeddict-item]
+            "method": "PUT",
+            "root_path": "",
+            "path": path,
+            "raw_path": asked.path,
+            "query_string": b"",
+            "headers": asked.headers,
+            "state": self.app_state.copy(),
+        }
+        limit, app = self.limit_concurrency, self.app
+        if limit is not None and (len(self.connections) >= limit or len(self.tasks) >= limit):
+            self.logger.warning("Exceeded concurrency limit.")
+            app = service_unavailable
+        self.cycle = self._plain = PlainCycle(
+            asked,
+            functools.partial(self._tell_h11, data),
+            scope=self.scope,
+            conn=self.conn,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            on_response=self.on_response_complete,
+        )
+        task = self.loop.create_task(self.cycle.run_asgi(app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+
+    def _tell_h11(self, data: bytes) -> None:
+        """h11 stands where it would stand, had it read the request and what came after it."""
+        held, self._plain = b"" if self._plain is None else self._plain.held, None
+        self.conn.receive_data(data)
+        for _part in ("head", "body", "end"):
+            self.conn.next_event()
+        if held:
+            self.conn.receive_data(bytes(held))
 
     @property
     def _answered(self) -> bool:
