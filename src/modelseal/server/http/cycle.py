@@ -8,6 +8,7 @@ from typing import Any
 
 from h11 import ConnectionClosed
 from uvicorn.protocols.http.h11_impl import RequestResponseCycle
+from uvicorn.protocols.utils import get_client_addr, get_path_with_query_string
 
 from modelseal.server.http import plain
 from modelseal.server.http.plain import Plain
@@ -82,6 +83,8 @@ class PlainCycle(RequestResponseCycle):
             await self._by_uvicorn()
             await super().send(message)
             return
+        if self.access_log:
+            self._log_access(self._start["status"])
         self._start = self._tell_h11 = None
         self.response_started = self.response_complete = True
         self.message_event.set()
@@ -90,6 +93,11 @@ class PlainCycle(RequestResponseCycle):
             self.conn.send(ConnectionClosed())
             self.transport.close()
         self.on_response()
+
+    def _log_access(self, status: int) -> None:
+        who, path = get_client_addr(self.scope), get_path_with_query_string(self.scope)
+        line = '%s - "%s %s HTTP/%s" %d'
+        self.access_logger.info(line, who, self.scope["method"], path, "1.1", status)
 
     def _head(self, message: Any) -> bytes | None:
         if message["type"] != "http.response.body" or message.get("more_body", False):

@@ -41,7 +41,7 @@ class Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        more = self.access_log or self.root_path or getattr(self.config, "reset_contextvars", False)
+        more = self.root_path or getattr(self.config, "reset_contextvars", False)
         self._may_be_plain = not more  # what plain renewals would need besides, and nobody sets
         self._waiting = _waiting_at(self.server_state)
         limit = self.limit_concurrency or MAX_CONNECTIONS
@@ -142,7 +142,7 @@ class Protocol(H11Protocol):
             flow=self.flow,
             logger=self.logger,
             access_logger=self.access_logger,
-            access_log=False,
+            access_log=self.access_log,
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
             on_response=self.on_response_complete,
