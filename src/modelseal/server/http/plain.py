@@ -73,7 +73,7 @@ def head_of(status: int, headers: Iterable[Header], length: int) -> bytes | None
     if reason is None or status < 200 or status in (204, 304):
         return None
     try:
-        lines = b"".join([b"%s: %s\r\n" % (name, value) for name, value in given])
+        lines = b"\r\n".join([*map(b": ".join, given), b""])
     except TypeError:  # texts, which h11 encodes
         return None
     said = dict(given)
