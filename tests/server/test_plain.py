@@ -11,7 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from modelseal.server.http import front, heartbeat, plain
+from fuzz import harness
+from modelseal.server.http import plain
 from modelseal.server.http.work import DEVICE_BODY_BYTES
 
 BODY = b"eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl"
@@ -168,40 +169,8 @@ LEFT = {
 }  # fmt: skip
 
 
-def scope_of(read: plain.Plain) -> Any:
-    """As far as those look at it who would have looked, had h11 read the request."""
-    path = read.path.decode()
-    return {
-        "method": "PUT", "path": path, "raw_path": read.path, "http_version": "1.1",
-        "headers": read.headers, "query_string": b"", "root_path": "",
-    }  # fmt: skip
-
-
-def agrees(data: bytes) -> bool:
-    """Whether ``data`` is taken; if so, h11 and all who stand before the application agree."""
-    read = plain.read(data)
-    if read is None:
-        return False
-    conn = h11.Connection(h11.SERVER)
-    conn.receive_data(data)
-    head, body, end = conn.next_event(), conn.next_event(), conn.next_event()
-    assert isinstance(head, h11.Request)
-    assert isinstance(body, h11.Data) and isinstance(end, h11.EndOfMessage)
-    assert (head.method, head.target, head.http_version) == (b"PUT", read.path, b"1.1")
-    assert [(name, value) for name, value in head.headers] == read.headers
-    assert bytes(body.data) == read.body and not end.headers
-    assert conn.trailing_data == (b"", False)
-    assert conn.their_state is h11.DONE and conn.our_state is h11.SEND_RESPONSE
-    assert not conn.they_are_waiting_for_100_continue
-    conn.send(h11.Response(status_code=200, headers=[(b"content-length", b"0")]))
-    conn.send(h11.EndOfMessage())
-    conn.start_next_cycle()  # neither side wishes to end the connection
-    scope = scope_of(read)
-    path = front._origin_form(scope)
-    assert front._oddness(scope) is None and scope == scope_of(read)
-    assert "//" not in path and not path.endswith("/") and path.startswith(front._LIMITED_INSIDE)
-    assert heartbeat._plain(scope) == read.device_id
-    return True
+agrees = harness.load("plain_renewal").judge
+"""Whether a request is taken; if so, h11 and all who stand before the application read it alike."""
 
 
 NAMES = st.sampled_from([

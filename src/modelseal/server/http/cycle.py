@@ -61,6 +61,7 @@ class PlainCycle(RequestResponseCycle):
 
     async def _run(self, app: Any, scope: Any, _receive: Any, send: Any) -> Any:
         whole = Whole(self._asked.device_id, self._asked.body, self.receive)
+        del self._asked  # a connection that is kept keeps no body
         try:
             return await app(scope, whole, send)
         finally:
