@@ -32,7 +32,12 @@ class Link:
         for segment in segments:
             self.segments += 1
             self.writer.write(segment)
-            await until(lambda: len(self.server.seen) >= self.segments)  # type: ignore[attr-defined]
+            await until(self._came)
+
+    def _came(self) -> bool:
+        seen: list[bytes] = self.server.seen  # type: ignore[attr-defined]
+        assert len(seen) >= self.segments or self.server in self.server.connections
+        return len(seen) >= self.segments
 
     async def answered(self) -> None:
         """Nothing is under way any more."""

@@ -485,7 +485,9 @@ def test_a_log_of_accesses_tells_renewals_like_everything_else(access_log: list[
 @pytest.mark.parametrize("settings", [{"root_path": "/a"}, {"reset_contextvars": True}])
 def test_what_uvicorn_does_besides_for_a_renewal_is_left_to_it(settings: dict[str, Any]) -> None:
     """Nobody sets it here."""
-    config = serving.configuration(USUAL["whole"], None, lifespan="off", **settings)
+    config = serving.configuration(USUAL["whole"], None, lifespan="off")
+    for name, value in settings.items():
+        setattr(config, name, value)
     heard, *_, by_hand = run(lambda: told(USUAL["whole"], PLAIN, config=config))
     assert heard.startswith(b"HTTP/1.1 200 OK") and not by_hand
 
