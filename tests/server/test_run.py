@@ -16,7 +16,7 @@ import httpx
 import pytest
 from tests.server.world import Clock
 
-from modelseal import trust
+from modelseal import listening, trust
 from modelseal.errors import (
     AddressInUse,
     CertificateInvalid,
@@ -113,6 +113,12 @@ def test_a_taken_address_is_said_so(home: Path) -> None:
         taken.listen()
         with pytest.raises(AddressInUse):
             Running(home, listen=f"127.0.0.1:{taken.getsockname()[1]}", now=Clock())
+
+
+def test_an_address_that_is_not_there_yet_is_worth_another_try() -> None:
+    """A host that starts may give itself its address later than it starts its services."""
+    with pytest.raises(AddressInUse):
+        listening.bind("192.0.2.1", 8443)
 
 
 def test_a_missing_or_broken_certificate_is_said_so(home: Path) -> None:

@@ -7,6 +7,7 @@ was named. Refuses to run beside the desk anywhere but on a closed loopback.
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -20,21 +21,24 @@ try:
 except ImportError:  # pragma: no cover - Windows
     resource = None  # type: ignore[assignment]
 
-from modelseal import listening, structs
+from modelseal import listening, memory, structs
 from modelseal.errors import Unavailable
 from modelseal.keys import Ask
 from modelseal.server import certificates, telemetry
 from modelseal.server.app import create_app
 from modelseal.server.http.protocol import MAX_CONNECTIONS
 from modelseal.server.http.serving import configuration
+from modelseal.server.manager import Manager
 from modelseal.server.services import Server, open_server
 from modelseal.server.services import config as configs
 from modelseal.server.services.server import FOLDER
 from modelseal.server.settings import check_desk, settings_of
 from modelseal.server.workers import Worker, Workers
 
+_KEY_BYTES = 32
 _OTHER_DESCRIPTORS = 512
 _COLLECT_AT = 20_000
+_log = logging.getLogger("modelseal.server")
 
 
 def serve(
@@ -52,15 +56,25 @@ def serve(
     """Serves the workspace at ``home`` until SIGINT or SIGTERM; then answers what is under way.
 
     ``workers`` processes share the address; with more than one, this thread must be the only one.
-    ``on_ready`` is told the URL once calls are answered, by all of them. Raises ``DeskExposed``,
-    ``AddressInUse``, ``CertificateInvalid``, ``ConfigInvalid`` and the errors of ``open_server``.
+    ``on_ready`` is told the URL once calls are answered, by all of them; so is the service manager,
+    if there is one. No process of the same user reads this one's memory, and it leaves no core.
+    Raises ``DeskExposed``, ``AddressInUse``, ``CertificateInvalid``, ``ConfigInvalid`` and the
+    errors of ``open_server``.
     """
+    close_memory()
+    manager = Manager()
+
+    def ready(url: str) -> None:
+        if on_ready is not None:
+            on_ready(url)
+        manager.ready(url)
 
     def one(worker: Worker | None = None) -> Running:
         running = Running(
             Path(home), listen=listen, public_url=public_url, behind_proxy=behind_proxy,
             database=database, now=now, ask=ask if worker is None else worker.ask,
-            on_ready=on_ready if worker is None else worker.is_up, worker=worker,
+            on_ready=ready if worker is None else worker.is_up,
+            on_beat=manager.alive, worker=worker,
         )  # fmt: skip
         collect_seldom()
         return running
@@ -75,8 +89,8 @@ def serve(
         bound = listening.bind(settings.host, settings.port)
         url = listening.url(bound, settings.host, settings.scheme)
         Workers(
-            settings.workers, one, bound, ask=ask,
-            on_ready=lambda: on_ready(url) if on_ready is not None else None,
+            settings.workers, one, bound, ask=ask, on_ready=lambda: ready(url),
+            on_beat=manager.alive,
         ).run()  # fmt: skip
         return
     running = one()
@@ -101,6 +115,7 @@ class Running:
         random: Callable[[int], bytes] = os.urandom,
         ask: Ask | None = None,
         on_ready: Callable[[str], None] | None = None,
+        on_beat: Callable[[], None] = lambda: None,
         worker: Worker | None = None,
     ) -> None:
         folder = home / FOLDER
@@ -128,7 +143,7 @@ class Running:
             self.server.about.serve_with(worker.place)
         self.url = listening.url(self._socket, self.settings.host, self.settings.scheme)
         try:
-            self._uvicorn = listening.Uvicorn(self._config(tls), self._told(on_ready))
+            self._uvicorn = listening.Uvicorn(self._config(tls), self._told(on_ready), on_beat)
             structs.prepare()
         except BaseException:
             self.close()
@@ -180,6 +195,17 @@ def in_thread(running: Running) -> threading.Thread:
     thread = threading.Thread(target=running.run, name="modelseal-server", daemon=True)
     thread.start()
     return thread
+
+
+def close_memory() -> None:
+    """Nobody but root reads this process; a warning is logged where its keys may be swapped."""
+    memory.harden_process()
+    with memory.SecretBytes(bytes(_KEY_BYTES)) as key:
+        if not key.swap_safe:
+            _log.warning(
+                "keys may reach the swap space: this process may lock no memory "
+                "(LimitMEMLOCK of the unit, --ulimit memlock of the container)"
+            )
 
 
 def collect_seldom() -> None:

@@ -120,7 +120,8 @@ class _Child:
 
 
 class Workers:
-    """See the module. ``open_one`` is called in each worker; ``on_ready`` here, once all serve."""
+    """See the module. ``open_one`` is called in each worker; here ``on_ready`` once all serve, and
+    ``on_beat`` several times a second."""
 
     def __init__(
         self,
@@ -130,6 +131,7 @@ class Workers:
         *,
         ask: Ask | None,
         on_ready: Callable[[], None],
+        on_beat: Callable[[], None] = lambda: None,
     ) -> None:
         if not hasattr(os, "fork"):
             bound.close()
@@ -139,6 +141,7 @@ class Workers:
         self._socket = bound
         self._ask = ask
         self._on_ready = on_ready
+        self._on_beat = on_beat
         self._board = Board(count)
         self._asked: dict[str, str] = {}
         self._children: dict[int, _Child] = {}
@@ -171,6 +174,7 @@ class Workers:
 
     def _until(self, done: Callable[[], bool]) -> None:
         while not self._told and not done():
+            self._on_beat()
             self._look()
             for number in [n for n, at in self._due.items() if at <= time.monotonic()]:
                 self._fork(number)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from litestar import Response, get
+from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 
+from modelseal.errors import NotFound
 from modelseal.server.http.work import run
 from modelseal.server.services import Server
 from modelseal.server.services.about import Discovery
@@ -45,8 +46,11 @@ def routes(server: Server) -> list[HTTPRouteHandler]:
         return Response(b"ready\n", media_type="text/plain")
 
     @get("/metrics", opt={"answer": "text/plain"})
-    async def metrics() -> Response[bytes]:
-        """Prometheus text."""
+    async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
+        """Prometheus text, for the networks that may watch; 404 for others."""
+        client = request.scope.get("client")
+        if not server.about.may_watch(client[0] if client else None):
+            raise NotFound("no such address")
         text: str = await run(server.about.metrics)
         return Response(text.encode(), media_type=_TEXT, headers={"Cache-Control": "no-store"})
 

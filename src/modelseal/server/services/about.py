@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from modelseal import __version__
 from modelseal.errors import Unavailable
-from modelseal.server.services import counts
+from modelseal.server.services import addresses, counts
 from modelseal.server.services.context import Context
 from modelseal.server.services.counts import Counts, Numbers
 from modelseal.server.services.log import Log
@@ -103,6 +103,11 @@ class About:
         self._counting = threading.Lock()
         self._kept: tuple[float, Any] | None = None
         self.certificate: Ending | None = None
+        self._watching = addresses.networks(context.config.metrics_networks, "metrics_networks")
+
+    def may_watch(self, address: str | None) -> bool:
+        """True for who is near enough to read ``metrics``."""
+        return addresses.may_watch(address, self._watching)
 
     def discovery(self) -> Discovery:
         """Who this is."""

@@ -1,4 +1,5 @@
-"""Which addresses the server calls on its own account: public ones, and networks named for it.
+"""Which addresses are public ones, and which lie in networks that the configuration names: whom the
+server calls on its own account, and who reads its numbers.
 
 Judged is the address that will be connected to, in the form the resolver gave it, so that a name,
 a decimal or an octal form leads nowhere that its dotted form would not.
@@ -8,6 +9,8 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Sequence
+
+from modelseal.errors import ConfigInvalid
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -34,6 +37,22 @@ def parse(text: str) -> Address | None:
         return ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return None
+
+
+def networks(texts: Sequence[str], setting: str) -> tuple[Network, ...]:
+    """The networks in a configuration; ``ConfigInvalid`` for what is none."""
+    try:
+        return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
+    except ValueError:
+        raise ConfigInvalid(f"{setting} are networks like 10.0.0.0/8", setting=setting) from None
+
+
+def may_watch(text: str | None, named: Sequence[Network] = ()) -> bool:
+    """True for who calls from one of the ``named`` networks, without any from no public address."""
+    address = parse(text or "")
+    if address is None:
+        return False
+    return is_named(address, named) if named else not is_allowed(address)
 
 
 def is_allowed(address: Address, named: Sequence[Network] = ()) -> bool:

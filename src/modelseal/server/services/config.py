@@ -56,6 +56,8 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``blobs`` is a bucket (``s3://NAME/PREFIX``) at ``blobs_endpoint``, in place of the folder; its
     own addresses are given to devices for ``blobs_presign_seconds``, 0 for never.
     ``webhook_networks`` are private networks that webhooks may lie in, none by default.
+    ``metrics_networks`` are those that ``/metrics`` answers, in place of all that are no address of
+    the Internet.
     ``log`` is the form of what the process says; ``telemetry`` sends traces (OpenTelemetry).
     ``heartbeats_per_second``: the mean that one process expects; it lets in at most twice as many.
     ``workers`` is how many processes share the address.
@@ -73,6 +75,7 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     attestation_policy: str = "attestation-policy.json"
     attestation_results_days: Annotated[int, msgspec.Meta(ge=1, le=36500)] = 400
     webhook_networks: list[str] = []
+    metrics_networks: list[str] = []
     blobs: str | None = None
     blobs_endpoint: str | None = None
     blobs_region: str = "us-east-1"

@@ -29,10 +29,10 @@ from modelseal.admin import (
     WebhookRecord,
 )
 from modelseal.audit import EventKind
-from modelseal.errors import ConfigInvalid, Conflict, Misuse, NotFound
+from modelseal.errors import Conflict, Misuse, NotFound
 from modelseal.server.services import addresses, outbox, recorder
 from modelseal.server.services.actors import Actor, Right
-from modelseal.server.services.addresses import Network
+from modelseal.server.services.addresses import Network, networks
 from modelseal.server.services.context import Context
 from modelseal.server.services.idempotency import once
 from modelseal.server.services.paging import page_of
@@ -52,7 +52,7 @@ class Webhooks:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self.named = networks(context.config.webhook_networks)
+        self.named = networks(context.config.webhook_networks, "webhook_networks")
 
     def create(
         self, actor: Actor, wish: NewWebhook, idempotency_key: str | None = None
@@ -248,16 +248,6 @@ class Webhooks:
             tx, known, EventKind.WEBHOOK_CHANGED, at=now, actor=actor.name if actor else "system",
             subjects={"webhook": webhook_id}, params={"change": change, "count": count},
         )  # fmt: skip
-
-
-def networks(texts: Sequence[str]) -> tuple[Network, ...]:
-    """The networks in a configuration; ``ConfigInvalid`` for what is none."""
-    try:
-        return tuple(ipaddress.ip_network(text, strict=False) for text in texts)
-    except ValueError:
-        raise ConfigInvalid(
-            "webhook_networks are networks like 10.0.0.0/8", setting="webhook_networks"
-        ) from None
 
 
 def check_url(url: str, named: Sequence[Network]) -> None:
