@@ -17,7 +17,7 @@ from modelseal.crypto.signing import VerifyKey
 from modelseal.errors import IdempotencyMismatch, LicenseExpired, LicenseNotYetValid, RateLimited
 from modelseal.license import tokens
 from modelseal.license.claims import LeaseClaims, StatusListClaims
-from modelseal.server.services import LocalAdmin, webhooks
+from modelseal.server.services import LocalAdmin, addresses
 from modelseal.server.services.limits import RENEWAL
 from modelseal.server.services.renewal import Renewed
 from modelseal.server.services.statuses import TTL_SECONDS
@@ -181,7 +181,7 @@ def test_an_office_taken_by_a_clock_that_was_ahead_is_taken_over(shop: Shop) -> 
 
 
 def test_what_failed_by_a_clock_that_was_ahead_is_sent_soon(shop: Shop, receiver: Receiver) -> None:
-    shop.server.webhooks.named = webhooks.networks(["127.0.0.0/8"])
+    shop.server.webhooks.named = addresses.networks(["127.0.0.0/8"], "webhook_networks")
     hook = shop.admin.create_webhook(NewWebhook(url=receiver.url, events=["license_issued"]))
     shop.plan()
     receiver.statuses = [500]

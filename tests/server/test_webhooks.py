@@ -17,7 +17,7 @@ from modelseal.admin import IssuedWebhook, MessageRecord, MessageState, NewWebho
 from modelseal.audit import EventKind
 from modelseal.errors import ConfigInvalid, Misuse, NotFound
 from modelseal.license.plans import Anomaly
-from modelseal.server.services import delivering, open_server, outbox, recorder, webhooks
+from modelseal.server.services import addresses, delivering, open_server, outbox, recorder
 from modelseal.server.services.delivering import PAUSES, signed
 from modelseal.server.services.webhooks import check_url
 
@@ -27,7 +27,7 @@ HOUR = 3600
 @pytest.fixture
 def shop(shop: Shop) -> Shop:
     """A shop that may tell programs on the loopback."""
-    shop.server.webhooks.named = webhooks.networks(["127.0.0.0/8"])
+    shop.server.webhooks.named = addresses.networks(["127.0.0.0/8"], "webhook_networks")
     return shop
 
 
