@@ -401,3 +401,54 @@ def test_relays_are_listed_by_their_newest_report(shop, device):
     assert (shown.event_id, shown.state, shown.ahead, shown.found) == (newest, "follows", 1, 1)
     assert (by_id[OTHER].state, by_id[OTHER].ahead) == ("first", 0)
     assert found.next_cursor is None
+
+
+def test_a_code_that_support_told_on_the_telephone_accuses_no_relay(shop, device):
+    one = synced(shop, "syn_1")
+    place = told(shop, holds(device)).given[0].places[0]
+    two = synced(shop, "syn_2", one)
+    shop.clock.now = place.starts_at
+    code = shop.admin.lease_code(device.device_id).code
+    device.take(1, code)
+    device.renew(**device.tells())
+    three = synced(shop, "syn_3", two)
+    synced(shop, "syn_4", three)
+    assert findings(shop) == []
+
+
+def test_one_told_on_the_telephone_before_its_time_accuses_no_relay(shop, device):
+    synced(shop, "syn_1")
+    told(shop, holds(device))
+    device.take(1, shop.admin.lease_code(device.device_id).code)
+    device.renew(**device.tells())
+    assert findings(shop) == []
+
+
+def test_one_told_on_the_telephone_after_the_relay_was_told_to_end_accuses_no_relay(shop, device):
+    one = synced(shop, "syn_1")
+    place = told(shop, holds(device)).given[0].places[0]
+    shop.admin.suspend_license(device.license_id)
+    assert told(shop, holds(device, known=True)).ended
+    two = synced(shop, "syn_2", one)
+    told(shop, holds(device, known=True))
+    synced(shop, "syn_3", two)
+    shop.admin.resume_license(device.license_id)
+    shop.clock.now = place.starts_at
+    device.take(1, shop.admin.lease_code(device.device_id).code)
+    device.renew(**device.tells())
+    assert findings(shop) == []
+
+
+def test_one_told_before_the_relay_asked_for_the_codes_accuses_it_no_more_than_it_clears(
+    shop, device
+):
+    one = synced(shop, "syn_1")
+    device.take(1, shop.admin.lease_code(device.device_id).code)
+    places = told(shop, holds(device)).given[0].places
+    device.take(2, places[1].code)  # early, and not told by anybody
+    two = synced(shop, "syn_2", one)
+    device.renew(**device.tells())
+    three = synced(shop, "syn_3", two)
+    synced(shop, "syn_4", three)
+    assert findings(shop) == ["early", "silent"]
+    assert {event.params["place"] for event in shop.events("relay_overdrew")} == {2}

@@ -25,7 +25,15 @@ from modelseal.license.decide import Decision, decide
 from modelseal.license.facts import Action, Chain, Facts, SeatFacts
 from modelseal.license.lease_code import CodeBinding
 from modelseal.license.plans import MAX_LEASE_SECONDS
-from modelseal.server.services import acting, intake, judging, metering, recorder, seating
+from modelseal.server.services import (
+    acting,
+    intake,
+    judging,
+    metering,
+    overdrawing,
+    recorder,
+    seating,
+)
 from modelseal.server.services.actors import Actor, Right
 from modelseal.server.services.context import Context
 from modelseal.server.services.granting import Grants
@@ -230,6 +238,7 @@ class Ahead:
         again = row.given_at is not None
         if not again:
             self._give(tx, device, terms, row, known.event_id, now)
+            overdrawing.told_elsewhere(tx, row, now)
         more = {"seq": row.seq, "lease": row.lease_id, "lease_exp": to_numeric(row.ends_at)}
         self._record(
             tx, known, EventKind.LEASE_CODE_GIVEN, actor, device, terms, facts, decision,

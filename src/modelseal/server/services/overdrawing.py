@@ -17,8 +17,8 @@ from modelseal.license.claims import RequestClaims
 from modelseal.server.services import recorder
 from modelseal.server.services.context import Context
 from modelseal.server.store import relayed as store
-from modelseal.server.store.rows import DeviceRow, RelayedRow
-from modelseal.types import from_numeric
+from modelseal.server.store.rows import DeviceRow, PreparedRow, RelayedRow
+from modelseal.types import from_numeric, to_numeric
 
 CLOCK_SECONDS = 300
 """By how much two clocks may differ before a lease counts as given out early."""
@@ -65,6 +65,18 @@ def _show(context: Context, tx: Connection, row: RelayedRow, place: int, now: da
     ended = all(each.closed_at is not None for each in holders)
     if ended and place > max(each.released for each in holders):
         find(context, tx, actor, row, Finding.AFTER_END, place)
+
+
+def told_elsewhere(tx: Connection, lease: PreparedRow, now: datetime) -> None:
+    """Support told the code of ``lease``: it counts as given out, in its time, by every relay."""
+    for row in store.of_device(tx, lease.license_id, lease.device_id, lease.base):
+        ids = [lease_id for _seq, lease_id, _starts, _ends in row.places]
+        if lease.lease_id in ids:
+            place = ids.index(lease.lease_id) + 1
+            seq, lease_id, starts, ends = row.places[place - 1]
+            begun = [seq, lease_id, min(starts, to_numeric(now)), ends]
+            places = [*row.places[: place - 1], begun, *row.places[place:]]
+            store.change(tx, row, places=places, released=max(row.released, place))
 
 
 def settle(context: Context, tx: Connection, actor: str, relay: str, after: datetime) -> None:

@@ -192,9 +192,11 @@ def _held_by(tx: Connection, device: DeviceRow, base: str, relay: str) -> Relaye
 
 
 def _row(relay: str, base: str, rows: list[PreparedRow], now: datetime) -> RelayedRow:
+    """What a relay holds from now on; what support told before counts as given out in its time."""
     places: list[list[Any]] = [
-        [row.seq, row.lease_id, to_numeric(row.starts_at), to_numeric(row.ends_at)] for row in rows
+        [row.seq, row.lease_id, to_numeric(_begins(row)), to_numeric(row.ends_at)] for row in rows
     ]
+    told = [place for place, row in enumerate(rows, start=1) if row.given_at is not None]
     return RelayedRow(
         license_id=rows[0].license_id,
         device_id=rows[0].device_id,
@@ -203,7 +205,12 @@ def _row(relay: str, base: str, rows: list[PreparedRow], now: datetime) -> Relay
         places=places,
         ends_at=rows[-1].ends_at,
         given_at=now,
+        released=max(told, default=0),
     )
+
+
+def _begins(row: PreparedRow) -> datetime:
+    return row.starts_at if row.given_at is None else min(row.starts_at, row.given_at)
 
 
 def _most_ahead(tx: Connection) -> int:

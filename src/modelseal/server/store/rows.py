@@ -239,7 +239,8 @@ class RelayedRow:
 
     ``places`` are [seq, lease id, starts, ends] of each, times as NumericDate. ``told_at`` is when
     the relay was first told that they are in force no more, ``closed_at`` when it reported for the
-    first time after that. ``released`` is the highest place that it reported as given out,
+    first time after that. ``released`` is the highest place that it reported as given out, or that
+    support told, whose start is then no later than that;
     ``shown`` the highest that the device showed, first at ``shown_at``; the relay has told of all
     that it gave out until ``settled_at``. ``found`` is what does not fit.
     """
