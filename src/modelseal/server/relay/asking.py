@@ -20,7 +20,7 @@ from modelseal.errors import (
 )
 from modelseal.license import tokens
 from modelseal.license.claims import RequestClaims
-from modelseal.server.relay import carrying
+from modelseal.server.relay import carrying, documents
 from modelseal.server.relay.box import MAX_WANTED, Box, Question, Reply
 from modelseal.server.relay.giving import RETRY_SECONDS, Giving
 
@@ -98,5 +98,7 @@ def _check_address(claims: RequestClaims, method: str, path: str) -> None:
     wanted = _CARRIED.get(claims.op)
     if wanted is None:
         raise RelayCannot(f"the operation {claims.op} is not carried")
+    if not documents.is_call(method, path):  # a sync asks there, so it has to be an address
+        raise NotFound("a relay has no such address")
     if (method, path) != (wanted[0], wanted[1].format(device=claims.sub)):
         raise Misuse("this address takes another operation", op=claims.op)

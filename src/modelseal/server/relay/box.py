@@ -259,11 +259,12 @@ class Box:
     # -- what a sync does
 
     def questions(self, room: int | None = None) -> list[Question]:
-        """What waits, the oldest first; as many as have ``room`` bytes for their answers."""
+        """What waits: known devices first, then the oldest; as many as ``room`` can answer."""
         found, left = list[Question](), room
         with self.reading() as db:
             for row in db.execute(
-                "SELECT jkt, nonce, method, path, token FROM questions ORDER BY at"
+                "SELECT jkt, nonce, method, path, token FROM questions"
+                " ORDER BY known DESC, at, rowid"
             ):
                 question = Question(*row)
                 if left is not None:
@@ -348,13 +349,12 @@ class Box:
             twice += " SELECT device FROM held WHERE double > 0"
             doubles = [row[0] for row in db.execute(twice)]
             named = sorted({device for device in doubles if device is not None})
-            one = "SELECT count(*) FROM questions"
             many = "SELECT count(DISTINCT jkt) FROM answers WHERE handed > 0"
             made = RelayReport(
                 relay=self.about.relay,
                 sync=ids.new_id("syn", now, random),
                 after=noted_in(db, "after"),
-                waiting=db.execute(one).fetchone()[0],
+                waiting=db.execute("SELECT count(*) FROM questions").fetchone()[0],
                 devices=db.execute(many).fetchone()[0],
                 double_count=len(doubles),
                 doubles=named[:_NAMED],

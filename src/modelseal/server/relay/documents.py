@@ -1,4 +1,4 @@
-"""Which signed documents a relay holds, and which of two is the newer. Nothing here is verified.
+"""Which addresses a relay knows, and which of two documents is the newer. Nothing is verified.
 
 Devices verify all of it by their pinned trust; a relay only keeps itself from going back.
 """
@@ -16,12 +16,29 @@ from modelseal.license import jws
 TIMESTAMP = "/v1/catalog/timestamp.json"
 CHECKPOINT = "/v1/log/checkpoint"
 KNOWN = ("/.well-known/jwks.json", "/.well-known/modelseal", CHECKPOINT)
+_DEVICE = r"[A-Za-z0-9_-]{1,128}"
+_CALLS = {
+    "POST": re.compile(rf"/v1/devices(/{_DEVICE}:return)?"),
+    "PUT": re.compile(rf"/v1/leases/{_DEVICE}"),
+}
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _STATUS = re.compile(r"/v1/status-lists/[0-9]{1,9}")
 _BUNDLE = re.compile(r"/v1/bundles/[0-9a-f]{64}")
 _CATALOG = re.compile(
     r"/v1/catalog/(timestamp|[1-9][0-9]{0,8}\.(root|snapshot|targets|keys))\.json"
     r"|/v1/catalog/targets/[0-9a-f]{64}\.keys"
 )
+
+
+def is_digest(name: str) -> bool:
+    """True for the name of a sealed model."""
+    return _DIGEST.fullmatch(name) is not None
+
+
+def is_call(method: str, path: str) -> bool:
+    """True for the call of a device that a relay carries, at its address."""
+    wanted = _CALLS.get(method)
+    return wanted is not None and wanted.fullmatch(path) is not None
 
 
 def is_wanted(path: str) -> bool:

@@ -1,13 +1,15 @@
 """What a courier carries between a relay and the license server: two files of one form.
 
 ``read_question(write_question(q)) == q``, and so with answers. The SHA-256 at the end finds what
-happened on the way; nothing in either is believed by anybody but for its own signatures.
+happened on the way; nothing in either is believed by anybody but for its own signatures, and no
+address in it leads anywhere but to what relays ask.
 Normative: ``docs/spec/relay.md``.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any, TypeVar
 
 import msgspec
@@ -22,22 +24,25 @@ from modelseal.admin import (
     RelayState,
 )
 from modelseal.errors import InvalidBytes, RelayFileInvalid
+from modelseal.server.relay import documents
 
 MAGIC = b"\x89MSL\r\n\x1a\n"
 VERSION = 1
 MAX_BYTES = 512 << 20
 _DIGEST_BYTES = 32
+_RELAY = re.compile(r"rly_[0-9a-f-]{1,64}")
 T = TypeVar("T", bound="_File")
 
 
 class _File(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True
 ):
-    """Closed; the relay it belongs to stands in it."""
+    """Closed; the relay it belongs to stands in it. ``models`` are held, or lie beside it."""
 
     relay: str
     server: str
     product: str
+    models: list[str]
 
 
 class Asked(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -82,7 +87,6 @@ class QuestionFile(_File, frozen=True, tag="question", tag_field="file"):
     questions: list[Asked]
     held: list[str]
     wanted: list[str]
-    models: list[str]
     leases: list[HeldLeases] = []
 
 
@@ -97,7 +101,6 @@ class AnswerFile(_File, frozen=True, tag="answer", tag_field="file"):
     state: RelayState
     answers: list[Told]
     documents: list[Paper]
-    models: list[str]
     found: int = 0
     ahead: int = 0
     given: list[GivenLeases] = []
@@ -124,6 +127,23 @@ def read(data: bytes, kind: type[T]) -> T:
         raise RelayFileInvalid("it was cut off or altered on its way")
     try:
         value: Any = cbor.decode(data[head:-_DIGEST_BYTES], max_bytes=MAX_BYTES)
-        return msgspec.convert(value, kind, strict=True)
+        found = msgspec.convert(value, kind, strict=True)
     except (InvalidBytes, msgspec.ValidationError, RecursionError) as error:
         raise RelayFileInvalid(str(error)[:200]) from None
+    if not all(documents.is_digest(name) for name in found.models):
+        raise RelayFileInvalid("the name of a sealed model is none")
+    if isinstance(found, QuestionFile):
+        _check(found)
+    return found
+
+
+def _check(file: QuestionFile) -> None:
+    """Whoever made the file asks nothing that a relay does not ask."""
+    acts = f"/v1/relays/{file.relay}/acts"
+    calls = (
+        documents.is_call(each.method, each.path) or (each.method, each.path) == ("POST", acts)
+        for each in file.questions
+    )
+    asked = [*map(documents.is_wanted, file.wanted), *map(documents.is_document, file.held)]
+    if not (_RELAY.fullmatch(file.relay) and all(calls) and all(asked)):
+        raise RelayFileInvalid("an address that no relay asks")
