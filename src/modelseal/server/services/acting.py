@@ -15,7 +15,6 @@ from modelseal.errors import InternalError, NotFound
 from modelseal.license.claims import RequestClaims
 from modelseal.license.decide import Decision, decide
 from modelseal.license.facts import Action, DeviceFacts, Facts
-from modelseal.license.plans import Plan
 from modelseal.server.services import denials, duplicates, intake, recorder
 from modelseal.server.services.context import Context
 from modelseal.server.services.denials import Refusal
@@ -37,19 +36,12 @@ _HOLDERS_BYTES = 6000
 """What they may take of a denial, which has 16 KiB with two signatures and base64."""
 
 
-def terms(tx: Connection, row: LicenseRow, group: Group | None = None) -> Terms:
+def terms(tx: Connection, row: LicenseRow) -> Terms:
     """The license with the plan version it was issued with."""
-    if group is None:
-        return Terms(row, *_plan(tx, row))
-    same = ("plan", row.plan_id, row.plan_version)
-    return Terms(row, *group.once(same, lambda: _plan(tx, row)))
-
-
-def _plan(tx: Connection, row: LicenseRow) -> tuple[str, Plan]:
     found = plan_store.terms(tx, row.plan_id, row.plan_version)
     if found is None:
         raise InternalError("a license's plan is missing")
-    return found[0], terms_of(found[1])
+    return Terms(row, found[0], terms_of(found[1]))
 
 
 def record(

@@ -18,6 +18,7 @@ from modelseal.license.decide import Decision, decide
 from modelseal.license.facts import Action, Chain, Facts, SeatFacts
 from modelseal.server.services import (
     acting,
+    ahead,
     anomalies,
     duplicates,
     forks,
@@ -33,6 +34,7 @@ from modelseal.server.services.context import Context
 from modelseal.server.services.denials import Refusal
 from modelseal.server.services.issuing import Answer, Issuing, Terms, within
 from modelseal.server.services.licensing import hash_key
+from modelseal.server.services.plans import KeptPlans
 from modelseal.server.services.proving import Proof, Proving
 from modelseal.server.store import devices as device_store
 from modelseal.server.store import licenses as license_store
@@ -65,6 +67,7 @@ class Activation:
         self._context = context
         self._issuing = issuing
         self._prover = prover
+        self._plans = KeptPlans()
 
     def activate(
         self,
@@ -82,7 +85,7 @@ class Activation:
         now = self._context.now()
 
         def act(tx: Connection, group: Group) -> Activated | Refusal:
-            row = group.once(_of(key_hash), lambda: license_store.lock_by_key_hash(tx, key_hash))
+            row = _locked(tx, group, key_hash)
             if row is None or claims.product != self._context.product:
                 facts = Facts(
                     action=Action.ACTIVATE, now=now, product=self._context.product,
@@ -93,10 +96,19 @@ class Activation:
                     self._context, tx, facts, claims=claims, license_row=None, device=None,
                     kind=EventKind.LEASE_DENIED,
                 )  # fmt: skip
-            terms = acting.terms(tx, row, group)
+            number = ahead.trust_number(tx, group)
+            plan = self._plans.terms(tx, number, row.plan_id, row.plan_version)
+            terms = Terms(row, *plan)
             return self.enter(tx, claims, terms, now, Action.ACTIVATE, network=network, group=group)
 
-        return self._context.store.together(key_hash, act)
+        return self._context.store.together(key_hash, act, (self._look, (key_hash, claims)))
+
+    def _look(self, tx: Connection, group: Group, asked: list[tuple[bytes, RequestClaims]]) -> None:
+        """All licenses are locked, in the order of the acts, and looked at once."""
+        rows = [(_locked(tx, group, key_hash), claims) for key_hash, claims in asked]
+        known = [(row, claims) for row, claims in rows if row is not None]
+        if known:
+            ahead.look(self._context, tx, group, known)
 
     def enter(
         self,
@@ -115,7 +127,9 @@ class Activation:
         A new device writes its event and what it was asked with the ``group``.
         """
         context, row = self._context, terms.license
-        device = device_store.by_key(tx, row.license_id, claims.iss)
+        device = ahead.device(tx, group, row.license_id, claims.iss)
+        if device is not None or claims.replace or terms.plan.floating or terms.plan.anomalies:
+            ahead.settled(group, row.license_id)
         stands = device is not None and device.state == device_store.ACTIVE and not device.held
         again = stands and device is not None and forks.is_repeat(device, claims)
         limits = None if again else within(self._about_to_start(terms, now), now)
@@ -134,16 +148,16 @@ class Activation:
         )
         if again and device is not None:
             repeated = acting.replaced(facts, chain=Chain.REPEAT)
-            return self._again(tx, claims, terms, device, repeated, proof)
+            return self._again(tx, claims, terms, device, repeated, proof, group)
         duplicates.refuse(tx, claims, device, group)
         if not decide(facts).allowed:
-            return self._refuse(tx, claims, terms, device, facts)
+            return self._refuse(tx, claims, terms, device, facts, group)
         device_id = device.device_id if device else context.new_id("dev", now)
-        seat = seating.enter(tx, terms, claims, device_id, device, now)
+        seat = seating.enter(tx, terms, claims, device_id, device, now, group)
         facts = acting.replaced(facts, seat=seat.facts)
         decision = decide(facts)
         if not decision.allowed:
-            return self._refuse(tx, claims, terms, device, facts)
+            return self._refuse(tx, claims, terms, device, facts, group)
         return self._admit(
             tx, claims, terms, device, device_id, seat, facts, decision, proof, network, group
         )
@@ -176,7 +190,7 @@ class Activation:
             kem=intake.kem_key(claims), prev=None, bound=bound, with_license=True, proof=proof,
             group=group,
         )  # fmt: skip
-        self._write(tx, claims, terms, device, is_new, seat, answer, bound, known, now, proof)
+        self._write(tx, claims, terms, device, is_new, answer, bound, known, now, proof, group)
         if seat.replaced is not None:
             seating.retire(tx, seat.replaced, now, known.event_id)
         if seat.spent is not None:
@@ -296,12 +310,12 @@ class Activation:
         terms: Terms,
         device: DeviceRow,
         is_new: bool,
-        seat: seating.Seating,
         answer: Answer,
         bound: bool,
         known: recorder.Recorded,
         now: datetime,
         proof: Proof,
+        group: Group,
     ) -> None:
         lease = answer.claims
         label = claims.label if claims.label is not None else device.label
@@ -314,7 +328,7 @@ class Activation:
             **lease_values(answer, claims, terms.license, known.event_id, now),
         )  # fmt: skip
         if is_new:
-            settle(device_store.add(tx, replace(device, **values), now))
+            ahead.add(tx, group, replace(device, **values), now)
         else:
             settle(device_store.change(tx, device, **values))
         if device.status_value != 0:
@@ -329,9 +343,10 @@ class Activation:
         device: DeviceRow,
         facts: Facts,
         proof: Proof,
+        group: Group,
     ) -> Activated | Refusal:
         if not decide(facts).allowed:
-            return self._refuse(tx, claims, terms, device, facts)
+            return self._refuse(tx, claims, terms, device, facts, group)
         answer = acting.again(
             tx, self._issuing, terms, device, claims, facts.now, license_too=True, proof=proof
         )
@@ -352,7 +367,9 @@ class Activation:
         terms: Terms,
         device: DeviceRow | None,
         facts: Facts,
+        group: Group,
     ) -> Refusal:
+        ahead.settled(group, terms.license.license_id)
         more: dict[str, object] = {}
         code = decide(facts).code
         if code in ("no_free_seat", "replace_pending", "rebinds_used_up"):
@@ -382,6 +399,11 @@ class Activation:
         settle(license_store.change(tx, row, starts_at=now, ends_at=ends_at, changed_at=now))
         fresh = license_store.get(tx, row.license_id)
         return Terms(fresh or row, terms.plan_name, terms.plan)
+
+
+def _locked(tx: Connection, group: Group, key_hash: bytes) -> LicenseRow | None:
+    """The license, which is this transaction's from here on."""
+    return group.once(_of(key_hash), lambda: license_store.lock_by_key_hash(tx, key_hash))
 
 
 def _of(key_hash: bytes) -> tuple[str, bytes]:

@@ -20,6 +20,7 @@ from modelseal.server.store.together import Group
 
 _BYTES = 16
 _MAX_SENDINGS = 64
+_NEW = "new questions"
 
 
 def refuse(
@@ -31,8 +32,11 @@ def refuse(
     was answered, and it was signed before a sending that was. Ask only where a request is not the
     one the newest lease answered. ``group`` may remember what is not written yet.
     """
-    if group is not None and group.once(_waiting(claims), bool):
+    if group is not None and group.known(_waiting(claims)):
         group.write()
+    elif group is not None and _question(claims) in (group.known(_NEW) or ()):
+        group.known(_NEW).remove(_question(claims))
+        return
     known = store.answered(tx, _question(claims), _request(claims))
     left = device is not None and claims.seq < (device.lease_seq or 0)
     overtaken = left and claims.iat < (known.newest_signed_at or 0)
@@ -46,9 +50,13 @@ def remember(tx: Connection, claims: RequestClaims, group: Group | None = None) 
     if group is None:
         remember_all(tx, [claims])
     else:
-        group.forget(_waiting(claims))
         group.once(_waiting(claims), lambda: True)
         group.later(remember_all, [claims])
+
+
+def know(group: Group, new: Iterable[bytes]) -> None:
+    """The group knows that no sending of the questions ``new`` was answered; each is told once."""
+    group.once(_NEW, lambda: set(new))
 
 
 def _waiting(claims: RequestClaims) -> tuple[str, str, str]:

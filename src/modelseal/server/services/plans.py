@@ -19,6 +19,8 @@ from modelseal.server.services.paging import page_of
 from modelseal.server.store import plans as store
 from modelseal.server.store.rows import PlanRow
 
+_MAX_KEPT = 1000
+
 
 def terms_of(value: dict[str, Any]) -> Plan:
     """The terms in a stored plan."""
@@ -26,6 +28,30 @@ def terms_of(value: dict[str, Any]) -> Plan:
         return plan_rules.parse(value)
     except ConfigInvalid:
         raise InternalError("a stored plan is not readable") from None
+
+
+class KeptPlans:
+    """Versions of plans, which never change but by a restore.
+
+    A restore moves the number of the trust; what was kept under another one is forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._kept: tuple[int, dict[tuple[str, int], tuple[str, Plan]]] = (-1, {})
+
+    def terms(self, tx: Connection, number: int, plan_id: str, version: int) -> tuple[str, Plan]:
+        """Name and terms of a version; ``number`` is that of the trust in this transaction."""
+        kept, plans = self._kept
+        if kept != number or len(plans) > _MAX_KEPT:
+            plans = {}
+            self._kept = (number, plans)
+        plan = plans.get((plan_id, version))
+        if plan is None:
+            row = store.terms(tx, plan_id, version)
+            if row is None:
+                raise InternalError("a license's plan is missing")
+            plan = plans[plan_id, version] = (row[0], terms_of(row[1]))
+        return plan
 
 
 def check(terms: Plan) -> None:

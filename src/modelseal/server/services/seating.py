@@ -15,13 +15,14 @@ from modelseal.errors import NotFound
 from modelseal.license.claims import RequestClaims
 from modelseal.license.facts import SeatFacts
 from modelseal.license.plans import Plan
-from modelseal.server.services import judging, statuses
+from modelseal.server.services import ahead, judging, statuses
 from modelseal.server.services.issuing import Terms
 from modelseal.server.store import devices as device_store
 from modelseal.server.store import licenses as license_store
 from modelseal.server.store import seats as store
 from modelseal.server.store.engine import settle
 from modelseal.server.store.rows import DeviceRow, SeatRow
+from modelseal.server.store.together import Group
 from modelseal.types import Enforcement
 
 WINDOW = timedelta(days=90)
@@ -47,6 +48,7 @@ def enter(
     device_id: str,
     device: DeviceRow | None,
     now: datetime,
+    group: Group,
 ) -> Seating:
     """A seat for a device whose user entered the license key.
 
@@ -66,6 +68,10 @@ def enter(
             return Seating(SeatFacts(outcome="free", seats=seats), mine.seat_no)
     if claims.replace is not None and claims.replace != device_id:
         return _replace(tx, terms, claims, device_id, device, now)
+    number = ahead.seat(group, license_id) if device is None else None
+    if number is not None:
+        return Seating(SeatFacts(outcome="free", seats=seats), number)
+    ahead.settled(group, license_id)
     return _take(tx, terms, device, now)
 
 

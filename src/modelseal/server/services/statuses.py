@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import struct
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
@@ -23,9 +23,11 @@ from modelseal.types import to_numeric
 ENTRIES = 1 << 17
 TTL_SECONDS = 300
 LIFE = timedelta(hours=1)
+_PLACES = "places"
 _DRAWS = 16
 """All of these are taken where some 60 % of a list are, by chance earlier or later."""
-_FULL = "status-lists-full"
+FULL = "status-lists-full"
+"""The counter of lists that are full."""
 
 
 def path(number: int) -> str:
@@ -41,7 +43,7 @@ def touch(tx: Connection, lists: Iterable[int]) -> None:
 
 def go_on(tx: Connection, now: datetime) -> None:
     """After a restore every list has a number above those that readers have seen."""
-    for number in range(1, 2 + token_store.counter(tx, _FULL)):
+    for number in range(1, 2 + token_store.counter(tx, FULL)):
         token_store.raise_counter(tx, f"status:{number}", to_numeric(now))
 
 
@@ -52,25 +54,37 @@ def place(
 
     Where ``told``, a lease that the store forgot, names a free place, the device has that again.
     A list in which every place that is drawn is taken is full, and the next one begins. What is
-    drawn and free and not used is for the next of the ``group``.
+    drawn and free and not used is for the next of the ``group``, which may have drawn before.
     """
     group = group or Group(tx)
-    number = 1 + group.once(_FULL, lambda: token_store.counter(tx, _FULL))
+    number = 1 + group.once(FULL, lambda: token_store.counter(tx, FULL))
     known = re.fullmatch(r".*/v1/status-lists/([1-9][0-9]{0,8})", told.uri) if told else None
     if known and told and int(known[1]) <= number and told.idx < ENTRIES:
         before = int(known[1]), told.idx
         if not device_store.taken(tx, before[0], [before[1]]):
             return before
-    free = group.once("places", list[int])
+    free = group.once(_PLACES, list[int])
     if not free:
-        noise = context.random(4 * _DRAWS)
-        drawn = list(dict.fromkeys(at % ENTRIES for (at,) in struct.iter_unpack(">I", noise)))
+        group.write()
+        drawn = draw(context)
         taken = device_store.taken(tx, number, drawn)
         free += [idx for idx in drawn if idx not in taken]
         if not free:
-            group.forget(_FULL)
-            return 1 + token_store.bump(tx, _FULL), drawn[0]
+            group.forget(FULL)
+            return 1 + token_store.bump(tx, FULL), drawn[0]
     return number, free.pop()
+
+
+def draw(context: Context, devices: int = 1) -> list[int]:
+    """Some places of a list for so many devices, which may be taken."""
+    noise = context.drawn(4 * max(_DRAWS, 2 * devices))
+    return list(dict.fromkeys(at % ENTRIES for (at,) in struct.iter_unpack(">I", noise)))
+
+
+def know(group: Group, full: int, drawn: Iterable[int], taken: Collection[int]) -> None:
+    """The group knows how many lists are full, and which places were drawn and are free."""
+    group.once(FULL, lambda: full)
+    group.once(_PLACES, lambda: [idx for idx in drawn if idx not in taken])
 
 
 class StatusLists:
@@ -87,7 +101,7 @@ class StatusLists:
 
         def versions(tx: Connection) -> tuple[int, int]:
             return (
-                1 + token_store.counter(tx, _FULL),
+                1 + token_store.counter(tx, FULL),
                 token_store.counter(tx, f"status:{number}"),
             )
 

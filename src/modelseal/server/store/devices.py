@@ -139,7 +139,7 @@ def add(tx: Connection, row: DeviceRow, now: datetime) -> bool:
     values = {f"new_{name}": value for name, value in columns(row).items()}
     if row.seat_no is None:
         return tx.execute(_add(tx), values).rowcount == 1
-    return tx.execute(_add_seated(tx), values | {"now": now}).rowcount == 1
+    return tx.execute(add_seated(tx), values | {"now": now}).rowcount == 1
 
 
 @built_once
@@ -148,7 +148,8 @@ def _add(tx: Connection) -> Insert:
 
 
 @built_once
-def _add_seated(tx: Connection) -> Insert:
+def add_seated(tx: Connection) -> Insert:
+    """What ``add`` does for a device that has a seat. Parameters: ``new_`` columns, ``now``."""
     room = seats.room(_NEW["license_id"], _NEW["seat_no"])
     allowed = select(*_NEW.values()).where(*room)
     return _unless_drawn(insert(tx, t.devices).from_select(list(_NEW), allowed))

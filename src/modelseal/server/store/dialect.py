@@ -6,11 +6,21 @@ import contextlib
 import functools
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    Engine,
+    Table,
+    any_,
+    bindparam,
+    create_engine,
+    event,
+)
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -148,6 +158,34 @@ def held(connection: Connection, query: Select[Any]) -> Select[Any]:
     Rows changed since the transaction began make it run anew.
     """
     return query if writes_alone(connection) else query.with_for_update(read=True)
+
+
+def among(
+    connection: Connection, column: ColumnElement[Any], name: str, amount: int
+) -> ColumnElement[bool]:
+    """True where ``column`` is one of the values ``name``, of which ``amounts`` told how many."""
+    if connection.dialect.name == "postgresql":
+        return column == any_(bindparam(name, type_=ARRAY(column.type)))
+    values = [bindparam(f"{name}_{place}", type_=column.type) for place in range(amount)]
+    return column.in_(values)
+
+
+def amounts(
+    connection: Connection, lists: Mapping[str, Sequence[Any]]
+) -> tuple[tuple[int, ...], dict[str, Any]]:
+    """How many values ``among`` is to have for each of ``lists``, none of them empty, and these.
+
+    An array is one value however long. Elsewhere it is a power of two, so that there are few
+    texts; the first value stands in the places left over.
+    """
+    if connection.dialect.name == "postgresql":
+        return (1,) * len(lists), dict(lists)
+    sizes, values = list[int](), dict[str, Any]()
+    for name, told in lists.items():
+        sizes.append(1 << (len(told) - 1).bit_length())
+        filled = [*told, *[told[0]] * (sizes[-1] - len(told))]
+        values |= {f"{name}_{place}": value for place, value in enumerate(filled)}
+    return tuple(sizes), values
 
 
 def is_broken_connection(error: DBAPIError) -> bool:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from modelseal.errors import StorageFailed
 from modelseal.server.store import dialect, postgres, tables
-from modelseal.server.store.together import Act, Together
+from modelseal.server.store.together import Act, First, Together
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -92,13 +92,14 @@ class Store:
             self._pause(_delay(failed.total()))
             failed[why] += 1
 
-    def together(self, of: bytes, act: Act[T]) -> T:
+    def together(self, of: bytes, act: Act[T], first: First | None = None) -> T:
         """As ``write``, in one transaction with the acts that this process was given meanwhile.
 
         Acts about one row (``of`` names it) that came at once would end each other's snapshots and
-        start over and over. What other processes do meets in the database as ever.
+        start over and over. What other processes do meets in the database as ever. ``first`` looks
+        for all of them before any begins.
         """
-        return self._together.run(of, act)
+        return self._together.run(of, act, first)
 
     def read(
         self, look: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from sqlalchemy import Connection, and_, bindparam, func, or_, select, update
 
 from modelseal.server.store import tables as t
 from modelseal.server.store.dialect import insert
+from modelseal.server.store.ready import Ready
 from modelseal.server.store.rows import LicenseRow, many, one
 from modelseal.server.store.rows import values as values_of
 
@@ -20,11 +22,13 @@ _LOCK = (
     .where(t.licenses.c.license_id == bindparam("of"))
     .values(state=t.licenses.c.state)
 )
-_LOCK_BY_KEY_HASH = (
-    update(t.licenses)
-    .where(t.licenses.c.key_hash == bindparam("of"))
-    .values(state=t.licenses.c.state)
-    .returning(t.licenses)
+_LOCK_BY_KEY_HASH = Ready(
+    lambda _tx: (
+        update(t.licenses)
+        .where(t.licenses.c.key_hash == bindparam("of"))
+        .values(state=t.licenses.c.state)
+        .returning(*(t.licenses.c[field.name] for field in fields(LicenseRow)))
+    )
 )
 _SPENT = select(func.count()).where(
     t.spends.c.license_id == bindparam("license_id"),
@@ -50,7 +54,8 @@ def by_key_hash(tx: Connection, key_hash: bytes) -> LicenseRow | None:
 
 def lock_by_key_hash(tx: Connection, key_hash: bytes) -> LicenseRow | None:
     """The same, for the license whose license key has this keyed hash, as it is from here on."""
-    return one(LicenseRow, tx.execute(_LOCK_BY_KEY_HASH, {"of": key_hash}).first())
+    row = _LOCK_BY_KEY_HASH.first(tx, {"of": key_hash})
+    return None if row is None else LicenseRow(*row)
 
 
 def lock(tx: Connection, license_id: str) -> None:

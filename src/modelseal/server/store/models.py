@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from modelseal.server.store import tables as t
 from modelseal.server.store.dialect import insert
+from modelseal.server.store.ready import Ready
 from modelseal.server.store.rows import ModelRow, many, one
 
-_PUBLISHED = (
-    select(t.models)
-    .where(t.models.c.product == bindparam("product"), t.models.c.withdrawn_at.is_(None))
-    .order_by(t.models.c.model, t.models.c.release)
+_PUBLISHED = Ready(
+    lambda _tx: (
+        select(*(t.models.c[field.name] for field in fields(ModelRow)))
+        .where(t.models.c.product == bindparam("product"), t.models.c.withdrawn_at.is_(None))
+        .order_by(t.models.c.model, t.models.c.release)
+    )
 )
-_KEYS = select(t.section_keys.c.section, t.section_keys.c.wrapped).where(
-    t.section_keys.c.file_id == bindparam("file_id")
+_KEYS = Ready(
+    lambda _tx: select(t.section_keys.c.section, t.section_keys.c.wrapped).where(
+        t.section_keys.c.file_id == bindparam("file_id")
+    )
 )
 _DROP = delete(t.bundles).where(
     t.bundles.c.device_id == bindparam("of"), t.bundles.c.ends_at < bindparam("before")
@@ -61,7 +66,7 @@ def by_name(tx: Connection, product: str, model: str, release: int | None) -> Mo
 
 def published(tx: Connection, product: str) -> list[ModelRow]:
     """Every model of a product that is not withdrawn, in a fixed order."""
-    return many(ModelRow, tx.execute(_PUBLISHED, {"product": product}))
+    return [ModelRow(*row) for row in _PUBLISHED.rows(tx, {"product": product})]
 
 
 def page(tx: Connection, after: str, limit: int) -> list[ModelRow]:
@@ -93,7 +98,7 @@ def add_keys(tx: Connection, file_id: bytes, wrapped: Mapping[int, bytes]) -> No
 
 def keys(tx: Connection, file_id: bytes) -> dict[int, bytes]:
     """The wrapped data keys of a file by section."""
-    rows = tx.execute(_KEYS, {"file_id": file_id})
+    rows = _KEYS.rows(tx, {"file_id": file_id})
     return {int(section): bytes(wrapped) for section, wrapped in rows}
 
 

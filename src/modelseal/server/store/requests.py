@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, case, func, select
+from sqlalchemy import ARRAY, Connection, Insert, bindparam, case, func, select
 
 from modelseal.server.store import tables as t
 from modelseal.server.store.bulk import Bulk
-from modelseal.server.store.dialect import insert
+from modelseal.server.store.dialect import built_once, insert, writes_alone
 
 _c = t.answered_requests.c
 _ANSWERED = select(
@@ -30,11 +30,25 @@ class Answered:
 
 def add(tx: Connection, sendings: Sequence[tuple[bytes, bytes, int]]) -> None:
     """These sendings were answered: question, request, when it says it was signed."""
-    _ADD.execute(tx, [dict(zip(_NAMES, sending, strict=True)) for sending in sendings])
+    if not writes_alone(tx) and len(sendings) >= _MANY:
+        columns = [list(column) for column in zip(*sendings, strict=True)]
+        tx.execute(_add_many(tx), dict(zip(_NAMES, columns, strict=True)))
+    else:
+        _ADD.execute(tx, [dict(zip(_NAMES, sending, strict=True)) for sending in sendings])
 
 
 _NAMES = ("question", "request", "signed_at")
 _ADD = Bulk(lambda tx: insert(tx, t.answered_requests).on_conflict_do_nothing(), _NAMES)
+_MANY = 4
+
+
+@built_once
+def _add_many(tx: Connection) -> Insert:
+    """One statement, which PostgreSQL plans once, with an array for each column."""
+    arrays = [bindparam(name, type_=ARRAY(_c[name].type)) for name in _NAMES]
+    rows = func.unnest(*arrays).table_valued(*_NAMES).render_derived()
+    added = insert(tx, t.answered_requests).from_select(_NAMES, select(*rows.c))
+    return added.on_conflict_do_nothing()
 
 
 def answered(tx: Connection, question: bytes, request: bytes) -> Answered:

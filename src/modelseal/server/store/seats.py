@@ -34,7 +34,8 @@ from modelseal.server.store.rows import SeatRow, many, one
 from modelseal.server.store.types import Second
 
 _c, _l = t.devices.c, t.licenses.c
-_SEATS = _l.seats - _l.reserved
+SEATS = _l.seats - _l.reserved
+"""How many seats a license has to give."""
 _NOW = bindparam("now", type_=Second())
 _OF = _c.license_id == bindparam("of")
 _DEVICE = _c.device_id == bindparam("device")
@@ -58,14 +59,14 @@ def _crowded() -> ColumnElement[bool]:
     mine = d.c.license_id == _l.license_id
     above = (  # ordered, so that the index of numbers is read and nothing else
         select(d.c.seat_no)
-        .where(mine, d.c.seat_no.is_not(None), d.c.seat_no > _SEATS, taken)
+        .where(mine, d.c.seat_no.is_not(None), d.c.seat_no > SEATS, taken)
         .order_by(d.c.seat_no)
         .limit(1)
         .correlate(t.licenses)
         .scalar_subquery()
     )
     count = select(func.count()).select_from(d).where(mine, d.c.seat_no.is_not(None), taken)
-    return case((above.is_not(None), count.scalar_subquery() >= _SEATS), else_=false())
+    return case((above.is_not(None), count.scalar_subquery() >= SEATS), else_=false())
 
 
 def room(of: ColumnElement[Any], number: ColumnElement[int]) -> tuple[ColumnElement[bool], ...]:
@@ -76,34 +77,38 @@ def room(of: ColumnElement[Any], number: ColumnElement[int]) -> tuple[ColumnElem
     return (
         _l.license_id == of,
         _l.state == "active",
-        number <= _SEATS,
+        number <= SEATS,
         case((_crowded(), false()), else_=true()),
     )
 
 
-_FREE = (
+FREE = (
     select(_c.seat_no)
     .where(
         _c.license_id == _l.license_id,
         _c.free_at.is_not(None),
         _c.free_at <= _NOW,
-        _c.seat_no <= _SEATS,
+        _c.seat_no <= SEATS,
     )
     .order_by(_c.free_at)
     .limit(1)
     .correlate(t.licenses)
+    .scalar_subquery()
 )
-_TOP = (
+"""A free seat that was somebody's, of the license of the statement round it. Parameter: ``now``."""
+TOP = (
     select(_c.seat_no)
     .where(_c.license_id == _l.license_id, _c.seat_no.is_not(None))
     .order_by(_c.seat_no.desc())
     .limit(1)
     .correlate(t.licenses)
+    .scalar_subquery()
 )
+"""The highest number of a seat that was ever taken."""
 _NEXT = select(
-    _FREE.scalar_subquery(),
-    _TOP.scalar_subquery(),
-    _SEATS.label("seats"),
+    FREE,
+    TOP,
+    SEATS.label("seats"),
     _crowded().label("crowded"),
 ).where(_l.license_id == bindparam("of"), _l.state == "active")
 _ANY = select(_FREE.scalar_subquery(), _TOP.scalar_subquery()).where(

@@ -49,6 +49,10 @@ class Group:
         """``write`` is called for these rows with all others given to it, before the commit."""
         self._later.setdefault(write, []).extend(rows)
 
+    def known(self, what: Hashable) -> Any:
+        """What was found, None where nobody looked."""
+        return self._known.get(what)
+
     def write(self) -> None:
         """What was to be written later is written."""
         later, self._later = self._later, {}
@@ -57,18 +61,30 @@ class Group:
 
 
 Act = Callable[[Connection, Group], T]
+Look = Callable[[Connection, Group, list[Any]], None]
+First = tuple[Look, Any]
+"""What looks for several acts at once before the first of them begins, and what for this one."""
 
 
-def alone(tx: Connection, act: Act[T]) -> T:
+def alone(tx: Connection, act: Act[T], first: First | None = None) -> T:
     """What ``act`` returns, as the only one of its group."""
-    return _all(tx, [act])[0]
+    return _all(tx, [act], [first])[0]
 
 
-def _all(tx: Connection, acts: Sequence[Act[T]]) -> list[T]:
+def _all(tx: Connection, acts: Sequence[Act[T]], firsts: Sequence[First | None]) -> list[T]:
     group = Group(tx)
+    for look, told in _of_each([first for first in firsts if first is not None]).items():
+        look(tx, group, told)
     outcomes = [act(tx, group) for act in acts]
     group.write()
     return outcomes
+
+
+def _of_each(firsts: Iterable[First]) -> dict[Look, list[Any]]:
+    found: dict[Look, list[Any]] = {}
+    for look, told in firsts:
+        found.setdefault(look, []).append(told)
+    return found
 
 
 class Write(Protocol):
@@ -82,8 +98,8 @@ class Write(Protocol):
 class _Waiting(Generic[T]):
     """An act, and what came of it once ``woken`` is set; or its thread is to lead."""
 
-    def __init__(self, of: bytes, act: Act[T]) -> None:
-        self.of, self.act = of, act
+    def __init__(self, of: bytes, act: Act[T], first: First | None) -> None:
+        self.of, self.act, self.first = of, act, first
         self.woken = threading.Event()
         self.leads = False
         self.outcome: T | None = None
@@ -102,13 +118,14 @@ class Together:
         self._waiting: list[_Waiting[Any]] = []
         self._is_led = False
 
-    def run(self, of: bytes, act: Act[T]) -> T:
+    def run(self, of: bytes, act: Act[T], first: First | None = None) -> T:
         """What ``act`` returns, after its changes are durable; all or nothing of each act.
 
+        ``first`` is called before all acts of the transaction, with what each of them gave it.
         Those of one transaction come in the order of ``of``, so that two processes which lock the
         same rows do not wait for each other.
         """
-        mine = _Waiting(of, act)
+        mine = _Waiting(of, act, first)
         with self._guard:
             self._waiting.append(mine)
             mine.leads = not self._is_led
@@ -143,14 +160,16 @@ class Together:
         if len(group) == 1 or not self._at_once(group):
             for one in group:
                 try:
-                    one.take(self._write(partial(alone, act=one.act)))
+                    one.take(self._write(partial(alone, act=one.act, first=one.first)))
                 except Exception as error:  # noqa: BLE001 - it is raised where the act came from
                     one.error = error
 
     def _at_once(self, group: list[_Waiting[Any]]) -> bool:
         """False when one of the acts failed, and with it all of them."""
         try:
-            outcomes = self._write(partial(_all, acts=[one.act for one in group]))
+            outcomes = self._write(
+                partial(_all, acts=[one.act for one in group], firsts=[one.first for one in group])
+            )
         except StorageFailed as error:
             for one in group:
                 one.error = error

@@ -12,13 +12,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Integer,
     String,
     bindparam,
     delete,
     exists,
     func,
-    literal,
     or_,
     select,
     update,
@@ -26,30 +24,39 @@ from sqlalchemy import (
 
 from modelseal.audit import Event
 from modelseal.server.store import tables as t
+from modelseal.server.store.bulk import Bulk
 from modelseal.server.store.dialect import insert
+from modelseal.server.store.ready import Ready
 from modelseal.server.store.rows import MessageRow, WebhookRow, WebhookSecretRow, many, one
-from modelseal.server.store.types import Instant
 
 LONGEST = timedelta(days=2)
 """No message is put off for longer."""
 _m = t.webhook_messages.c
-_PUT = t.webhook_messages.insert().from_select(
+_TOLD = Ready(
+    lambda _tx: select(t.webhook_kinds.c.webhook_id).where(
+        t.webhook_kinds.c.kind == bindparam("kind", type_=String)
+    )
+)
+_PUT = Bulk(
+    lambda _tx: t.webhook_messages.insert(),
     ["webhook_id", "event_id", "kind", "at", "attempts", "due_at"],
-    select(
-        t.webhook_kinds.c.webhook_id,
-        bindparam("event_id", type_=String),
-        t.webhook_kinds.c.kind,
-        bindparam("at", type_=Instant),
-        literal(0, Integer),
-        bindparam("at", type_=Instant),
-    ).where(t.webhook_kinds.c.kind == bindparam("of_kind")),
 )
 
 
 def put(tx: Connection, events: Sequence[Event]) -> None:
     """The events wait for every enabled webhook that is told of their kinds."""
-    rows = [{"event_id": e.id, "of_kind": e.kind.value, "at": e.at} for e in events]
-    tx.execute(_PUT, rows)
+    kinds = dict.fromkeys(event.kind.value for event in events)
+    told = {kind: [row[0] for row in _TOLD.rows(tx, {"kind": kind})] for kind in kinds}
+    rows = [
+        {
+            "webhook_id": webhook_id, "event_id": event.id, "kind": event.kind.value,
+            "at": event.at, "attempts": 0, "due_at": event.at,
+        }
+        for event in events
+        for webhook_id in told[event.kind.value]
+    ]  # fmt: skip
+    if rows:
+        _PUT.execute(tx, rows)
 
 
 def put_for(tx: Connection, webhook_id: str, event_id: str, kind: str, at: datetime) -> None:
