@@ -24,6 +24,7 @@ from modelseal.server.http import (
     admin_webhooks,
     delegated,
     device,
+    entering,
     files,
     heartbeat,
     openapi,
@@ -96,7 +97,7 @@ class _Application(Litestar):
     def __init__(self, front: Front, server: Server, **settings: Any) -> None:
         super().__init__(**settings)
         self._front = front
-        self._behind = heartbeat.in_front(super().__call__, server)
+        self._behind = heartbeat.in_front(entering.in_front(super().__call__, server), server)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "http":

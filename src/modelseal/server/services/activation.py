@@ -42,7 +42,7 @@ from modelseal.server.store import packing
 from modelseal.server.store import seats as seat_store
 from modelseal.server.store.engine import settle
 from modelseal.server.store.rows import DeviceRow, LicenseRow
-from modelseal.server.store.together import Group
+from modelseal.server.store.together import Group, Wanted
 from modelseal.strict_json import unb64u
 from modelseal.types import from_numeric
 
@@ -75,7 +75,19 @@ class Activation:
         network: str = "",
         opened: Callable[[bytes], None] = lambda _key_hash: None,
     ) -> Activated | Refusal:
-        """A seat, a license token and a lease; the same nonce again gives the same answer.
+        """A seat, a license token and a lease; the same nonce again gives the same answer."""
+        [outcome] = self._context.store.all_together([self.wanted(claims, network, opened)])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def wanted(
+        self,
+        claims: RequestClaims,
+        network: str = "",
+        opened: Callable[[bytes], None] = lambda _key_hash: None,
+    ) -> Wanted[Activated | Refusal]:
+        """What ``activate`` does, to be carried out with others.
 
         ``opened`` is told the keyed hash of the license key, known or not, and may refuse.
         """
@@ -101,7 +113,7 @@ class Activation:
             terms = Terms(row, *plan)
             return self.enter(tx, claims, terms, now, Action.ACTIVATE, network=network, group=group)
 
-        return self._context.store.together(key_hash, act, (self._look, (key_hash, claims)))
+        return Wanted(key_hash, act, (self._look, (key_hash, claims)))
 
     def _look(self, tx: Connection, group: Group, asked: list[tuple[bytes, RequestClaims]]) -> None:
         """All licenses are locked, in the order of the acts, and looked at once."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from modelseal.errors import ModelsealError, NotFound, RateLimited, SealedKeyInvalid
 from modelseal.license.claims import RequestClaims
@@ -34,9 +35,24 @@ from modelseal.server.services.ticks import Outcome, Tick
 from modelseal.server.services.trials import Trials
 from modelseal.server.store import models as model_store
 from modelseal.server.store.rows import DeviceRow
+from modelseal.server.store.together import Wanted
 
+P = ParamSpec("P")
 T = TypeVar("T")
 A = TypeVar("A", Activated, Renewed)
+
+
+class Entering(Struct, frozen=True):
+    """One who asks for an activation."""
+
+    token: bytes
+    network: str
+
+
+class _Entered(Struct, frozen=True):
+    claims: RequestClaims
+    network: str
+    wanted: Wanted[Activated | Refusal]
 
 
 class DeviceCalls:
@@ -70,11 +86,40 @@ class DeviceCalls:
 
     def activate(self, token: bytes, *, network: str = "local") -> Activated:
         """A device, its license and its first lease."""
-        claims = self._introducing(token, "activate", network)
-        answer = self._typed(
-            network, lambda: self._activation.activate(claims, network, self._opened)
+        [outcome] = self.activate_many([Entering(token, network)])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def activate_many(self, asked: Sequence[Entering]) -> list[Activated | Exception]:
+        """What ``activate`` returns or raises for each of them, written as one."""
+        read = [self._tried(self._entering, item) for item in asked]
+        wanted = [one.wanted for one in read if isinstance(one, _Entered)]
+        outcomes = self._context.store.all_together(wanted)
+        answers = iter(outcomes)
+        return [
+            self._tried(self._entered, one, next(answers)) if isinstance(one, _Entered) else one
+            for one in read
+        ]
+
+    @staticmethod
+    def _tried(act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | Exception:
+        try:
+            return act(*args, **kwargs)
+        except Exception as error:  # noqa: BLE001 - it is one's own among many
+            return error
+
+    def _entering(self, asked: Entering) -> _Entered:
+        claims = self._introducing(asked.token, "activate", asked.network)
+        wanted = self._typed(
+            asked.network, lambda: self._activation.wanted(claims, asked.network, self._opened)
         )
-        return self._with_ahead(claims, answer)
+        return _Entered(claims, asked.network, wanted)
+
+    def _entered(self, one: _Entered, outcome: Activated | Refusal | Exception) -> Activated:
+        if isinstance(outcome, Exception):
+            raise outcome
+        return self._with_ahead(one.claims, self._typed(one.network, lambda: outcome))
 
     def trial(self, token: bytes, *, network: str = "local") -> Activated:
         """As ``activate``, under a license of its own."""

@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from modelseal.errors import StorageFailed
 from modelseal.server.store import dialect, postgres, tables
-from modelseal.server.store.together import Act, First, Together
+from modelseal.server.store.together import Act, First, Together, Wanted
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -99,7 +99,17 @@ class Store:
         start over and over. What other processes do meets in the database as ever. ``first`` looks
         for all of them before any begins.
         """
-        return self._together.run(of, act, first)
+        [outcome] = self._together.run([Wanted(of, act, first)])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def all_together(self, wanted: Sequence[Wanted[T]]) -> list[T | Exception]:
+        """What ``together`` returns or raises for each of them, in one transaction where they fit.
+
+        No act may return an exception.
+        """
+        return self._together.run(wanted)
 
     def read(
         self, look: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs

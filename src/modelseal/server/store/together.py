@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -87,6 +88,15 @@ def _of_each(firsts: Iterable[First]) -> dict[Look, list[Any]]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted(Generic[T]):
+    """An act, with the row it is about (``of``) and what looks for it before."""
+
+    of: bytes
+    act: Act[T]
+    first: First | None = None
+
+
 class Write(Protocol):
     """``Store.write``."""
 
@@ -98,8 +108,8 @@ class Write(Protocol):
 class _Waiting(Generic[T]):
     """An act, and what came of it once ``woken`` is set; or its thread is to lead."""
 
-    def __init__(self, of: bytes, act: Act[T], first: First | None) -> None:
-        self.of, self.act, self.first = of, act, first
+    def __init__(self, wanted: Wanted[T]) -> None:
+        self.of, self.act, self.first = wanted.of, wanted.act, wanted.first
         self.woken = threading.Event()
         self.leads = False
         self.outcome: T | None = None
@@ -118,25 +128,24 @@ class Together:
         self._waiting: list[_Waiting[Any]] = []
         self._is_led = False
 
-    def run(self, of: bytes, act: Act[T], first: First | None = None) -> T:
-        """What ``act`` returns, after its changes are durable; all or nothing of each act.
+    def run(self, wanted: Sequence[Wanted[T]]) -> list[T | Exception]:
+        """What each act returns or raises, once its changes are durable; all or nothing of each.
 
-        ``first`` is called before all acts of the transaction, with what each of them gave it.
-        Those of one transaction come in the order of ``of``, so that two processes which lock the
-        same rows do not wait for each other.
+        ``first`` is called before all acts of a transaction, with what each of them gave it. Those
+        of one transaction come in the order of ``of``, so that two processes which lock the same
+        rows do not wait for each other.
         """
-        mine = _Waiting(of, act, first)
+        mine: list[_Waiting[T]] = [_Waiting(one) for one in wanted]
         with self._guard:
-            self._waiting.append(mine)
-            mine.leads = not self._is_led
-            self._is_led = True
-        if not mine.leads:
-            mine.woken.wait()
-        if mine.leads:
-            self._lead(mine)
-        if mine.error is not None:
-            raise mine.error
-        return mine.outcome  # type: ignore[return-value]
+            self._waiting += mine
+            if mine and not self._is_led:
+                self._is_led = mine[0].leads = True
+        for one in mine:
+            if not one.leads:
+                one.woken.wait()
+            if one.leads:
+                self._lead(one)
+        return [one.outcome if one.error is None else one.error for one in mine]  # type: ignore[misc]
 
     def _lead(self, mine: _Waiting[Any]) -> None:
         """One group is carried out, ``mine`` in it; one of those who came since leads the next."""
