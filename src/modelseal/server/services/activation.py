@@ -142,6 +142,7 @@ class Activation:
         device = ahead.device(tx, group, row.license_id, claims.iss)
         if device is not None or claims.replace or terms.plan.floating or terms.plan.anomalies:
             ahead.settled(group, row.license_id)
+        seat = seating.next_of(terms, group) if device is None and not claims.replace else None
         stands = device is not None and device.state == device_store.ACTIVE and not device.held
         again = stands and device is not None and forks.is_repeat(device, claims)
         limits = None if again else within(self._about_to_start(terms, now), now)
@@ -154,7 +155,7 @@ class Activation:
             license=judging.license_facts(row, terms.plan, context.product),
             device=judging.device_facts(claims, terms.plan, device, proof=proof),
             chain=Chain.FIRST,
-            seat=SeatFacts(outcome="held", seats=row.seats),
+            seat=SeatFacts(outcome="held", seats=row.seats) if seat is None else seat.facts,
             trial_used=trial_used,
             meters=metering.facts(tx, row, terms.plan, now),
         )
@@ -162,12 +163,14 @@ class Activation:
             repeated = acting.replaced(facts, chain=Chain.REPEAT)
             return self._again(tx, claims, terms, device, repeated, proof, group)
         duplicates.refuse(tx, claims, device, group)
-        if not decide(facts).allowed:
+        decision = decide(facts)
+        if not decision.allowed:
             return self._refuse(tx, claims, terms, device, facts, group)
         device_id = device.device_id if device else context.new_id("dev", now)
-        seat = seating.enter(tx, terms, claims, device_id, device, now, group)
-        facts = acting.replaced(facts, seat=seat.facts)
-        decision = decide(facts)
+        if seat is None:
+            seat = seating.enter(tx, terms, claims, device_id, device, now, group)
+            facts = acting.replaced(facts, seat=seat.facts)
+            decision = decide(facts)
         if not decision.allowed:
             return self._refuse(tx, claims, terms, device, facts, group)
         return self._admit(
@@ -277,7 +280,9 @@ class Activation:
         group: Group,
         now: datetime,
     ) -> DeviceRow:
-        row = DeviceRow(
+        status_list, status_idx = statuses.place(self._context, tx, group=group)
+        traits = judging.stored(claims.traits)
+        return DeviceRow(
             license_id=terms.license.license_id,
             device_id=device_id,
             jkt=claims.iss,
@@ -285,14 +290,14 @@ class Activation:
             label=claims.label,
             state=device_store.ACTIVE,
             held=False,
-            traits=judging.stored(claims.traits),
-            presented=judging.stored(claims.traits),
+            traits=traits,
+            presented=traits,
             bound=bound,
             drift=0,
             level=0,
             enforcement=terms.plan.enforcement,
-            status_list=0,
-            status_idx=0,
+            status_list=status_list,
+            status_idx=status_idx,
             status_value=0,
             seat_no=seat.seat_no,
             prior_until=seat.prior_until,
@@ -312,8 +317,6 @@ class Activation:
             reason=None,
             event_id=known.event_id,
         )
-        status_list, status_idx = statuses.place(self._context, tx, group=group)
-        return replace(row, status_list=status_list, status_idx=status_idx)
 
     def _write(
         self,
@@ -331,10 +334,10 @@ class Activation:
     ) -> None:
         lease = answer.claims
         label = claims.label if claims.label is not None else device.label
+        traits = device.traits if is_new else judging.stored(claims.traits)
         values = dict[str, Any](
             state=device_store.ACTIVE, held=False, status_value=0, ended_at=None, reason=None,
-            label=label, traits=judging.stored(claims.traits),
-            presented=judging.stored(claims.traits), bound=bound, drift=0,
+            label=label, traits=traits, presented=traits, bound=bound, drift=0,
             enforcement=lease.enforcement, activated_at=now,
             license_rev=terms.license.rev, license_iat=now, **proving.row_values(proof),
             **lease_values(answer, claims, terms.license, known.event_id, now),

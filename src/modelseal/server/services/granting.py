@@ -104,7 +104,7 @@ class Grants:
         in no release below its minimum.
         """
         names = granted(entitlements, now, level)
-        context, found = self._context, KeyMap()
+        context, reached = self._context, dict[bytes, list[int]]()
         published_in = self._models.channels(tx, trust)
         for row in store.published(tx, context.product):
             if wanted is not None and row.file_id not in wanted:
@@ -115,15 +115,9 @@ class Grants:
             chosen = sections_granted(sections, names, level)
             if wanted is not None and wanted[row.file_id]:
                 chosen = [section for section in chosen if section in wanted[row.file_id]]
-            if not chosen:
-                continue
-            wrapped = store.keys(tx, row.file_id)
-            for section in chosen:
-                if section not in wrapped:
-                    raise InternalError("a published file has no key for one of its sections")
-                bound = self._models.key_context(row.file_id, section)
-                found[(row.file_id, section)] = context.provider.unwrap(wrapped[section], bound)
-        return found
+            if chosen:
+                reached[row.file_id] = chosen
+        return self._unwrapped(tx, reached)
 
     def published(self, tx: Connection, wanted: Iterable[bytes], plan: Plan) -> Published:
         """Those of the ``wanted`` files that the plan reaches, with the
@@ -138,14 +132,16 @@ class Grants:
 
     def unwrapped(self, tx: Connection, wanted: Mapping[bytes, Collection[int]]) -> KeyMap:
         """The data keys of exactly these sections, of which each was decided about before."""
-        found = KeyMap()
-        for file_id, sections in sorted(wanted.items()):
-            wrapped = store.keys(tx, file_id)
-            for section in sorted(sections):
-                if section not in wrapped:
+        return self._unwrapped(tx, {name: sorted(some) for name, some in sorted(wanted.items())})
+
+    def _unwrapped(self, tx: Connection, wanted: Mapping[bytes, Sequence[int]]) -> KeyMap:
+        found, wrapped = KeyMap(), store.keys(tx, list(wanted))
+        for file_id, sections in wanted.items():
+            for section in sections:
+                if section not in wrapped[file_id]:
                     raise InternalError("a published file has no key for one of its sections")
                 bound = self._models.key_context(file_id, section)
-                key = self._context.provider.unwrap(wrapped[section], bound)
+                key = self._context.provider.unwrap(wrapped[file_id][section], bound)
                 found[(file_id, section)] = key
         return found
 

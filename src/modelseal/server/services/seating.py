@@ -68,11 +68,16 @@ def enter(
             return Seating(SeatFacts(outcome="free", seats=seats), mine.seat_no)
     if claims.replace is not None and claims.replace != device_id:
         return _replace(tx, terms, claims, device_id, device, now)
-    number = ahead.seat(group, license_id) if device is None else None
-    if number is not None:
-        return Seating(SeatFacts(outcome="free", seats=seats), number)
     ahead.settled(group, license_id)
     return _take(tx, terms, device, now)
+
+
+def next_of(terms: Terms, group: Group) -> Seating | None:
+    """The seat of a new device that replaces nobody, where the group knows the next one."""
+    number = ahead.seat(group, terms.license.license_id)
+    if number is None:
+        return None
+    return Seating(SeatFacts(outcome="free", seats=terms.license.seats), number)
 
 
 def _take(tx: Connection, terms: Terms, device: DeviceRow | None, now: datetime) -> Seating:

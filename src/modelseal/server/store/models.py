@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, delete, select, update
 
 from modelseal.server.store import tables as t
-from modelseal.server.store.dialect import insert
+from modelseal.server.store.dialect import among, amounts, insert
 from modelseal.server.store.ready import Ready
 from modelseal.server.store.rows import ModelRow, many, one
 
@@ -20,11 +21,7 @@ _PUBLISHED = Ready(
         .order_by(t.models.c.model, t.models.c.release)
     )
 )
-_KEYS = Ready(
-    lambda _tx: select(t.section_keys.c.section, t.section_keys.c.wrapped).where(
-        t.section_keys.c.file_id == bindparam("file_id")
-    )
-)
+_AT_ONCE = 256
 _DROP = delete(t.bundles).where(
     t.bundles.c.device_id == bindparam("of"), t.bundles.c.ends_at < bindparam("before")
 )
@@ -96,10 +93,25 @@ def add_keys(tx: Connection, file_id: bytes, wrapped: Mapping[int, bytes]) -> No
     tx.execute(t.section_keys.insert(), rows)
 
 
-def keys(tx: Connection, file_id: bytes) -> dict[int, bytes]:
-    """The wrapped data keys of a file by section."""
-    rows = _KEYS.rows(tx, {"file_id": file_id})
-    return {int(section): bytes(wrapped) for section, wrapped in rows}
+def keys(tx: Connection, file_ids: Sequence[bytes]) -> dict[bytes, dict[int, bytes]]:
+    """The wrapped data keys of these files, by section; nothing for a file that has none."""
+    found: dict[bytes, dict[int, bytes]] = {file_id: {} for file_id in file_ids}
+    for begin in range(0, len(file_ids), _AT_ONCE):
+        asked = list(file_ids[begin : begin + _AT_ONCE])
+        (size,), values = amounts(tx, {"files": asked})
+        for file_id, section, wrapped in _keys(size).rows(tx, values):
+            found[bytes(file_id)][int(section)] = bytes(wrapped)
+    return found
+
+
+@functools.cache
+def _keys(amount: int) -> Ready:
+    c = t.section_keys.c
+    return Ready(
+        lambda tx: select(c.file_id, c.section, c.wrapped).where(
+            among(tx, c.file_id, "files", amount)
+        )
+    )
 
 
 def put_bundle(
