@@ -240,3 +240,23 @@ def test_a_plan_that_was_changed_is_what_new_licenses_are_given_by(shop: Shop) -
     )
     named = [[one.id for one in lease.ent] for lease in (first, second, third)]
     assert named == [["face.swap"], ["face.restore", "face.swap"], ["face.swap"]]
+
+
+def test_the_first_of_a_group_starts_the_license_for_all(shop: Shop) -> None:
+    shop.plan(starts="first_activation")
+    issued = shop.license(seats=9, expires_in_seconds=3600)
+    shop.clock.pass_(hours=2)
+    found = at_once(shop, *(enters(one, issued.license_key) for one in computers(shop, 4)))
+    assert codes(found) == ["allowed"] * 4
+    shown = shop.admin.show_license(issued.license_id)
+    assert shown.starts_at == shop.clock() and shown.seats_used == 4
+    assert len({lease.exp for lease in found}) == 1
+
+
+def test_a_license_that_was_revoked_gives_nothing_to_a_whole_group(shop: Shop) -> None:
+    shop.plan()
+    issued = shop.license(seats=9)
+    shop.admin.revoke_license(issued.license_id, "refunded")
+    found = at_once(shop, *(enters(one, issued.license_key) for one in computers(shop, 3)))
+    assert codes(found) == ["license_revoked"] * 3
+    assert taken(shop, issued.license_id) == []

@@ -1,20 +1,13 @@
-"""Activations in front of the framework: those that come while others are under way go together.
-
-Only what is plain to see: one whole body of the right type. Anything else about the same address
-goes through to the framework, whose handler answers in the same words.
-"""
+"""Activations in front of the framework: those that come while others are under way go together."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
-import msgspec
 from anyio import CapacityLimiter, to_thread
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from modelseal.server.http import problems
-from modelseal.server.http.work import DEVICE_BODY_BYTES, JWT
+from modelseal.server.http import direct
 from modelseal.server.services import Server
 from modelseal.server.services.activation import Activated
 from modelseal.server.services.calls import DeviceCalls, Entering
@@ -26,66 +19,22 @@ ENOUGH = 16
 """So many begin beside those that are under way; fewer wait for these, and share what one costs."""
 _AT_ONCE = 2
 """While one group waits for the disk, requests of the next are verified."""
-_ODD = frozenset({b"content-encoding", b"transfer-encoding", b"expect"})
-_JSON = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
-_ENCODER = msgspec.json.Encoder()
 
 
 def in_front(app: ASGIApp, server: Server) -> ASGIApp:
     """``app``, whose plain activations are answered here."""
     gate = Gate(server.devices)
 
+    async def enter(body: bytes, client: str | None) -> Activated:
+        return await gate.activate(Entering(body, prefix(client)))
+
     async def front(scope: Scope, receive: Receive, send: Send) -> None:
-        if not _is_plain(scope):
+        if scope["path"] == ROUTE and direct.is_plain(scope, "POST"):
+            await direct.answer(scope, receive, send, route=ROUTE, status=201, act=enter)
+        else:
             await app(scope, receive, send)
-            return
-        scope["path_template"] = ROUTE
-        status, headers, data = await _answer(gate, scope, receive)
-        headers = [*headers, (b"content-length", str(len(data)).encode())]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": data, "more_body": False})
 
     return front
-
-
-async def _answer(
-    gate: Gate, scope: Scope, receive: Receive
-) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    try:
-        body, client = await _body(receive), scope.get("client")
-        activated = await gate.activate(Entering(body, prefix(client[0] if client else None)))
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is answered as a problem
-        shown = problems.rendered(error)
-        kind = (b"content-type", (shown.media_type or problems.MEDIA_TYPE).encode())
-        more = [(name.lower().encode(), value.encode()) for name, value in shown.headers.items()]
-        return shown.status_code or 500, [kind, *more], shown.content
-    return 201, _JSON, _ENCODER.encode(activated)
-
-
-def _is_plain(scope: Any) -> bool:
-    if scope["path"] != ROUTE or scope["method"] != "POST" or scope.get("root_path"):
-        return False
-    headers = dict(scope["headers"])
-    length = headers.get(b"content-length", b"")
-    return (
-        not scope["query_string"]
-        and headers.get(b"content-type") == JWT.encode()
-        and _ODD.isdisjoint(headers)
-        and length.isdigit()
-        and int(length) <= DEVICE_BODY_BYTES
-    )
-
-
-async def _body(receive: Receive) -> bytes:
-    """The whole body, no longer than was said; what came of it when whoever sends it is gone."""
-    parts: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return b"".join(parts)
-        parts.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 class Gate:
