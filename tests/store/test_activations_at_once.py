@@ -18,7 +18,7 @@ from modelseal.crypto.hpke import KemPrivateKey
 from modelseal.errors import ModelsealError
 from modelseal.license.plans import Anomaly, Binding, Plan, PlanEntitlement
 from modelseal.server.services import statuses
-from modelseal.server.store import activations
+from modelseal.server.store import activations, packing
 from modelseal.server.store import devices as device_store
 from modelseal.server.store import seats as seat_store
 from modelseal.server.store.activations import Looked
@@ -260,3 +260,16 @@ def test_a_license_that_was_revoked_gives_nothing_to_a_whole_group(shop: Shop) -
     found = at_once(shop, *(enters(one, issued.license_key) for one in computers(shop, 3)))
     assert codes(found) == ["license_revoked"] * 3
     assert taken(shop, issued.license_id) == []
+
+
+def test_two_keys_of_one_mark_in_a_group_are_told_apart_and_harm_nobody_else(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.plan()
+    issued = shop.license(seats=9)
+    one, made, other = computers(shop, 3)
+    real, alike = packing.mark, {made.key.kid: one.key.kid}
+    monkeypatch.setattr(packing, "mark", lambda text: real(alike.get(text, text)))
+    found = at_once(shop, *(enters(each, issued.license_key) for each in (one, made, other)))
+    assert codes(found) == ["allowed", "misuse", "allowed"]
+    assert [row.seat_no for row in taken(shop, issued.license_id)] == [1, 2]

@@ -28,11 +28,11 @@ _NAME = "ahead"
 
 @dataclass(slots=True)
 class _Ahead:
-    """``new`` devices (license, thumbprint) have no row; ``seats`` has the next seat of a license
-    that nobody ever had, and the last.
+    """``new`` devices (license, mark of the key) have no row; ``seats`` has the next seat of a
+    license that nobody ever had, and the last.
     """
 
-    new: set[tuple[str, str]]
+    new: set[tuple[str, bytes]]
     seats: dict[str, tuple[int, int]]
     trust: int | None = None
 
@@ -51,7 +51,7 @@ def look(
         tx, devices, questions, trust=trusted.COUNTER, full=statuses.FULL, places=drawn,
         now=context.now(),
     )  # fmt: skip
-    new = {(of, jkt) for of, jkt in devices if (of, packing.mark(jkt)) not in found.devices}
+    new = {(of, packing.mark(jkt)) for of, jkt in devices} - found.devices
     number = found.counters.get(trusted.COUNTER, 0)
     group.once(_NAME, lambda: _Ahead(new, found.seats, number))
     group.once("trust", lambda: context.trusted.within(tx, number))
@@ -61,9 +61,9 @@ def look(
 
 def device(tx: Connection, group: Group, license_id: str, jkt: str) -> DeviceRow | None:
     """The device of this license with this key, with all that the group did to it."""
-    known = _known(group)
-    if (license_id, jkt) in known.new:
-        known.new.remove((license_id, jkt))
+    known, mine = _known(group), (license_id, packing.mark(jkt))
+    if mine in known.new:
+        known.new.remove(mine)
         return None
     group.write()
     return device_store.by_key(tx, license_id, jkt)

@@ -25,7 +25,7 @@ TTL_SECONDS = 300
 LIFE = timedelta(hours=1)
 _PLACES = "places"
 _DRAWS = 16
-"""All of these are taken where some 60 % of a list are, by chance earlier or later."""
+"""All that are drawn, twice by an act alone, are taken where 60 to 80 % of a list are."""
 FULL = "status-lists-full"
 """The counter of lists that are full."""
 

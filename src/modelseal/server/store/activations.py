@@ -144,16 +144,15 @@ def _arm(what: int, **told: ColumnElement[Any]) -> Select[Any]:
 _COLUMNS = t.devices.c.keys()
 _ADD = Bulk(lambda _tx: t.devices.insert(), _COLUMNS)
 _ADD_SEATED = Bulk(devices.add_seated, [*(f"new_{name}" for name in _COLUMNS), "now"])
-_COPIED_FROM = 4
 
 
 def add(tx: Connection, rows: Sequence[tuple[DeviceRow, datetime]]) -> bool:
     """New devices at seats that nobody ever had, as ``look`` told of them, each at its time.
 
-    False when one of them is not written. PostgreSQL takes many of them in one statement; then a
-    seat or a place that somebody else has by now ends the transaction (23505), and it runs anew.
+    False when one of them is not written. Where others write meanwhile, a seat or a place that one
+    of them has by now ends the transaction (23505), and it runs anew.
     """
-    if not writes_alone(tx) and len(rows) >= _COPIED_FROM:
+    if not writes_alone(tx):
         return _ADD.execute(tx, [devices.columns(row) for row, _now in rows]) == len(rows)
     told = [
         {f"new_{name}": value for name, value in devices.columns(row).items()} | {"now": now}
