@@ -10,9 +10,8 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from modelseal.server.http import direct
 from modelseal.server.services import Server
 from modelseal.server.services.activation import Activated
-from modelseal.server.services.calls import DeviceCalls, Entering
+from modelseal.server.services.calls import MOST_ENTER, DeviceCalls, Entering
 from modelseal.server.services.limits import prefix
-from modelseal.server.store.together import MOST
 
 ROUTE = "/v1/devices"
 ENOUGH = 16
@@ -63,7 +62,7 @@ class Gate:
     async def _run(self) -> None:
         try:
             while self._waiting:
-                batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+                batch, self._waiting = self._waiting[:MOST_ENTER], self._waiting[MOST_ENTER:]
                 await self._carry_out(batch)
         finally:
             self._running -= 1

@@ -35,11 +35,15 @@ from modelseal.server.services.ticks import Outcome, Tick
 from modelseal.server.services.trials import Trials
 from modelseal.server.store import models as model_store
 from modelseal.server.store.rows import DeviceRow
-from modelseal.server.store.together import Wanted
+from modelseal.server.store.together import MOST, Wanted
 
 P = ParamSpec("P")
 T = TypeVar("T")
 A = TypeVar("A", Activated, Renewed)
+
+
+MOST_ENTER = MOST
+"""So many activations are written as one."""
 
 
 class Entering(Struct, frozen=True):
