@@ -111,9 +111,7 @@ _NEXT = select(
     SEATS.label("seats"),
     _crowded().label("crowded"),
 ).where(_l.license_id == bindparam("of"), _l.state == "active")
-_ANY = select(_FREE.scalar_subquery(), _TOP.scalar_subquery()).where(
-    _l.license_id == bindparam("of")
-)
+_ANY = select(FREE, TOP).where(_l.license_id == bindparam("of"))
 _OF_NUMBER = _ALL.where(_OF, _c.seat_no == _NUMBER)
 _NONE: dict[str, None] = {"seat_no": None, "free_at": None, "prior_until": None}
 _PUT = (
