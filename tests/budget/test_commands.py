@@ -45,4 +45,7 @@ def test_a_budget_is_asked_for_shown_revoked_and_restored_by_commands(site, run)
     assert run("revoke", mine["relay"], "--home", home)["state"] == "revoked"
     run(*words, code=2)
     assert run("restore", mine["relay"], "--home", home)["state"] == "active"
-    assert run(*words)["budget"]["number"] == 2
+    again = run(*words)["budget"]  # what was given is told first
+    assert (again["number"], again["unreported"], again["seats_spent"]) == (2, 0, 1)
+    assert (again["rollback"], again["stopped"], again["refused"]) == ("prevented", None, 0)
+    assert site.record().seats_spent == 1

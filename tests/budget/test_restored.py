@@ -18,7 +18,7 @@ from modelseal.license.plans import Plan, PlanEntitlement, RelayTerms
 from modelseal.license.status import Status
 from modelseal.server.services import open_server, restore
 from modelseal.server.services.attesting import AttestedRequest
-from modelseal.server.store import delegations, devices
+from modelseal.server.store import delegations, devices, licenses
 
 __all__ = ["makers", "shop", "template"]
 RELAY = "rly_019ca945-0a00-713e-aa37-c7c879c30fc9"
@@ -53,6 +53,8 @@ def test_what_was_delegated_and_revoked_after_the_backup_is_so_after_the_restore
         after = msgspec.structs.replace(again.admin.show_budget(RELAY), event_id="")
         assert msgspec.structs.replace(after, issued_at=before.issued_at) == before
         row = server.context.store.read(delegations.get, RELAY)
+        assert row.reserved == 2
+        assert server.context.store.read(licenses.get, row.license_id).reserved == 2
         assert (row.status_idx, row.status_value) == (by.status.idx, Status.REVOKED)
         listed = server.context.store.read(devices.statuses, row.status_list)
         assert (by.status.idx, int(Status.REVOKED)) in listed

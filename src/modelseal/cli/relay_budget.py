@@ -80,7 +80,7 @@ def _ask(box: Box, asker: Client, trust: bytes, kek: str | None, level: int, key
     ))  # fmt: skip
     answer = msgspec.convert(found.answer, Delegated)
     keeping.take(box, mine, answer, found.transcript, found.result, key, random=os.urandom)
-    return bool(Given(box).acts())
+    return Given(box).untold() > 0
 
 
 def budgets(
@@ -156,7 +156,7 @@ def told(box: Box) -> dict[str, object]:
             "seats_spent": given.spent("seats"),
             "renewals": by.renewals,
             "renewals_spent": given.spent("renewals"),
-            "unreported": len(given.acts()),
+            "unreported": given.untold(),
             "overdrawn": int(box.noted("budget_overdrawn") or 0),
             "overdrawn_why": box.noted("budget_why"),
             "rollback": "prevented" if keeping.is_counted(box) else "found",

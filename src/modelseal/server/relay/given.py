@@ -39,6 +39,7 @@ CREATE TABLE IF NOT EXISTS stopped (device TEXT PRIMARY KEY);
 """
 _UNTOLD = "told != 1 AND refused IS NULL"
 _STATES = frozenset({"booked", "again", "forked", "overdrawn"})
+_PAGE = 64
 MAX_TOLD = 4096
 """Acts that are kept though the server was told of them: it may be restored, a courier may lie."""
 
@@ -167,6 +168,27 @@ class Given:
                 (most,),
             ).fetchall()
         return [Question(jkt, nonce, "POST", path, body) for jkt, nonce, body in rows]
+
+    def each(self) -> Iterator[Question]:
+        """The same, a few in memory at a time, each of them once."""
+        path, last = f"/v1/relays/{self._box.about.relay}/acts", 0
+        while True:
+            with self._box.reading() as db:
+                rows = db.execute(
+                    f"SELECT id, jkt, nonce, body FROM acts WHERE {_UNTOLD} AND id > ?"  # noqa: S608 - no input
+                    " ORDER BY id LIMIT ?",
+                    (last, _PAGE),
+                ).fetchall()
+            if not rows:
+                return
+            last = rows[-1][0]
+            for _id, jkt, nonce, body in rows:
+                yield Question(jkt, nonce, "POST", path, body)
+
+    def untold(self) -> int:
+        """How many acts the server is to be told."""
+        with self._box.reading() as db:
+            return _untold(db, "seats") + _untold(db, "renewals")
 
     def refused(self) -> tuple[int, str | None]:
         """How many acts the server refuses to look at, and with which code the newest."""

@@ -7,7 +7,7 @@ any moment is made good by the next sync; the server gives the same answer to th
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -86,7 +86,7 @@ def over_line(
         answers += reply is not None
 
     failed = tell_acts(box, line)
-    failed += carrying.carry_all(line, box.questions(), settle)
+    failed += carrying.carry_all(line, _waiting(box), settle)
     box.keep_leases(_told_of(office, box.about.relay, box.held()))
 
     def keep(document: Document) -> None:
@@ -107,7 +107,7 @@ def over_line(
 def tell_acts(box: Box, line: Line) -> int:
     """The server was told what was given by itself; at how many acts it failed."""
     given = Given(box)
-    return carrying.carry_all(line, given.acts(), lambda a, reply: given.booked(a.sent, reply))
+    return carrying.carry_all(line, given.each(), lambda a, reply: given.booked(a.sent, reply))
 
 
 def question(box: Box, now: datetime, random: Random, giving: Giving | None = None) -> QuestionFile:
@@ -226,6 +226,21 @@ def take_in(
         _heard(box, synced)
     done = (sum(bool(told.status) for told in file.answers), count, len(file.models))
     return Synced(*done, 0, file.event_id, file.state) if known else Synced(*done)
+
+
+def _waiting(box: Box) -> Iterator[Question]:
+    """What waits, in the order of ``Box.questions``, one in memory at a time."""
+    with box.reading() as db:
+        keys = db.execute("SELECT jkt, nonce FROM questions ORDER BY known DESC, at, rowid")
+        found = keys.fetchall()
+    for key in found:
+        with box.reading() as db:
+            row = db.execute(
+                "SELECT jkt, nonce, method, path, token FROM questions WHERE jkt = ? AND nonce = ?",
+                key,
+            ).fetchone()
+        if row is not None:
+            yield Question(*row)
 
 
 def _heard(box: Box, synced: RelaySynced) -> None:

@@ -182,6 +182,7 @@ class _Again:
         given |= {"delegation_id": told["delegation"], "ends_at": from_numeric(told["exp"])}
         given |= {"issued_at": event.at, "event_id": known.event_id}
         row = delegation_store.get(tx, relay)
+        given["reserved"] = self._reserved(license_id, row, given)
         if row is not None:
             delegation_store.change(tx, row, **given)
         else:
@@ -189,12 +190,23 @@ class _Again:
             place = statuses.place(self._context, tx, claimed)
             fresh = DelegationRow(
                 license_id=license_id, relay=relay, device_id=event.subjects.get("device", ""),
-                state="active", seats_spent=0, renewals_spent=0, reserved=0, overdrawn=0,
+                state="active", seats_spent=0, renewals_spent=0, overdrawn=0,
                 status_list=place[0], status_idx=place[1], status_value=0, **given,
             )  # fmt: skip
             delegation_store.add(tx, fresh)
         self._record(known, event)
         return True
+
+    def _reserved(
+        self, license_id: str, row: DelegationRow | None, given: Mapping[str, Any]
+    ) -> int:
+        """Seats that the relay may still give, or gave and tells again, as far as they are free."""
+        tx, now, licensed = self._tx, self._now, license_store.get(self._tx, license_id)
+        if licensed is None or given["ends_at"] <= now:
+            return 0
+        spent, mine = (row.seats_spent, row.reserved) if row is not None else (0, 0)
+        free = licensed.seats - seat_store.used(tx, license_id, now) - (licensed.reserved - mine)
+        return max(0, min(int(given["seats"]) - spent, free))
 
     def budget(self, event: Event) -> bool:
         """The relay's budget is revoked, or was restored since."""

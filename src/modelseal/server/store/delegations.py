@@ -50,7 +50,8 @@ def change(tx: Connection, row: DelegationRow, **changes: Any) -> DelegationRow:
 
 def ended(tx: Connection, now: datetime) -> list[DelegationRow]:
     """Those that are over and for which seats are still reserved; some of very many."""
-    query = _ALL.where(_c.reserved > 0, _c.ends_at <= now).limit(_MANY)
+    over = _ALL.where(_c.reserved > 0, _c.ends_at <= now)
+    query = over.order_by(_c.license_id, _c.relay).limit(_MANY)  # locks are taken in one order
     return many(DelegationRow, tx.execute(query))
 
 
