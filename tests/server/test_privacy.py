@@ -110,13 +110,13 @@ def test_neither_database_nor_log_names_an_address_a_host_or_a_raw_trait(
     key = shop.license().license_key
     mine = Computer(shop, traits=enrolled)
     app = create_app(shop.server, ticking=False)
-    answering = app.asgi_handler
+    front = app._front  # type: ignore[attr-defined]
 
-    async def from_address(scope: Any, receive: Any, send: Any) -> None:
+    async def from_address(behind: Any, scope: Any, receive: Any, send: Any) -> None:
         scope["client"] = (address, 50123)
-        await answering(scope, receive, send)
+        await front(behind, scope, receive, send)
 
-    app.asgi_handler = from_address
+    app._front = from_address  # type: ignore[attr-defined]
     with TestClient(app) as http:
 
         def send(method: str, path: str, token: bytes) -> int:
