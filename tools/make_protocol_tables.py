@@ -55,7 +55,7 @@ from modelseal.server.services import (
 from modelseal.server.services.actors import RIGHTS, Right
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "spec" / "protocol.md"
-_BLOCK = re.compile(r"(<!-- table: ([A-Za-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- table: ([A-Za-z0-9-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 SOURCE = Path(errors.__file__).parent
 _ROOMS = ("server", "license", "container", "trust", "crypto", "admin", "keys", "audit")
 _DEVICE = ("/v1/devices", "/v1/relays", "/v1/leases", "/v1/licenses", "/v1/trials")

@@ -22,7 +22,7 @@ from modelseal.license.facts import Action
 from modelseal.license.lease import Phase, Word
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "spec" / "tokens.md"
-_BLOCK = re.compile(r"(<!-- table: ([A-Za-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- table: ([A-Za-z0-9-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _TIME_MAX = 253402300799
 _COUNT_MAX = 2**53 - 1
 

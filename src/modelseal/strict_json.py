@@ -40,8 +40,10 @@ def decode(data: bytes | str, *, max_bytes: int) -> Any:
         return _DECODER.decode(text)
     except JsonInvalid:
         raise
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise JsonInvalid(f"not decodable: {type(error).__name__}") from None
+    except UnicodeDecodeError:
+        raise JsonInvalid("not UTF-8") from None
+    except (ValueError, RecursionError, MemoryError):
+        raise JsonInvalid("no JSON") from None
 
 
 def encode(value: object) -> bytes:

@@ -45,6 +45,7 @@ def test_parsing_undoes_writing_a_path(level: int | None, index: int, width: int
         "tile/-1/001",
         "tile/0/../001",
         "tile/0/" + "x001/" * 60 + "001",
+        "tile/0/" + "x999/" * 6 + "999",  # more leaves than any store counts
         "tile/0/\u0660\u0660\u0661",
         "",
     ],

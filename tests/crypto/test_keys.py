@@ -18,7 +18,7 @@ from modelseal.errors import (
     TokenMalformed,
     TokenSignature,
 )
-from modelseal.strict_json import b64u
+from modelseal.strict_json import b64u, unb64u
 
 KEM = KemPrivateKey.generate()
 KEYS = {alg: SigningKey.generate(alg) for alg in ALGORITHMS}
@@ -80,6 +80,22 @@ def test_unknown_kinds_of_key_are_refused():
 def test_a_public_key_that_cannot_be_is_refused(jwk, error):
     with pytest.raises(error):
         VerifyKey.from_jwk(jwk)
+
+
+@pytest.mark.parametrize("top", [0, 2**255])
+@pytest.mark.parametrize(
+    "point",
+    [
+        0, 1, 2**255 - 20, 2**255 - 19, 2**255 - 18,
+        39382357235489614581723060781553021112529911719440698176882885853963445705823,
+        325606250916557431795983626356110631294008115727848805560023387167927233504,
+    ],
+)  # fmt: skip
+def test_a_kem_key_that_shares_no_secret_with_anybody_is_none(point, top):
+    kept = unb64u(KEM.jwk["pub"])[:1184]
+    jwk = {**KEM.jwk, "pub": b64u(kept + (point + top).to_bytes(32, "little"))}
+    with pytest.raises(TokenMalformed):
+        KemPublicKey(jwk)
 
 
 def test_a_kem_key_opens_what_was_sealed_to_it_and_nothing_else():

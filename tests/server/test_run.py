@@ -107,6 +107,20 @@ def test_flags_stand_above_the_environment_and_that_above_the_file(
     assert settings_of(config, listen="127.0.0.1:3").port == 3
 
 
+def test_the_public_url_is_told_wherever_it_was_said(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("desk", "recovery-kit.txt"):
+        shutil.move(home / name, home.parent / f"offline-{name}")
+    told = Running(home, listen="127.0.0.1:0", public_url="https://licenses.example.com")
+    assert told.server.about.discovery().public_url == "https://licenses.example.com"
+    told.close()
+    monkeypatch.setenv("MODELSEAL_PUBLIC_URL", "https://env.example.com")
+    told = Running(home, listen="127.0.0.1:0")
+    assert told.server.about.discovery().public_url == "https://env.example.com"
+    told.close()
+
+
 def test_a_taken_address_is_said_so(home: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -9,12 +9,19 @@ import pytest
 from tests.server.world import Computer, Shop
 
 from modelseal import strict_json
+from modelseal.crypto import hpke
 from modelseal.crypto.hpke import KemPrivateKey
 from modelseal.crypto.signing import Signer
-from modelseal.errors import EvidenceOutdated, ModelsealError, RateLimited, StorageFailed
+from modelseal.errors import (
+    EvidenceOutdated,
+    ModelsealError,
+    RateLimited,
+    StorageFailed,
+    TokenMalformed,
+)
 from modelseal.license import tokens
-from modelseal.license.claims import LeaseClaims, P256Point, TpmEvidence
-from modelseal.server.services import ticks
+from modelseal.license.claims import KemKey, LeaseClaims, P256Point, TpmEvidence
+from modelseal.server.services import ordinary, ticks
 from modelseal.server.services.ordinary import Asked
 from modelseal.server.services.renewal import Renewed
 from modelseal.strict_json import JsonInvalid, b64u
@@ -106,6 +113,35 @@ def test_who_is_not_ordinary_is_left_to_be_asked_alone_and_keeps_nobody_waiting(
         with pytest.raises(ModelsealError):
             shop.server.devices.renew_alone(asked)
     assert len(shop.events("lease_renewed")) == 1
+
+
+def test_a_kem_key_of_small_order_is_refused_and_costs_nobody_else_a_lease(shop: Shop) -> None:
+    fleet = Fleet(shop, 3)
+    point = b64u(b"\0" * 1216)
+    bad = fleet.ask(1, kem=[KemKey(suite=hpke.SUITE, pub=point)])
+    outcomes = fleet.renew(fleet.ask(0), bad, fleet.ask(2))
+    assert isinstance(outcomes[0], Renewed) and isinstance(outcomes[2], Renewed)
+    assert outcomes[1] is None
+    with pytest.raises(TokenMalformed):
+        shop.server.devices.renew_alone(bad)
+
+
+def test_a_fault_that_one_request_finds_is_not_that_of_the_others(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Fleet(shop, 3)
+    asked = [fleet.ask(number) for number in range(3)]
+    usual = ordinary.Ordinary.judge
+
+    def judge(self: ordinary.Ordinary, seen: Any, item: Asked, **how: Any) -> Any:
+        if item is asked[1]:
+            raise ZeroDivisionError
+        return usual(self, seen, item, **how)
+
+    monkeypatch.setattr(ordinary.Ordinary, "judge", judge)
+    outcomes = fleet.renew(*asked)
+    assert isinstance(outcomes[0], Renewed) and isinstance(outcomes[2], Renewed)
+    assert outcomes[1] is None
 
 
 @pytest.mark.parametrize("act", ["suspend", "device"])

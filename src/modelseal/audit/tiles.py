@@ -18,6 +18,7 @@ WIDTH = 256
 HEIGHT = 8
 MAX_LEVEL = 7
 MAX_ENTRY_BYTES = 65535
+_MAX_INDEX = 2**63 - 1  # no tree has as many leaves, and no store holds a greater number
 
 ReadTile = Callable[[str], bytes | None]
 
@@ -54,7 +55,7 @@ def parse_path(text: str) -> TilePath:
         int(groups.replace("x", "").replace("/", "")),
         WIDTH if width is None else int(width),
     )
-    if str(path) != text or (path.level or 0) > MAX_LEVEL:
+    if str(path) != text or (path.level or 0) > MAX_LEVEL or path.index > _MAX_INDEX:
         raise AuditBroken("not the canonical path of a tile", fault="malformed")
     return path
 

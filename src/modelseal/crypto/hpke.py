@@ -24,6 +24,11 @@ OVERHEAD_BYTES = ENC_BYTES + 16
 _MLKEM_PUBLIC_BYTES = 1184
 _X25519_BYTES = 32
 _MLKEM_SEED_BYTES = 64
+_P25519 = 2**255 - 19
+_ORDER_8 = 39382357235489614581723060781553021112529911719440698176882885853963445705823
+_ORDER_8_TOO = 325606250916557431795983626356110631294008115727848805560023387167927233504
+_SMALL_ORDER = frozenset({0, 1, _ORDER_8_TOO, _ORDER_8, _P25519 - 1, _P25519, _P25519 + 1})
+"""Points that share no secret with anybody (RFC 7748, section 6.1): nothing is sealed to them."""
 _SUITE = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 
 InfoValue = str | int | bytes | None
@@ -59,6 +64,9 @@ class KemPublicKey:
         raw = jwks.member(self.jwk, "pub")
         if len(raw) != _MLKEM_PUBLIC_BYTES + _X25519_BYTES:
             raise TokenMalformed("a public key of this suite has 1216 bytes")
+        point = int.from_bytes(raw[_MLKEM_PUBLIC_BYTES:], "little") % 2**255
+        if point in _SMALL_ORDER:
+            raise TokenMalformed("the JWK holds no valid KEM key")
         try:
             self._public = hpke.MLKEM768X25519PublicKey(
                 mlkem.MLKEM768PublicKey.from_public_bytes(raw[:_MLKEM_PUBLIC_BYTES]),

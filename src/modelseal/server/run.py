@@ -134,7 +134,12 @@ class Running:
         )
         try:
             self.server: Server = open_server(
-                home, now=now, random=random, ask=ask, database=database
+                home,
+                now=now,
+                random=random,
+                ask=ask,
+                database=database,
+                public_url=self.settings.public_url,
             )
         except BaseException:
             self._socket.close()

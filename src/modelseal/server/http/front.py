@@ -20,6 +20,7 @@ from modelseal.errors import Misuse, ModelsealError, NotFound
 from modelseal.server.http import problems
 from modelseal.server.http.addresses import Addresses
 from modelseal.server.http.cycle import Whole
+from modelseal.server.http.heads import HOST
 from modelseal.server.services.limits import PUBLIC, Limiter, prefix
 
 Header = tuple[bytes, bytes]
@@ -39,7 +40,6 @@ _ONCE = frozenset({
     b"range", b"if-range",
 })  # fmt: skip
 _SENDING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-_HOST = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789.-_:[]%")
 
 
 class Front:
@@ -77,12 +77,16 @@ class Front:
             await _refuse(odd, sending)
             return
         try:
-            if "//" in path or path[1:].endswith("/"):  # the framework would read it as another
+            # The framework would read it as another, or as one that is not there.
+            if "//" in path or "/:" in path or path[:1] != "/" or path[1:].endswith("/"):
                 raise NotFound("no such address")
             if "\0" in path:
                 raise NotFound("nothing has NUL in its name")
             _check_query(scope["query_string"])
             self._limit(scope, path)
+            if scope.get("method") == "OPTIONS":
+                await _answer(self._options(path), sending)
+                return
         except ModelsealError as error:
             await _answer(problems.render(error), sending)
             return
@@ -92,8 +96,16 @@ class Front:
             receive = _in_time(receive)
         await app(scope, receive, sending)
 
+    def _options(self, path: str) -> Response[bytes]:
+        """What may be asked of an address, which is no secret."""
+        allow = self._addresses.allow(path)
+        if not allow:
+            raise NotFound("no such address")
+        return Response(b"", status_code=204, headers={"Allow": allow})
+
     def _limit(self, scope: Scope, path: str) -> None:
-        if path in _UNCOUNTED or path.startswith(_LIMITED_INSIDE):
+        inside = path.startswith(_LIMITED_INSIDE) and scope.get("method") != "OPTIONS"
+        if path in _UNCOUNTED or inside:
             return
         client = scope.get("client")
         self._limiter.take(PUBLIC, prefix(client[0] if client else None), self._now())
@@ -133,13 +145,15 @@ def _oddness(scope: Scope) -> str | None:
     names = [name for name, _value in headers]
     if b"transfer-encoding" in names and b"content-length" in names:
         return "a body has a length or comes in chunks, not both"
+    if b"transfer-encoding" in names and scope["http_version"] == "1.0":
+        return "HTTP/1.0 has no chunks"
     if names.count(b"content-length") > 1 or names.count(b"transfer-encoding") > 1:
         return "the length of the body is said twice"
     for name in _ONCE.intersection(names):
         if names.count(name) > 1:
             return f"the header {name.decode()} stands twice"
     host = next((value for name, value in headers if name == b"host"), b"")
-    if not _HOST.issuperset(host.lower()):
+    if HOST.fullmatch(host) is None:
         return "the header host names no host"
     return None
 
@@ -205,10 +219,11 @@ async def _refuse(detail: str, send: Send) -> None:
 
 
 async def _answer(answer: Response[bytes], send: Send) -> None:
-    headers = [(b"content-type", problems.MEDIA_TYPE.encode())]
-    headers += [(k.lower().encode(), v.encode()) for k, v in answer.headers.items()]
+    headers = [(k.lower().encode(), v.encode()) for k, v in answer.headers.items()]
     body = answer.content
-    headers.append((b"content-length", str(len(body)).encode()))
+    if body:
+        headers.append((b"content-type", problems.MEDIA_TYPE.encode()))
+        headers.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": answer.status_code or 500,
                 "headers": headers})  # fmt: skip
     await send({"type": "http.response.body", "body": body, "more_body": False})

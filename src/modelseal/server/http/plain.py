@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES
 
+from modelseal.server.http.heads import HOST
 from modelseal.server.http.work import DEVICE_BODY_BYTES, JWT
 
 Header = tuple[bytes, bytes]
@@ -26,7 +27,6 @@ _HEAD = re.compile(
 )
 _LINE = re.compile(rb"([^:]+): ([^\r]+)\r\n")
 _ANSWERED = re.compile(rb"(?:[-!#$%&'*+.^_`|~0-9a-z]++: (?:" + _VALUE + rb")?+\r\n)++")
-_HOST = re.compile(rb"[A-Za-z0-9.:_%\[\]-]+")
 _ODD = frozenset({
     b"transfer-encoding", b"te", b"trailer", b"expect", b"upgrade", b"content-encoding",
     b"http2-settings", b"proxy-connection",
@@ -59,7 +59,8 @@ def read(data: bytes) -> Plain | None:
         or said.get(b"content-length") != b"%d" % length
         or said.get(b"content-type") != _JWT
         or said.get(b"connection", b"keep-alive").lower() != b"keep-alive"
-        or _HOST.fullmatch(said.get(b"host", b"")) is None
+        or not said.get(b"host")
+        or HOST.fullmatch(said[b"host"]) is None
         or not 0 < length <= DEVICE_BODY_BYTES
     ):
         return None

@@ -34,6 +34,12 @@ STATUS: dict[type[errors.ModelsealError], int] = {
 MEDIA_TYPE = "application/problem+json"
 _TITLES = {"misuse": "The request makes no sense as given."}
 """Where the text for people at a terminal speaks of a command."""
+_SAID = {
+    404: "no such address",
+    405: "this address takes other methods",
+    413: "the body is longer than is read here",
+}
+"""What the framework says in the words of HTTP alone."""
 _log = logging.getLogger("modelseal.server")
 
 
@@ -138,6 +144,8 @@ def refused(status: int, detail: str) -> Response[bytes]:
 def _describe(error: HTTPException) -> str:
     """What the framework found, without the address that it repeats: each parameter and why."""
     extra = error.extra if isinstance(error.extra, list) else []
+    if not extra and error.status_code in _SAID:
+        return _SAID[error.status_code]
     reasons = [
         f"{str(item.get('key', ''))[:64]}: {str(item.get('message', ''))[:200]}"
         for item in extra if isinstance(item, dict)

@@ -18,6 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from modelseal.server.http import plain, problems
 from modelseal.server.http.cycle import PlainCycle
+from modelseal.server.http.heads import TOO_LARGE, Connection
 
 REQUEST_SECONDS = 10
 """How long a connection may be open, and a begun request line, until its headers are there."""
@@ -38,6 +39,10 @@ class Protocol(H11Protocol):
     _plain: PlainCycle | None = None
     """The answer under way of which h11 knows nothing."""
     _may_be_plain = False
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.conn: Connection = Connection()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -165,11 +170,23 @@ class Protocol(H11Protocol):
         return self.cycle is not None and self.cycle.response_complete
 
     def send_400_response(self, msg: str) -> None:
-        """The refusal of what is no HTTP, and the end of the connection."""
-        if self.conn.our_state is not h11.IDLE:
+        """The refusal of what is no HTTP, and the end of the connection.
+
+        A body that cannot be read to its end is refused too, where nothing was answered yet: what
+        was to answer it finds that the client has gone.
+        """
+        if self.conn.our_state is h11.SEND_RESPONSE and self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        elif self.conn.our_state is not h11.IDLE:
             self.transport.close()
             return
-        self._send(problems.refused(400, "this is no HTTP request that can be read"))
+        status = self.conn.refused_as
+        said = TOO_LARGE.get(status, "this is no HTTP request that can be read")
+        self._send(problems.refused(status, said))
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Whoever asks for another protocol goes on with this one, and fills no log."""
 
     def leave(self) -> None:
         """The connection is gone, whatever it was doing."""

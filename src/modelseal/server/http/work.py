@@ -62,6 +62,9 @@ async def read(request: AnyRequest, kind: type[T]) -> T:
     _check_depth(data)
     try:
         text = data.decode("utf-8") or "{}"
+    except UnicodeDecodeError:
+        raise Misuse("the body is not acceptable: it is not UTF-8") from None
+    try:
         if has_nul(text):
             raise Misuse("the body is not acceptable: a text holds NUL")
         found = msgspec.json.decode(text, type=kind, strict=True)

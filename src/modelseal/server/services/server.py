@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
 from sqlalchemy import Connection
 
 from modelseal import structs
@@ -144,16 +145,19 @@ def open_server(
     random: Callable[[int], bytes] = os.urandom,
     ask: Ask | None = None,
     database: str | None = None,
+    public_url: str | None = None,
     migrate_store: bool = True,
 ) -> Server:
     """The services of the workspace at ``home``; its desk may be absent.
 
-    ``database`` is a URL in place of the configured one.
+    ``database`` and ``public_url`` are URLs in place of the configured ones.
 
     A store of an older schema is migrated forward unless ``migrate_store`` is False. Raises
     ``WorkspaceMissing``, ``ConfigInvalid``, ``KeyStoreUnavailable``, ``StorageFailed``.
     """
-    context = _context(Path(home), now=now, random=random, ask=ask, database=database)
+    context = _context(
+        Path(home), now=now, random=random, ask=ask, database=database, public_url=public_url
+    )
     try:
         if migrate_store:
             schema.migrate(context.store)
@@ -177,10 +181,12 @@ def _context(
     random: Callable[[int], bytes],
     ask: Ask | None,
     database: str | None,
+    public_url: str | None = None,
 ) -> Context:
     folder = home / FOLDER
     pinned = trusted.read_pinned(home)
     config = configs.load(folder)
+    config = msgspec.structs.replace(config, public_url=public_url or config.public_url)
     provider = KeyRing(lambda: configs.kek_uris(folder), ask=ask, base=folder)
     store = Store(databases.address(config, folder, database), folder)
     return Context(

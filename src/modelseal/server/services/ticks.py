@@ -126,6 +126,8 @@ class Tick:
     def _judge(self, seen: Snapshot, item: Asked, *, may_wait: bool) -> None:
         try:
             one = self._ordinary.judge(seen, item, may_wait=may_wait)
+        except Waits:
+            raise
         except RateLimited as error:
             self._found[item.device_id] = error
             return
@@ -133,6 +135,8 @@ class Tick:
             self._fail(error)
             return
         except ModelsealError:  # whoever asks alone is told what is wrong
+            return
+        except Exception:  # noqa: BLE001 - a fault that one request finds is not that of the others
             return
         if one is not None and item.device_id not in self._found:
             self._ready[item.device_id] = one
