@@ -42,6 +42,7 @@ class _Tick:
         self.is_left, self.is_ready, self.is_done = bool(asked), False, not asked
 
     def look(self) -> None:
+        self._calls.steps.append("look")
         self._calls.begun.set()
         self._calls.may_end.wait(300)
 
@@ -55,8 +56,14 @@ class _Tick:
     def judge(self) -> None:
         raise AssertionError("nobody is left")
 
-    def write(self) -> None:
+    def write(self, written: Callable[[], None]) -> None:
         assert threading.current_thread() is not threading.main_thread()
+        self._calls.steps.append("write")
+        if self._calls.steps.count("write") == 2:
+            self._calls.both_written.set()
+        written()
+        self._calls.durable.wait(300)
+        self._calls.steps.append("durable")
         self.is_done = True
 
     def outcomes(self) -> list[Outcome]:
@@ -72,6 +79,10 @@ class _Calls:
         self.judging = judging
         self.begun, self.may_end = threading.Event(), threading.Event()
         self.may_end.set()
+        self.second, self.both_written = threading.Event(), threading.Event()
+        self.durable = threading.Event()
+        self.durable.set()
+        self.steps: list[str] = []
         self.refused: set[str] = set()
 
     def let_in(self, asked: Asked) -> None:
@@ -80,6 +91,8 @@ class _Calls:
 
     def tick(self, asked: Sequence[Asked]) -> _Tick:
         self.sizes.append(len(asked))
+        if len(self.sizes) == 2:
+            self.second.set()
         return _Tick(self, asked)
 
 
@@ -141,6 +154,52 @@ def test_while_a_tick_is_judged_the_event_loop_does_what_else_there_is_to_do() -
     asyncio.run(run())
     assert turns.count("judged") >= 4 and set(calls.pieces) == {AT_A_TIME}
     assert ("judged", "judged") not in set(itertools.pairwise(turns))
+
+
+def test_a_tick_is_looked_up_while_another_is_made_durable_and_not_before_it_is_written() -> None:
+    calls = _Calls(lambda: calls.steps.append("judge"))
+    calls.may_end.clear()
+    calls.durable.clear()
+
+    async def run() -> None:
+        ticker = Ticker(cast(DeviceCalls, calls))
+        asks = [asyncio.create_task(_ask(ticker, "first", 1))]
+        await asyncio.to_thread(calls.begun.wait, 300)
+        asks += [asyncio.create_task(_ask(ticker, f"{n}", 1)) for n in range(ENOUGH)]
+        await asyncio.to_thread(calls.second.wait, 300)
+        assert calls.steps == ["look"] and calls.sizes == [1, ENOUGH]
+        calls.may_end.set()
+        await asyncio.to_thread(calls.both_written.wait, 300)
+        calls.durable.set()
+        await asyncio.gather(*asks)
+
+    asyncio.run(run())
+    judged = [step for step in calls.steps if step != "judge"]
+    assert judged == ["look", "write", "look", "write", "durable", "durable"]
+
+
+def test_a_tick_that_fails_keeps_no_other_from_its_turn() -> None:
+    failing = [True]
+
+    def judging() -> None:
+        if failing[0]:
+            failing[0] = False
+            raise ZeroDivisionError
+
+    calls = _Calls(judging)
+    calls.may_end.clear()
+
+    async def run() -> list[object]:
+        ticker = Ticker(cast(DeviceCalls, calls))
+        asks = [asyncio.create_task(_ask(ticker, "first", 1))]
+        await asyncio.to_thread(calls.begun.wait, 300)
+        asks += [asyncio.create_task(_ask(ticker, f"{n}", 1)) for n in range(ENOUGH)]
+        await asyncio.sleep(0)
+        calls.may_end.set()
+        return list(await asyncio.gather(*asks, return_exceptions=True))
+
+    first, *others = asyncio.run(run())
+    assert isinstance(first, ZeroDivisionError) and others == [None] * ENOUGH
 
 
 def test_whoever_is_not_let_in_is_told_so_and_is_in_no_tick() -> None:

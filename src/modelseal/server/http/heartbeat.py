@@ -7,6 +7,7 @@ goes through to the framework, whose handler answers in the same words.
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +30,7 @@ from modelseal.server.services.ticks import MOST, Outcome
 ROUTE = "/v1/leases/{device_id}"
 _PATH = re.compile(r"/v1/leases/([A-Za-z0-9_.-]{1,128})")
 _AT_ONCE = 2
-"""While one tick waits for the disk, the next is judged."""
+"""While one tick is made durable, the next is looked up and judged."""
 ENOUGH = 16
 """So many begin a tick beside another one; fewer wait for its end, and share what one costs."""
 AT_A_TIME = 4
@@ -121,6 +122,7 @@ class Ticker:
         self._running = 0
         self._began_at = self._ended_at = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._one = asyncio.Lock()
         # Threads of their own: acts that wait for one another must not keep heartbeats waiting.
         self._threads = CapacityLimiter(_AT_ONCE)
 
@@ -162,18 +164,7 @@ class Ticker:
 
     async def _tick(self, batch: list[tuple[Asked, asyncio.Future[Outcome]]]) -> None:
         try:
-            tick = self._calls.tick([item for item, _future in batch])
-            while not tick.is_done:
-                await self._aside(tick.look)
-                more = tick.judge_some(AT_A_TIME)
-                while more:
-                    await asyncio.sleep(0)
-                    more = tick.judge_some(AT_A_TIME)
-                if tick.is_left:
-                    await self._aside(tick.judge)
-                if tick.is_ready:
-                    await self._aside(tick.write)
-            outcomes = tick.outcomes()
+            outcomes = await self._answered([item for item, _future in batch])
         except BaseException as error:
             for _item, future in batch:
                 if not future.done():
@@ -185,5 +176,48 @@ class Ticker:
             if not future.done():
                 future.set_result(outcome)
 
+    async def _answered(self, asked: list[Asked]) -> list[Outcome]:
+        tick, turn = self._calls.tick(asked), _Turn(self._one)
+        try:
+            while not tick.is_done:
+                await turn.take()
+                await self._aside(tick.look)
+                more = tick.judge_some(AT_A_TIME)
+                while more:
+                    await asyncio.sleep(0)
+                    more = tick.judge_some(AT_A_TIME)
+                if tick.is_left:
+                    await self._aside(tick.judge)
+                if tick.is_ready:
+                    await self._aside(functools.partial(tick.write, turn.end_from_thread))
+            return tick.outcomes()
+        finally:
+            turn.end()
+
     async def _aside(self, act: Callable[[], None]) -> None:
         await to_thread.run_sync(act, limiter=self._threads)
+
+
+class _Turn:
+    """Of all ticks one at a time works: two would only take the interpreter's lock in turns."""
+
+    def __init__(self, one: asyncio.Lock) -> None:
+        self._one = one
+        self._loop = asyncio.get_running_loop()
+        self._is_held = False
+
+    async def take(self) -> None:
+        """Nobody else works, until ``end``."""
+        if not self._is_held:
+            await self._one.acquire()
+            self._is_held = True
+
+    def end(self) -> None:
+        """The next one may work."""
+        if self._is_held:
+            self._is_held = False
+            self._one.release()
+
+    def end_from_thread(self) -> None:
+        """As ``end``, from any thread, soon."""
+        self._loop.call_soon_threadsafe(self.end)

@@ -8,7 +8,7 @@ the trust.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection
 
@@ -98,18 +98,21 @@ class Tick:
         for item in left:
             self._judge(self._seen, item, may_wait=True)
 
-    def write(self) -> None:
-        """What was judged is durable, or has to be looked up anew."""
+    def write(self, written: Callable[[], None] = lambda: None) -> None:
+        """What was judged is durable, or has to be looked up anew.
+
+        ``written`` is called when all of it only has to become durable.
+        """
         ready, self._ready = self._ready, {}
         self._tries -= 1
         try:
-            written = self._context.store.write(self._write, ready)
+            names = self._context.store.write(self._write, ready, written)
         except ModelsealError as error:
             self._fail(error)
             return
-        if written is None and self._tries:
+        if names is None and self._tries:
             self._left.extend(item for n, item in self._first.items() if n not in self._found)
-        self._found |= {name: ready[name].renewed for name in written or ()}
+        self._found |= {name: ready[name].renewed for name in names or ()}
 
     def outcomes(self) -> list[Outcome]:
         """What each is answered, in the order they came. None: it has to be asked alone."""
@@ -141,7 +144,9 @@ class Tick:
         if one is not None and item.device_id not in self._found:
             self._ready[item.device_id] = one
 
-    def _write(self, tx: Connection, ready: dict[str, Ready]) -> list[str] | None:
+    def _write(
+        self, tx: Connection, ready: dict[str, Ready], written: Callable[[], None]
+    ) -> list[str] | None:
         """The devices that have their next lease; None when the trust is another by now."""
         if self._seen is None or token_store.counter(tx, COUNTER) != self._seen.number:
             return None
@@ -158,6 +163,7 @@ class Tick:
         store.drop_bundles(tx, names, min(one.entry.event.at for one in kept))
         duplicates.remember_all(tx, [one.claims for one in kept])
         recorder.write(tx, [one.entry for one in kept])
+        written()
         return names
 
 
