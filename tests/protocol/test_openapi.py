@@ -205,3 +205,20 @@ def test_parameters_stand_under_the_names_that_are_read(
 def test_the_page_names_every_call(document: dict[str, Any]) -> None:
     for method, path, _ in operations(document):
         assert f"`{method.upper()} {path}`" in PAGE, f"{method.upper()} {path}"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("get", "/v1/sign-in"),
+        ("post", "/v1/sign-in"),
+        ("post", "/v1/admin/leases:code"),
+        ("post", "/v1/admin/models"),
+        ("post", "/v1/admin/session:end"),
+        ("post", "/v1/admin/customers:export"),
+    ],
+)
+def test_a_call_that_can_miss_what_it_names_says_so(
+    document: dict[str, Any], method: str, path: str
+) -> None:
+    assert "404" in document["paths"][path][method]["responses"]

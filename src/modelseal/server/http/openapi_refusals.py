@@ -28,6 +28,7 @@ _NAMED: dict[int, tuple[str, str, dict[str, Any]]] = {
     503: ("Unavailable", "Nothing was changed: store, key store or provider is away.", _WAIT),
 }  # fmt: skip
 _ALWAYS_ANSWERED = frozenset({"/healthz", "/schema", "/schema/openapi.json"})
+_NOT_EVERYWHERE = frozenset({"/metrics", "/v1/sign-in"})
 _UNLIMITED = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
@@ -42,12 +43,12 @@ def statuses(path: str, *, admin: bool, body: str | None, asked: bool) -> Iterat
         yield 503
     if admin:
         yield from (401, 403)
-    if "{" in path or path == "/metrics":  # which is not there for everybody
+    if "{" in path or path in _NOT_EVERYWHERE:
         yield 404
-    if body is not None:
-        yield from (400, 409, 413, 415, 422)
+    if body is not None:  # which may name what is not there
+        yield from (400, 404, 409, 413, 415, 422)
         if not admin:
-            yield from (403, 404)
+            yield 403
     elif asked:
         yield 422
 
