@@ -35,12 +35,12 @@ def at_once(shop: Shop, *asks: Ask) -> list[Any]:
 
     def first(_tx: Connection, _group: object) -> None:
         busy.set()
-        assert go_on.wait(30)
+        assert go_on.wait(300)
 
     found: list[Future[Any]] = []
     with ThreadPoolExecutor(1 + len(asks)) as pool:
         pool.submit(store.together, b"first", first)
-        assert busy.wait(30)
+        assert busy.wait(300)
         for number, ask in enumerate(asks, 1):
             found.append(pool.submit(ask))
             while len(store._together._waiting) < number:
