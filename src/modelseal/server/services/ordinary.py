@@ -51,7 +51,6 @@ from modelseal.server.services.renewal import Renewed
 from modelseal.server.services.trusted import COUNTER
 from modelseal.server.store import plans as plan_store
 from modelseal.server.store import ticks as store
-from modelseal.server.store import tokens as token_store
 from modelseal.server.store.devices import ACTIVE
 from modelseal.server.store.events import Entry
 from modelseal.server.store.rows import DeviceRow, LicenseRow
@@ -134,8 +133,7 @@ class Ordinary:
     def look(self, tx: Connection, devices: Sequence[str]) -> Snapshot | None:
         """All that judging renewals of these devices takes; None where none of them is known."""
         context, now = self._context, self._context.now()
-        number = token_store.counter(tx, COUNTER)
-        rows = store.rows(tx, devices)
+        number, rows = store.rows(tx, devices, COUNTER)
         if not rows:
             return None
         trust = context.trusted.within(tx, number)

@@ -19,7 +19,6 @@ from modelseal.server.services.ordinary import Asked, Ordinary, Ready, Snapshot,
 from modelseal.server.services.renewal import Renewed
 from modelseal.server.services.trusted import COUNTER
 from modelseal.server.store import ticks as store
-from modelseal.server.store import tokens as token_store
 from modelseal.server.store.engine import Again
 
 MOST = 64
@@ -148,9 +147,9 @@ class Tick:
         self, tx: Connection, ready: dict[str, Ready], written: Callable[[], None]
     ) -> list[str] | None:
         """The devices that have their next lease; None when the trust is another by now."""
-        if self._seen is None or token_store.counter(tx, COUNTER) != self._seen.number:
+        number, now = store.places(tx, list(ready), COUNTER)
+        if self._seen is None or (now and number != self._seen.number):
             return None
-        now = store.places(tx, list(ready))
         kept = [
             one for name, one in ready.items()
             if now.get(name) == store.place_of(one.device, one.license)

@@ -18,7 +18,8 @@ from modelseal.server.store.rows import DeviceRow, LicenseRow
 _LICENSE = [t.licenses.c[field.name] for field in fields(LicenseRow)]
 _OF_THESE = t.devices.c.device_id.in_(bindparam("ids", expanding=True))
 _SAME = t.licenses.c.license_id == t.devices.c.license_id
-_ROWS = select(*READ).where(_OF_THESE)
+_NUMBER = select(t.counters.c.value).where(t.counters.c.name == bindparam("counter"))
+_ROWS = select(*READ, _NUMBER.scalar_subquery()).where(_OF_THESE)
 _LICENSES = select(*_LICENSE).where(t.licenses.c.license_id.in_(bindparam("ids", expanding=True)))
 _PLACES = (
     select(
@@ -28,6 +29,7 @@ _PLACES = (
         t.devices.c.status_value,
         t.devices.c.held,
         t.licenses.c.version,
+        _NUMBER.scalar_subquery(),
     )
     .join(t.licenses, _SAME)
     .where(_OF_THESE)
@@ -77,21 +79,35 @@ def place_of(device: DeviceRow, license_row: LicenseRow) -> Place:
     return Place(device.seq, device.state, device.status_value, device.held, license_row.version)
 
 
-def rows(tx: Connection, ids: Sequence[str]) -> dict[str, tuple[DeviceRow, LicenseRow]]:
-    """These devices with their licenses, by device id. Each license is read once."""
-    devices = [DeviceRow(*row) for row in tx.execute(_ROWS, {"ids": ids})]
+def rows(
+    tx: Connection, ids: Sequence[str], counter: str
+) -> tuple[int, dict[str, tuple[DeviceRow, LicenseRow]]]:
+    """The value of ``counter``, and these devices with their licenses, by device id.
+
+    Each license is read once. Where there is none of the devices the value is 0.
+    """
+    found = tx.execute(_ROWS, {"ids": ids, "counter": counter}).all()
+    if not found:
+        return 0, {}
+    devices = [DeviceRow(*row[:-1]) for row in found]
     of_these = {"ids": list({device.license_id for device in devices})}
     licenses = {row[0]: LicenseRow(*row) for row in tx.execute(_LICENSES, of_these)}
-    return {
+    known = {
         device.device_id: (device, licenses[device.license_id])
         for device in devices
         if device.license_id in licenses
     }
+    return found[0][-1] or 0, known
 
 
-def places(tx: Connection, ids: Sequence[str]) -> dict[str, Place]:
-    """Where these devices stand now."""
-    return {row[0]: Place(*row[1:]) for row in tx.execute(_PLACES, {"ids": ids})}
+def places(tx: Connection, ids: Sequence[str], counter: str) -> tuple[int, dict[str, Place]]:
+    """The value of ``counter``, and where these devices stand now.
+
+    Where there is none of the devices the value is 0.
+    """
+    found = tx.execute(_PLACES, {"ids": ids, "counter": counter}).all()
+    number = (found[0][-1] or 0) if found else 0
+    return number, {row[0]: Place(*row[1:-1]) for row in found}
 
 
 def advance(tx: Connection, moves: Sequence[tuple[DeviceRow, Mapping[str, Any]]]) -> bool:
