@@ -12,14 +12,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 from anyio import CapacityLimiter, to_thread
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from modelseal.errors import ModelsealError
-from modelseal.server.http import problems
+from modelseal.server.http import direct
 from modelseal.server.http.cycle import Whole
-from modelseal.server.http.work import DEVICE_BODY_BYTES, JWT
 from modelseal.server.services import Server
 from modelseal.server.services.calls import DeviceCalls
 from modelseal.server.services.limits import prefix
@@ -51,66 +49,19 @@ def in_front(app: ASGIApp, server: Server) -> ASGIApp:
         if device_id is None:
             await app(scope, receive, send)
             return
-        scope["path_template"] = ROUTE
-        status, headers, data = await _answer(ticker, device_id, scope, receive)
-        headers = [*headers, (b"content-length", str(len(data)).encode())]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": data, "more_body": False})
+
+        async def act(body: bytes, client: str | None) -> Renewed:
+            return await ticker.renew(Asked(device_id, body, prefix(client)))
+
+        await direct.answer(scope, receive, send, route=ROUTE, status=200, act=act)
 
     return front
 
 
-async def _answer(
-    ticker: Ticker, device_id: str, scope: Scope, receive: Receive
-) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    try:
-        body, client = await _body(receive), scope.get("client")
-        asked = Asked(device_id, body, prefix(client[0] if client else None))
-        renewed = await ticker.renew(asked)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is answered as a problem
-        shown = problems.rendered(error)
-        kind = (b"content-type", (shown.media_type or problems.MEDIA_TYPE).encode())
-        more = [(name.lower().encode(), value.encode()) for name, value in shown.headers.items()]
-        return shown.status_code or 500, [kind, *more], shown.content
-    return 200, _JSON, _ENCODER.encode(renewed)
-
-
-_JSON = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
-_ENCODER = msgspec.json.Encoder()
-
-
 def _plain(scope: Any) -> str | None:
     """The device whose lease is to be renewed; None for any other request."""
-    if scope["method"] != "PUT":
-        return None
-    found = _PATH.fullmatch(scope["path"])
-    if found is None or scope.get("root_path"):
-        return None
-    length = kind = b""
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            length = value
-        elif name == b"content-type":
-            kind = value
-        elif name in (b"content-encoding", b"transfer-encoding", b"expect"):
-            return None
-    if kind != JWT.encode() or not length.isdigit() or int(length) > DEVICE_BODY_BYTES:
-        return None
-    return found[1]
-
-
-async def _body(receive: Receive) -> bytes:
-    """The whole body, no longer than was said; what came of it when whoever sends it is gone."""
-    if isinstance(receive, Whole):
-        return receive.take()
-    parts: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] != "http.request":
-            return b"".join(parts)
-        parts.append(message.get("body", b""))
-        if not message.get("more_body", False):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+    found = _PATH.fullmatch(scope["path"]) if scope["method"] == "PUT" else None
+    return found[1] if found is not None and direct.is_plain(scope, "PUT") else None
 
 
 class Ticker:

@@ -20,7 +20,6 @@ from modelseal.license import lease_keys, tokens
 from modelseal.license.claims import Entitlement, RequestClaims, TraitDigest
 from modelseal.license.decide import decide
 from modelseal.license.facts import Action, Chain, Facts, LicenseFacts, SeatFacts
-from modelseal.license.plans import Plan
 from modelseal.server.services import (
     acting,
     anomalies,
@@ -45,18 +44,15 @@ from modelseal.server.services.issuing import (
     within,
 )
 from modelseal.server.services.limits import Limiter
-from modelseal.server.services.plans import terms_of
+from modelseal.server.services.plans import KeptPlans
 from modelseal.server.services.proving import Proving, Within
 from modelseal.server.services.renewal import Renewed
 from modelseal.server.services.trusted import COUNTER
-from modelseal.server.store import plans as plan_store
 from modelseal.server.store import ticks as store
 from modelseal.server.store.devices import ACTIVE
 from modelseal.server.store.events import Entry
 from modelseal.server.store.rows import DeviceRow, LicenseRow
 from modelseal.trust import Trust
-
-_MAX_PLANS = 1024
 
 
 class Asked(Struct, frozen=True):
@@ -128,7 +124,7 @@ class Ordinary:
         self._grants = grants
         self._prover = prover
         self._limiter = limiter
-        self._plans: tuple[int, dict[tuple[str, int], tuple[str, Plan]]] = (-1, {})
+        self._plans = KeptPlans()
 
     def look(self, tx: Connection, devices: Sequence[str]) -> Snapshot | None:
         """All that judging renewals of these devices takes; None where none of them is known."""
@@ -236,10 +232,7 @@ class Ordinary:
 
     def _owner(self, tx: Connection, tick: Snapshot, row: LicenseRow) -> _Owner | None:
         """The license of ordinary renewals; None for one under which more has to be counted."""
-        known = self._plan(tx, tick.number, row.plan_id, row.plan_version)
-        if known is None:
-            return None
-        terms = Terms(row, *known)
+        terms = Terms(row, *self._plans.terms(tx, tick.number, row.plan_id, row.plan_version))
         plan = terms.plan
         spread = any(rule.rule == anomalies.SPREAD for rule in plan.anomalies)
         if plan.floating or plan.meters or spread:
@@ -262,25 +255,6 @@ class Ordinary:
         )
         fits = len(found) <= granting.most(len(tick.signers))
         tick.keys[same] = (lease_keys.listed(found) if found else b"") if fits else None
-
-    def _plan(
-        self, tx: Connection, number: int, plan_id: str, version: int
-    ) -> tuple[str, Plan] | None:
-        """Name and terms of a version of a plan, which never change but by a restore.
-
-        A restore moves the number of the trust; what was kept under another one is forgotten.
-        """
-        kept, plans = self._plans
-        if kept != number or len(plans) > _MAX_PLANS:
-            plans = {}
-            self._plans = (number, plans)
-        plan = plans.get((plan_id, version))
-        if plan is None:
-            row = plan_store.terms(tx, plan_id, version)
-            if row is None:
-                return None
-            plan = plans[plan_id, version] = (row[0], terms_of(row[1]))
-        return plan
 
 
 def _is_plain(claims: RequestClaims, device: DeviceRow, traits: bytes) -> bool:
