@@ -12,12 +12,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Insert, Update
 from sqlalchemy.engine import Dialect
-from sqlalchemy.sql.compiler import SQLCompiler
 
 from modelseal.server.store import postgres
+from modelseal.server.store.binds import Binds
 
 Row = Mapping[str, Any]
-Processor = Callable[[Any], Any] | None
 _COPIED_FROM = 4
 """So many rows are worth the two messages more that a COPY takes."""
 
@@ -46,25 +45,11 @@ class Bulk:
 
 class _Compiled:
     def __init__(self, statement: Insert | Update, names: list[str], dialect: Dialect) -> None:
-        found = statement.compile(dialect=dialect, column_keys=names)
-        if not isinstance(found, SQLCompiler):
-            raise TypeError("a statement that is no SQL")
-        self.text = found.string
-        self._by_place = found.positiontup is not None
-        self._fixed: dict[str, Any] = {}
-        self._binds: list[tuple[str, Processor]] = []
-        of_name = {name: bind for bind, name in found.bind_names.items()}
-        for name in found.positiontup or of_name:
-            bind = of_name[name]
-            processor = bind.type.dialect_impl(dialect).bind_processor(dialect)
-            if not bind.required:  # a value of the statement itself
-                self._fixed[name] = processor(bind.value) if processor else bind.value
-                processor = None
-            self._binds.append((name, processor))
-        binds = dict(self._binds)
-        plain = type(statement) is Insert and not self._fixed and binds.keys() == set(names)
+        binds = self._binds = Binds(statement.compile(dialect=dialect, column_keys=names), dialect)
+        self.text = binds.text
+        plain = type(statement) is Insert and not binds.fixed and binds.named.keys() == set(names)
         self.copy = _copy(statement.table, names, dialect) if plain else None
-        self._columns = [(name, binds[name]) for name in names] if plain else []
+        self._columns = [(name, binds.named[name]) for name in names] if plain else []
 
     def lines(self, rows: Sequence[Row]) -> list[Any]:
         """What a COPY is given."""
@@ -72,14 +57,8 @@ class _Compiled:
 
     def bound(self, rows: Sequence[Row]) -> list[Any]:
         """What the driver is given: by place or by name, as it wants."""
-        found: list[Any] = []
-        for row in rows:
-            told = {**self._fixed, **row} if self._fixed else row
-            if self._by_place:
-                found.append(tuple([p(told[n]) if p else told[n] for n, p in self._binds]))
-            else:
-                found.append({n: p(told[n]) if p else told[n] for n, p in self._binds})
-        return found
+        of = self._binds.of
+        return [of(row) for row in rows]
 
 
 def _copy(table: Any, names: list[str], dialect: Dialect) -> str | None:

@@ -12,11 +12,11 @@ from typing import Any
 
 from sqlalchemy import CompoundSelect, Connection, Select
 from sqlalchemy.engine import Dialect
-from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.dml import ReturningUpdate
 
+from modelseal.server.store.binds import Binds, Processor
+
 Statement = Select[Any] | CompoundSelect[Any] | ReturningUpdate[Any]
-Processor = Callable[[Any], Any] | None
 
 
 class Ready:
@@ -43,32 +43,12 @@ class Ready:
 
 class _Compiled:
     def __init__(self, statement: Statement, dialect: Dialect) -> None:
-        found = statement.compile(dialect=dialect)
-        if not isinstance(found, SQLCompiler):
-            raise TypeError("a statement that is no SQL")
-        self.text = found.string
-        self._by_place = found.positiontup is not None
-        self._fixed: dict[str, Any] = {}
-        self._binds: list[tuple[str, Processor]] = []
-        of_name = {name: bind for bind, name in found.bind_names.items()}
-        for name in found.positiontup or of_name:
-            bind = of_name[name]
-            processor = bind.type.dialect_impl(dialect).bind_processor(dialect)
-            if not bind.required:  # a value of the statement itself
-                self._fixed[name] = processor(bind.value) if processor else bind.value
-                processor = None
-            self._binds.append((name, processor))
+        binds = Binds(statement.compile(dialect=dialect), dialect)
+        self.text, self.bound = binds.text, binds.of
         self._columns: list[Processor] = [
             column.type.dialect_impl(dialect).result_processor(dialect, None)
             for column in statement.exported_columns
         ]
-
-    def bound(self, values: Mapping[str, Any]) -> Any:
-        """What the driver is given: by place or by name, as it wants."""
-        told = {**self._fixed, **values} if self._fixed else values
-        if self._by_place:
-            return tuple([p(told[n]) if p else told[n] for n, p in self._binds])
-        return {n: p(told[n]) if p else told[n] for n, p in self._binds}
 
     def read(self, row: Sequence[Any]) -> tuple[Any, ...]:
         """What the columns say."""
