@@ -16,7 +16,8 @@ from tests.server.world import Clock, Computer, Shop
 from modelseal.crypto.hpke import KemPrivateKey
 from modelseal.errors import Misuse, ModelsealError
 from modelseal.license import license_key
-from modelseal.server.http.entering import ENOUGH, Gate
+from modelseal.server.http.entering import Gate
+from modelseal.server.http.gathering import ENOUGH
 from modelseal.server.services.activation import Activated
 from modelseal.server.services.calls import DeviceCalls, Entering
 from modelseal.server.store.together import MOST

@@ -14,7 +14,8 @@ from typing import cast
 import pytest
 
 from modelseal.errors import RateLimited
-from modelseal.server.http.heartbeat import AT_A_TIME, ENOUGH, Ticker
+from modelseal.server.http.gathering import ENOUGH
+from modelseal.server.http.heartbeat import AT_A_TIME, Ticker
 from modelseal.server.services.calls import DeviceCalls
 from modelseal.server.services.ordinary import Asked
 from modelseal.server.services.renewal import Renewed

@@ -18,6 +18,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from modelseal.errors import ModelsealError
 from modelseal.server.http import direct
 from modelseal.server.http.cycle import Whole
+from modelseal.server.http.gathering import AT_ONCE, ENOUGH, Gathering
 from modelseal.server.services import Server
 from modelseal.server.services.calls import DeviceCalls
 from modelseal.server.services.limits import prefix
@@ -27,10 +28,6 @@ from modelseal.server.services.ticks import MOST, Outcome
 
 ROUTE = "/v1/leases/{device_id}"
 _PATH = re.compile(r"/v1/leases/([A-Za-z0-9_.-]{1,128})")
-_AT_ONCE = 2
-"""While one tick is made durable, the next is looked up and judged."""
-ENOUGH = 16
-"""So many begin a tick beside another one; fewer wait for its end, and share what one costs."""
 AT_A_TIME = 4
 """So many renewals are judged before the event loop does what else there is to do."""
 SPACE_SECONDS = 0.008
@@ -64,68 +61,40 @@ def _plain(scope: Any) -> str | None:
     return found[1] if found is not None and direct.is_plain(scope, "PUT") else None
 
 
-class Ticker:
-    """Gathers renewals; lives in one event loop."""
+class Ticker(Gathering[Asked, Outcome]):
+    """Gathers renewals: while one tick is made durable, the next is looked up and judged."""
 
     def __init__(self, calls: DeviceCalls) -> None:
+        super().__init__(MOST)
         self._calls = calls
-        self._waiting: list[tuple[Asked, asyncio.Future[Outcome]]] = []
-        self._running = 0
         self._began_at = self._ended_at = 0.0
-        self._tasks: set[asyncio.Task[None]] = set()
         self._one = asyncio.Lock()
         # Threads of their own: acts that wait for one another must not keep heartbeats waiting.
-        self._threads = CapacityLimiter(_AT_ONCE)
+        self._threads = CapacityLimiter(AT_ONCE)
 
     async def renew(self, asked: Asked) -> Renewed:
         """The next lease; raises as ``DeviceCalls.renew`` does."""
         self._calls.let_in(asked)
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Outcome] = loop.create_future()
-        self._waiting.append((asked, future))
-        if not self._running or (self._running < _AT_ONCE and len(self._waiting) >= ENOUGH):
-            self._running += 1
-            task = loop.create_task(self._run())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        outcome = await future
+        outcome = await self.gathered(asked)
         if isinstance(outcome, ModelsealError):
             raise outcome
         if outcome is None:
             return await to_thread.run_sync(self._calls.renew_alone, asked)
         return outcome
 
-    async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
+    async def _pause(self) -> None:
+        now = asyncio.get_running_loop().time
+        earliest = self._began_at + SPACE_SECONDS
+        if len(self._waiting) < ENOUGH:
+            earliest = max(earliest, self._ended_at + PAUSE_SECONDS)
+        await asyncio.sleep(earliest - now())
+        self._began_at = now()
+
+    async def _carry_out(self, asked: list[Asked]) -> list[Outcome]:
         try:
-            while self._waiting:
-                await asyncio.sleep(self._earliest() - loop.time())
-                self._began_at = loop.time()
-                batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-                if batch:  # another tick may have taken all in the meantime
-                    await self._tick(batch)
-                    self._ended_at = loop.time()
+            return await self._answered(asked)
         finally:
-            self._running -= 1
-
-    def _earliest(self) -> float:
-        spaced = self._began_at + SPACE_SECONDS
-        few = len(self._waiting) < ENOUGH
-        return max(spaced, self._ended_at + PAUSE_SECONDS) if few else spaced
-
-    async def _tick(self, batch: list[tuple[Asked, asyncio.Future[Outcome]]]) -> None:
-        try:
-            outcomes = await self._answered([item for item, _future in batch])
-        except BaseException as error:
-            for _item, future in batch:
-                if not future.done():
-                    future.set_exception(error)
-            if not isinstance(error, Exception):
-                raise
-            return
-        for (_item, future), outcome in zip(batch, outcomes, strict=True):
-            if not future.done():
-                future.set_result(outcome)
+            self._ended_at = asyncio.get_running_loop().time()
 
     async def _answered(self, asked: list[Asked]) -> list[Outcome]:
         tick, turn = self._calls.tick(asked), _Turn(self._one)

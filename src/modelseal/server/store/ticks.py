@@ -14,12 +14,13 @@ from modelseal.server.store import tables as t
 from modelseal.server.store.bulk import Bulk
 from modelseal.server.store.devices import ACTIVE, READ
 from modelseal.server.store.rows import DeviceRow, LicenseRow
+from modelseal.server.store.tokens import COUNTER
 
 _LICENSE = [t.licenses.c[field.name] for field in fields(LicenseRow)]
 _OF_THESE = t.devices.c.device_id.in_(bindparam("ids", expanding=True))
 _SAME = t.licenses.c.license_id == t.devices.c.license_id
-_NUMBER = select(t.counters.c.value).where(t.counters.c.name == bindparam("counter"))
-_ROWS = select(*READ, _NUMBER.scalar_subquery()).where(_OF_THESE)
+_NUMBER = COUNTER.scalar_subquery()
+_ROWS = select(*READ, _NUMBER).where(_OF_THESE)
 _LICENSES = select(*_LICENSE).where(t.licenses.c.license_id.in_(bindparam("ids", expanding=True)))
 _PLACES = (
     select(
@@ -29,7 +30,7 @@ _PLACES = (
         t.devices.c.status_value,
         t.devices.c.held,
         t.licenses.c.version,
-        _NUMBER.scalar_subquery(),
+        _NUMBER,
     )
     .join(t.licenses, _SAME)
     .where(_OF_THESE)
@@ -86,7 +87,7 @@ def rows(
 
     Each license is read once. Where there is none of the devices the value is 0.
     """
-    found = tx.execute(_ROWS, {"ids": ids, "counter": counter}).all()
+    found = tx.execute(_ROWS, {"ids": ids, "name": counter}).all()
     if not found:
         return 0, {}
     devices = [DeviceRow(*row[:-1]) for row in found]
@@ -105,7 +106,7 @@ def places(tx: Connection, ids: Sequence[str], counter: str) -> tuple[int, dict[
 
     Where there is none of the devices the value is 0.
     """
-    found = tx.execute(_PLACES, {"ids": ids, "counter": counter}).all()
+    found = tx.execute(_PLACES, {"ids": ids, "name": counter}).all()
     number = (found[0][-1] or 0) if found else 0
     return number, {row[0]: Place(*row[1:-1]) for row in found}
 

@@ -10,7 +10,8 @@ from modelseal.server.store import tables as t
 from modelseal.server.store.dialect import held, insert
 from modelseal.server.store.rows import TokenRow, many, one
 
-_COUNTER = select(t.counters.c.value).where(t.counters.c.name == bindparam("name"))
+COUNTER = select(t.counters.c.value).where(t.counters.c.name == bindparam("name"))
+"""The value of the counter ``name``; nothing when it never moved."""
 _COLUMNS = [column for column in t.tokens.c if column.name != "token_hash"]
 
 
@@ -129,7 +130,7 @@ def forget_answers(tx: Connection, before: datetime) -> None:
 
 def counter(tx: Connection, name: str) -> int:
     """The counter's value; 0 when it never moved."""
-    found = tx.execute(_COUNTER, {"name": name}).scalar()
+    found = tx.execute(COUNTER, {"name": name}).scalar()
     return 0 if found is None else int(found)
 
 
